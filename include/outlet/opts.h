@@ -1,0 +1,106 @@
+/*
+ * opts.h - everything that can be set, with its default.
+ *
+ * Each field is also a key of the URL ("tcp://:9000#idle_ms=60000,frame=line"); the URL wins.
+ * Zero always means the default written beside the field; OUTLET_OFF means none, no limit or no.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef OUTLET_OPTS_H
+#define OUTLET_OPTS_H
+
+#include "buf.h"
+#include "frame.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define OUTLET_OFF (-1)
+#define OUTLET_ON 1
+
+/* What a connection or listener is called by.  Values, never pointers: copy and compare freely. */
+typedef struct outlet_conn {
+    uint64_t id;
+} outlet_conn;
+typedef struct outlet_listener {
+    uint64_t id;
+} outlet_listener;
+
+/* What happens to a send when the queue is at `cap`. */
+enum outlet_full {
+    OUTLET_FULL_REFUSE = 1,   /* the send answers OUTLET_EFULL */
+    OUTLET_FULL_DROP_NEW = 2, /* the new message is dropped and counted; needs message borders */
+    OUTLET_FULL_DROP_OLD = 3, /* the oldest message not yet begun is; needs message borders */
+    OUTLET_FULL_CLOSE = 4     /* the connection is aborted with OUTLET_EFULL */
+};
+
+/* What on_event tells. */
+enum outlet_event {
+    OUTLET_EVENT_END = 1,       /* the peer ended its sending side; only with half_open */
+    OUTLET_EVENT_DROPPED = 2,   /* value: messages dropped at `cap` since the last such event */
+    OUTLET_EVENT_PEER_ERROR = 3 /* udp: value is the errno the network reported, traffic goes on */
+};
+
+/*
+ * The callbacks of a connection, all optional.  `user` is the connection's user data.
+ *
+ *     accept? -> open -> (message | writable | event)* -> close
+ *
+ * Callbacks of one connection never overlap; all run on its reactor.  Any function of the library
+ * may be called in them, close and stop included.
+ */
+struct outlet_handlers {
+    size_t size; /* sizeof(struct outlet_handlers) */
+    /* A client arrived at a listener.  0 takes it, anything else refuses it. */
+    int (*on_accept)(outlet_conn c, void *user);
+    /* Every handshake is done: both sides may send. */
+    void (*on_open)(outlet_conn c, void *user);
+    /* One message, lent until this returns. */
+    void (*on_message)(outlet_conn c, outlet_msg *m, void *user);
+    /* The queue was above `high` or refused a send, and has fallen to `low`. */
+    void (*on_writable)(outlet_conn c, void *user);
+    void (*on_event)(outlet_conn c, enum outlet_event what, int64_t value, void *user);
+    /* Once for every connection, the last callback.  The handle is stale when it returns. */
+    void (*on_close)(outlet_conn c, const struct outlet_reason *why, void *user);
+};
+
+struct outlet_opts {
+    size_t size;                       /* set by OUTLET_OPTS; tells which fields exist */
+    const struct outlet_handlers *on;  /* NULL: none.  Lent until the last on_close or the
+                                          listener's end; usually static */
+    void *user;                        /* user data of the connection, or of each accepted one */
+    struct outlet_reason *why;         /* NULL, or filled when the call fails */
+    const struct outlet_framing *framing; /* with frame=custom; copied */
+
+    const char *frame;                 /* NULL: "none"; copied */
+    int64_t max;                       /* bytes of a message; 0: 1 MiB; datagrams: 65,507 */
+
+    int64_t connect_ms;                /* 0: 10,000 */
+    int64_t handshake_ms;              /* 0: 10,000 */
+    int64_t idle_ms;                   /* nothing received or sent; 0: listeners 300,000, udp
+                                          listeners 60,000, connections made by connect: off */
+    int64_t partial_ms;                /* a message began and did not end; 0: 30,000 */
+    int64_t stall_ms;                  /* the peer takes nothing of what is queued; 0: 60,000 */
+    int64_t flush_ms;                  /* after close: to send what is queued; 0: 5,000 */
+
+    int64_t high;                      /* queued bytes: on_writable is owed above; 0: 256 KiB */
+    int64_t low;                       /* ... and paid at or below; 0: 64 KiB */
+    int64_t cap;                       /* queued bytes: `full` applies above; 0: 16 MiB */
+    int64_t full;                      /* enum outlet_full; 0: refuse */
+
+    int64_t half_open;                 /* 0: off.  On: the peer's end does not close ours */
+    int64_t nodelay;                   /* tcp; 0: on */
+
+    int64_t backlog;                   /* listen; 0: 4,096, which the system may lower */
+    int64_t conns;                     /* listen: connections at once; 0: descriptor limit less 64;
+                                          udp: peers, 0: 65,536 */
+    int64_t conns_per_address;         /* listen; 0: off */
+    int64_t mode;                      /* listen, unix: permissions of the path; 0: as umask says */
+};
+#define OUTLET_OPTS {.size = sizeof(struct outlet_opts)}
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,93 @@
+/*
+ * addr.h - addresses and endpoint URLs: parse, print, compare.  Pure: no socket, no file, no clock.
+ *
+ * This is the folder's one door.  A newcomer's mistake: percent-decoding a URL before splitting it.
+ * Here the split comes first, so that %23 in a path is a '#', never the start of options.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef OL_ADDR_H
+#define OL_ADDR_H
+
+#include "base/base.h"
+#include "outlet/opts.h"
+#include "outlet/url.h"
+
+enum ol_addr_kind {
+    OL_ADDR_NONE, /* an unnamed unix socket, a pair */
+    OL_ADDR_V4,
+    OL_ADDR_V6,
+    OL_ADDR_PATH,    /* unix, in the file system */
+    OL_ADDR_ABSTRACT /* unix, Linux's abstract names */
+};
+
+enum {
+    OL_PATH_MAX = 107,      /* sun_path less one */
+    OL_ADDR_INET_SIZE = 24, /* the part before `path`: all of an internet address */
+    OL_ADDR_TEXT = 160      /* room for any address as text */
+};
+
+struct ol_addr {
+    uint8_t kind;
+    uint8_t path_len;
+    uint16_t port; /* host order */
+    uint32_t zone; /* v6 scope id; 0: none */
+    uint8_t ip[16]; /* v4 in the first four */
+    char path[OL_PATH_MAX + 1];
+};
+_Static_assert(offsetof(struct ol_addr, path) == OL_ADDR_INET_SIZE, "published by words");
+
+bool ol_addr_same(const struct ol_addr *a, const struct ol_addr *b);
+/* "127.0.0.1:80", "[fe80::1%3]:80", "/run/a.sock", "@name" (non-printing bytes as %XX), "" for none. */
+size_t ol_addr_print(const struct ol_addr *a, char *text, size_t room);
+bool ol_addr_is_any(const struct ol_addr *a); /* 0.0.0.0 or :: */
+
+enum ol_scheme {
+    OL_SCHEME_TCP,
+    OL_SCHEME_UNIX,
+    OL_SCHEME_UDP,
+    OL_SCHEME_PAIR
+};
+
+enum {
+    OL_HOST_MAX = 255,
+    OL_ENDPOINT_ADDRS = 8
+};
+
+/*
+ * A URL after parsing, with the options of the caller's struct merged in (the URL wins) and every
+ * default filled in: no field of `opts` is 0 any more where 0 means a default, except handlers, user,
+ * why, framing.  opts.frame points into `frame` below.
+ */
+struct ol_endpoint {
+    enum ol_scheme scheme;
+    enum outlet_role role;
+    bool any_host;   /* "*": every interface, both families */
+    bool loopback;   /* a listener with a port only: 127.0.0.1 and ::1 */
+    bool has_literal; /* `addr` is complete; else resolve `host` */
+    uint16_t port;
+    uint32_t zone;             /* of a v6 literal */
+    char host[OL_HOST_MAX + 1]; /* decoded name; "" with any_host, loopback, unix, pair */
+    struct ol_addr addr;       /* literal address, unix path, or pair name in path */
+    struct outlet_opts opts;
+    char frame[256];      /* the framing text; "none" */
+    int32_t frame_at;     /* where its value stands in the URL; -1: not from the URL */
+};
+
+/*
+ * Parse `url` for `role`, merging `opts` (NULL: none; opts->size says which fields exist).
+ * OUTLET_EINVAL or OUTLET_ENOTSUP with *why (may be NULL) filled: position, key, sentence.
+ * *out is written on success only.  The framing text is not looked into here.
+ */
+outlet_err ol_endpoint_parse(const char *url, enum outlet_role role, const struct outlet_opts *opts,
+                             struct ol_endpoint *out, struct outlet_reason *why);
+
+/* The canonical text, the secret as "***", with `port` in place of the URL's (0: keep it). */
+size_t ol_endpoint_print(const struct ol_endpoint *e, uint16_t port, char *text, size_t room);
+
+/* An address literal ("1.2.3.4", "fe80::1%eth0" by zone number or interface name) without a port. */
+bool ol_addr_parse(const char *text, size_t len, struct ol_addr *out);
+
+const char *ol_scheme_name(enum ol_scheme s);
+
+#endif

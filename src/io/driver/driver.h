@@ -1,0 +1,219 @@
+/*
+ * driver.h - how a reactor reaches the world: the one table behind which every socket lives.
+ *
+ * Start an activity; hear of it in batches until it ends.  A driver never calls user code: wait()
+ * fills `out` with completions and the reactor walks them, so no driver can recurse and no busy socket
+ * can starve the others.  Received bytes are lent: they lie in the driver's own blocks and go back
+ * when the reactor says so (give_back), unless somebody took a reference of the block.
+ *
+ *     listen / adopt / connect --> receive_start, send... --> close --> OL_CLOSED (the last one)
+ *
+ * A link is embedded in whatever the upper layer keeps per socket.  It may be freed when its
+ * OL_CLOSED completion has been delivered, and never before: until then the kernel may hold memory.
+ *
+ * Threads: `listen`, `pair`, `discard`, `wake` and `address` may be called from any thread; everything else
+ * only from the thread that calls wait(), which stays the same for the driver's whole life.  `open`
+ * may happen on another thread than the first wait().
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef OL_DRIVER_H
+#define OL_DRIVER_H
+
+#include "addr/addr.h"
+#include "base/base.h"
+
+#include <sys/uio.h>
+
+struct ol_driver; /* the first member of each driver's own struct */
+struct ol_link;
+
+enum ol_activity {
+    OL_ACCEPTED,  /* result: the token of a new socket; `from`: its peer, or NULL if not known */
+    OL_CONNECTED, /* result 0, or why not */
+    OL_RECEIVED,  /* result > 0: bytes lent; 0: the peer's end (streams) or an empty datagram */
+    OL_SENT,      /* result: bytes taken of a pending send (0: only room again), or why not */
+    OL_READY,     /* a watched descriptor: result is OUTLET_READABLE | ... or a negated errno */
+    OL_CLOSED     /* the descriptor is closed; nothing more will come */
+};
+
+/* What a link is. */
+enum ol_link_kind {
+    OL_LINK_NONE, /* all zero: not in use */
+    OL_LINK_LISTENER,
+    OL_LINK_STREAM,
+    OL_LINK_DGRAM,
+    OL_LINK_WATCH
+};
+
+struct ol_completion;
+
+struct ol_link_ops {
+    /* The reactor's walk calls this for each completion of the link. */
+    void (*complete)(struct ol_link *l, struct ol_completion *c);
+};
+
+/* 32 bytes per connection; the fields after `ops` are the driver's. */
+struct ol_link {
+    const struct ol_link_ops *ops; /* set by the owner before the link is used */
+    int32_t token;                 /* descriptor, or the simulator's number; -1: none */
+    uint8_t kind;                  /* enum ol_link_kind */
+    uint8_t flags;
+    uint16_t pending; /* operations that the kernel still holds */
+    void *work;       /* driver's per-operation state, NULL when idle */
+    struct ol_link *next; /* on one of the driver's lists */
+};
+_Static_assert(sizeof(struct ol_link) <= 40, "part of what an idle connection costs");
+
+struct ol_lent {
+    uint8_t *data;
+    uint32_t len;
+    uint32_t room_before; /* writable bytes before data, at least OL_LENT_ROOM on streams */
+    uint32_t room_after;
+    struct ol_block *block; /* to take a reference of */
+    uint32_t id;            /* the driver's */
+};
+
+enum {
+    OL_LENT_ROOM = 64,
+    OL_RECEIVE_MIN = 65536,      /* offered to each stream receive */
+    OL_DGRAM_MAX = 65507,        /* payload of an IPv4 datagram */
+    OL_BATCH_MAX = 256           /* completions per wait */
+};
+
+struct ol_completion {
+    struct ol_link *link;
+    enum ol_activity kind;
+    int32_t result;     /* >= 0, or a negated errno */
+    bool more;          /* the activity goes on; false: it must be started again */
+    bool truncated;     /* datagram: its tail is lost */
+    struct ol_lent bytes;       /* OL_RECEIVED with result >= 0 */
+    const struct ol_addr *from; /* datagram's or accepted socket's peer; valid until the next wait() */
+    const struct ol_addr *to;   /* datagram: the local address it was sent to, or NULL */
+};
+
+enum ol_share_port {
+    OL_PORT_ALONE,
+    OL_PORT_FIRST, /* bound plainly, so that a stranger's port is noticed; siblings may join after */
+    OL_PORT_SIBLING
+};
+
+struct ol_listen_spec {
+    enum ol_link_kind kind; /* LISTENER: stream; DGRAM: a datagram socket, receives right away */
+    struct ol_addr at;
+    enum ol_share_port share;
+    int backlog;
+    int mode;      /* permissions of a unix path; -1: as umask says */
+    bool nodelay;  /* tcp: accepted sockets */
+};
+
+struct ol_connect_spec {
+    enum ol_link_kind kind; /* STREAM or DGRAM (connected) */
+    struct ol_addr to;
+    bool nodelay;
+};
+
+struct ol_dgram {
+    const struct iovec *pieces;
+    int count;
+    const struct ol_addr *to;   /* NULL on a connected socket */
+    const struct ol_addr *from; /* local address to send from, or NULL; the port is not used */
+};
+
+struct ol_tcp_facts {
+    uint32_t rtt_us;
+    uint32_t retransmits;
+};
+
+/* send() answers this when it keeps the pieces until OL_SENT. */
+#define OL_SEND_PENDING INT64_MIN
+
+struct ol_sim; /* a world, see sim.h */
+
+struct ol_driver_opts {
+    struct ol_budget *budget; /* heap for everything; blocks hold a reference */
+    const struct ol_log *log;
+    struct ol_sim *world;     /* sim only; NULL: a world of its own made from sim_seed */
+    uint64_t sim_seed;
+};
+
+/* Everything int answers 0 (or a count) or a negated errno. */
+struct ol_driver_ops {
+    const char *name;
+    int (*open)(struct ol_driver **out, const struct ol_driver_opts *opts);
+    /* All links must be closed.  In a forked child: frees memory and descriptors, nothing else. */
+    void (*free)(struct ol_driver *d);
+
+    /* Bind (and listen).  Writes the address with the port that was picked.  Nothing arrives before
+     * accept_start / receive_start.  A unix path: a stale socket file (nobody listens) is replaced
+     * without a race, a live one is EADDRINUSE, anything else that stands there is EEXIST; the file
+     * is removed at close if it is still ours. */
+    int (*listen)(struct ol_driver *d, struct ol_link *l, const struct ol_listen_spec *spec,
+                  struct ol_addr *bound);
+    int (*accept_start)(struct ol_driver *d, struct ol_link *l);
+    void (*accept_stop)(struct ol_driver *d, struct ol_link *l); /* one more may still come */
+
+    /* An error before anything was started is the return value; else OL_CONNECTED tells. */
+    int (*connect)(struct ol_driver *d, struct ol_link *l, const struct ol_connect_spec *spec);
+    int (*pair)(struct ol_driver *d, int32_t tokens[2]); /* two stream sockets plugged together */
+    int (*adopt)(struct ol_driver *d, struct ol_link *l, int32_t token); /* a stream from accept or pair */
+    void (*discard)(struct ol_driver *d, int32_t token, bool reset);
+
+    /* Streams and datagrams.  OL_RECEIVED until stop, end or error (more = false). */
+    int (*receive_start)(struct ol_driver *d, struct ol_link *l);
+    void (*receive_stop)(struct ol_driver *d, struct ol_link *l); /* what is under way may still come */
+    void (*give_back)(struct ol_driver *d, struct ol_lent *bytes); /* once per OL_RECEIVED >= 0 */
+
+    /*
+     * Stream.  Try now and keep nothing: bytes taken, or -EAGAIN, or another negated errno.  Only
+     * while no send is pending.
+     */
+    int64_t (*send_now)(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces, int count);
+    /*
+     * Stream.  Bytes taken now (perhaps fewer than given), or OL_SEND_PENDING: the bytes, not the
+     * iovec array, must stay until OL_SENT tells how many were taken.  One at a time per link.
+     */
+    int64_t (*send)(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces, int count);
+    /*
+     * Datagrams, in order: how many were taken (all or fewer).  Fewer: OL_SENT comes when there is
+     * room, or right away if the next one failed; the first one failing is the return value, and the
+     * caller drops that one.  Keeps nothing.  -EAGAIN: no room, OL_SENT comes.
+     */
+    int (*send_dgrams)(struct ol_driver *d, struct ol_link *l, const struct ol_dgram *messages,
+                       int count);
+
+    int (*end_writing)(struct ol_driver *d, struct ol_link *l); /* no send may be pending */
+    /* Cancel everything, then close: in order, or with a reset.  OL_CLOSED is the last completion. */
+    void (*close)(struct ol_driver *d, struct ol_link *l, bool reset);
+
+    int (*address)(struct ol_driver *d, struct ol_link *l, bool peer, struct ol_addr *out);
+    int (*tcp_facts)(struct ol_driver *d, struct ol_link *l, struct ol_tcp_facts *out);
+
+    /* A foreign descriptor, level-triggered; OL_READY while it is ready, at most once per wait.
+     * close() stops watching and leaves the descriptor open. */
+    int (*watch)(struct ol_driver *d, struct ol_link *l, int fd, unsigned events);
+
+    /* Wait until `until` (monotonic; the past: only look), a completion, or a wake.  Answers the
+     * number of completions; < 0: the driver itself failed. */
+    int (*wait)(struct ol_driver *d, ol_time until, struct ol_completion *out, int max);
+    void (*wake)(struct ol_driver *d); /* any thread, async-signal-safe; one wake-up per batch */
+
+    ol_time (*now)(struct ol_driver *d);      /* monotonic */
+    int64_t (*real_now)(struct ol_driver *d); /* ns since 1970 */
+    void (*random)(struct ol_driver *d, void *bytes, size_t len);
+
+    /* For a foreign poll loop: a descriptor that is readable when wait() has something, or at the
+     * time last given to arm().  Before the first wait(). */
+    int (*embed)(struct ol_driver *d);
+    void (*arm)(struct ol_driver *d, ol_time until);
+};
+
+struct ol_driver {
+    const struct ol_driver_ops *ops;
+};
+
+extern const struct ol_driver_ops ol_driver_epoll;
+extern const struct ol_driver_ops ol_driver_uring;
+extern const struct ol_driver_ops ol_driver_sim;
+
+#endif

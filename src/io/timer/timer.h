@@ -1,0 +1,48 @@
+/*
+ * timer.h - a hierarchical timer wheel: start, stop and fire in constant time, a million at once.
+ *
+ * Ticks are milliseconds.  It never looks at a clock: `now` is an argument.  A timer never fires
+ * early; it fires in the first ol_wheel_run() whose now is at or after its deadline.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef OL_TIMER_H
+#define OL_TIMER_H
+
+#include "base/base.h"
+
+/* All zero is a stopped timer. */
+struct ol_timer {
+    struct ol_timer *next;
+    struct ol_timer **where; /* what points at us; NULL: stopped */
+    ol_time deadline;
+};
+
+enum {
+    OL_WHEEL_BITS = 6,
+    OL_WHEEL_SLOTS = 1 << OL_WHEEL_BITS,
+    OL_WHEEL_LEVELS = 6 /* 2^36 ms: two years; later deadlines wait in the last slot again */
+};
+
+struct ol_wheel {
+    struct ol_timer *slots[OL_WHEEL_LEVELS][OL_WHEEL_SLOTS];
+    uint64_t occupied[OL_WHEEL_LEVELS]; /* a bit per slot */
+    int64_t tick;                       /* ms that have been run */
+    size_t count;
+};
+
+void ol_wheel_init(struct ol_wheel *w, ol_time now);
+/* (Re)start.  deadline is absolute, rounded up to the next tick. */
+void ol_timer_start(struct ol_wheel *w, struct ol_timer *t, ol_time deadline);
+void ol_timer_stop(struct ol_wheel *w, struct ol_timer *t); /* a stopped one is fine */
+bool ol_timer_running(const struct ol_timer *t);
+/* When the wheel next has something to do; OL_NEVER: nothing.  Never later than the next deadline,
+ * may be earlier when a coarse level must be sorted down. */
+ol_time ol_wheel_next(const struct ol_wheel *w);
+/* Call fire(t, arg) for each timer that is due; it is stopped before the call and may be started
+ * again, stopped or freed in it, like any other timer.  A timer started in `fire` with a deadline
+ * that is already past fires in the next run, so that a run always ends. */
+void ol_wheel_run(struct ol_wheel *w, ol_time now, void (*fire)(struct ol_timer *t, void *arg),
+                  void *arg);
+
+#endif
