@@ -340,13 +340,13 @@ def openings(tree):
         elif path.endswith(SCRIPT) or shebang:
             body = text.split("\n", 1)[1] if shebang and "\n" in text else text
             opens = body.lstrip("\n").startswith(("#", '"""'))
-        elif name in ("meson.build", "Makefile"):
+        elif name == "Makefile":
             opens = text.startswith("#")
         else:
             continue
         if not opens:
             yield path, 1, "must open with a comment that says what it is for"
-        if name != "meson.build" and text.count(SPDX) != 1:
+        if text.count(SPDX) != 1:
             yield path, 1, f"must have one line with {SPDX}, has {text.count(SPDX)}"
 
 

@@ -118,7 +118,7 @@ def test_pkg_config(there):
     for language, compiler in languages:
         for kind, libs in (("shared", shared), ("static", static)):
             program = there.scratch / f"{language}-{kind}"
-            run([*compiler, "-Wall", "-Werror", *cflags, HERE / "consumer.c", "-x", "none",
+            run([*compiler, "-Wall", "-Werror", *cflags, there.args.consumer, "-x", "none",
                  "-o", program, *libs])
             there.talk(program, kind == "shared")
 
@@ -141,7 +141,7 @@ def main():
              "cmake": test_cmake}
     parser = argparse.ArgumentParser()
     parser.add_argument("test", choices=tests)
-    for option in ("meson", "build", "cc", "version", "prefix", "libdir"):
+    for option in ("meson", "build", "cc", "consumer", "version", "prefix", "libdir"):
         parser.add_argument("--" + option, required=True)
     parser.add_argument("--tool", action="store_true")
     args = parser.parse_args()
