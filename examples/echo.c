@@ -27,12 +27,10 @@ main(int argc, char **argv)
 {
     static const struct outlet_handlers on = {.size = sizeof on, .on_message = echo};
     struct outlet_reason why = OUTLET_REASON;
-    struct outlet_opts opts = OUTLET_OPTS;
+    struct outlet_opts opts = {.size = sizeof opts, .on = &on, .why = &why};
     outlet_listener listener;
     outlet_loop *loop;
 
-    opts.on = &on;
-    opts.why = &why;
     if (outlet_loop_new(&loop, NULL))
         return 1;
     if (outlet_listen(loop, argc > 1 ? argv[1] : "tcp://:7000", &opts, &listener) == OUTLET_OK)

@@ -491,7 +491,8 @@ def write_snippets(tree):
             source = tree.files.get(m.group(1))
             if source is None:
                 return m.group()
-            return m.group().replace(m.group(2), snippet_of(source)) if m.group(2) else m.group()
+            start, end = m.start(2) - m.start(), m.end(2) - m.start()
+            return m.group()[:start] + snippet_of(source) + m.group()[end:]
         new = SNIPPET.sub(fresh, text)
         if new != text:
             (tree.root / path).write_text(new, encoding="utf-8")
