@@ -118,8 +118,8 @@ class TidyTest(unittest.TestCase):
         self.bites("layers", "sees only the public headers")
 
     def test_a_folder_includes_its_own_files_by_the_bare_name(self):
-        self.add("src/addr/addr.c", '#include "addr/addr.h"\n')
-        self.bites("layers", "bare name")
+        self.add("src/base/alloc.c", '#include "base/base.h"\n#include "base/alloc.h"\n')
+        self.bites("layers", '"alloc.h"')
 
     def test_an_include_inside_a_comment_does_not_count_as_a_call(self):
         self.add("src/addr/addr.c", '/* malloc(1); */ // free(x)\nconst char *s = "strcpy(a, b)";\n')

@@ -207,7 +207,10 @@ def judge_include(tree, path, folder, name, allowed):
     if f"src/{name}" not in tree.files and not name.startswith("tests/"):
         return f"{name}: there is no such file under src/"
     if other == folder:
-        return f'a folder includes its own files by the bare name: "{os.path.basename(name)}"'
+        # Its own door may be used by the whole name too, as others do.
+        bare = os.path.basename(name)
+        return None if bare == os.path.basename(folder) + ".h" \
+            else f'a folder includes its own files by the bare name: "{bare}"'
     if not matches(other, allowed):
         return f"{folder} may not include {other} (docs/internals/layers.md)"
     if os.path.basename(name) != os.path.basename(other) + ".h":
