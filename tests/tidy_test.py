@@ -122,7 +122,8 @@ class TidyTest(unittest.TestCase):
         self.bites("layers", '"alloc.h"')
 
     def test_an_include_inside_a_comment_does_not_count_as_a_call(self):
-        self.add("src/addr/addr.c", '/* malloc(1); */ // free(x)\nconst char *s = "strcpy(a, b)";\n')
+        self.add("src/addr/addr.c",
+                 '/* malloc(1); */ // free(x)\nconst char *s = "strcpy(a, b)";\n')
         self.assertEqual(self.found("banned_calls"), [])
 
     def test_a_new_folder_needs_a_row(self):
@@ -202,11 +203,13 @@ class TidyTest(unittest.TestCase):
         self.assertEqual(self.found("symbol_map"), [])
 
     def test_a_public_struct_without_its_size(self):
-        self.add("include/outlet/one.h", "struct outlet_x {\n    int a; /* size_t size */\n    int b;\n};\n")
+        self.add("include/outlet/one.h",
+                 "struct outlet_x {\n    int a; /* size_t size */\n    int b;\n};\n")
         self.bites("public_structs", "struct outlet_x must begin")
 
     def test_a_handle_is_one_field(self):
-        self.add("include/outlet/one.h", "typedef struct outlet_y {\n    uint64_t id;\n} outlet_y;\n")
+        self.add("include/outlet/one.h",
+                 "typedef struct outlet_y {\n    uint64_t id;\n} outlet_y;\n")
         self.assertEqual(self.found("public_structs"), [])
 
     def test_an_unregistered_test(self):
@@ -215,7 +218,8 @@ class TidyTest(unittest.TestCase):
 
     def test_a_registration_in_a_comment_does_not_count(self):
         self.add("src/addr/addr_fuzz.c", "")
-        self.write("src/addr/meson.build", CLEAN["src/addr/meson.build"] + "# files('addr_fuzz.c')\n")
+        self.write("src/addr/meson.build",
+                   CLEAN["src/addr/meson.build"] + "# files('addr_fuzz.c')\n")
         self.bites("registered", "src/addr/addr_fuzz.c")
 
     def test_a_header_that_is_not_installed(self):
@@ -301,7 +305,8 @@ class TidyTest(unittest.TestCase):
 
     def test_a_global_that_changes(self):
         archive = self.root / "x.a"
-        unit = self.build("static int hits; const int fixed = 1; const char *const names[] = {\"a\"};\n"
+        unit = self.build("static int hits; const int fixed = 1;\n"
+                          "const char *const names[] = {\"a\"};\n"
                           "int f(void) { return ++hits + fixed + !names[0]; }\n", "-c", "-fPIC")
         subprocess.run(["ar", "rcs", str(archive), str(unit)], check=True)
         texts = [text for _, _, text in tidy.library_problems(tidy.Tree(self.root), str(archive))]

@@ -2,7 +2,7 @@
 """tidy.py - the project's own rules, as a test.
 
     tools/tidy.py                    every rule that the sources can show
-    tools/tidy.py --symbols LIB...   the symbols of the built libraries (.so: what it exports, .a: what it changes)
+    tools/tidy.py --symbols LIB...   what a built .so exports, what of a .a can change
     tools/tidy.py --write-map        write liboutlet.map from the headers
     tools/tidy.py --write-snippets   cut the snippets of the READMEs from their sources again
 
@@ -38,13 +38,14 @@ BANNED = {
     **{n: (EVERYWHERE, "nothing here waits for time to pass: use a timer") for n in
        ("sleep", "usleep", "nanosleep")},
     "alloca": (EVERYWHERE, "the stack has no limit that can be checked"),
-    **{n: (("src",), "memory comes from a heap that can fail: ol_alloc, ol_resize, ol_free") for n in
+    **{n: (("src",), "memory comes from a heap: ol_alloc, ol_resize, ol_free") for n in
        ("malloc", "calloc", "realloc", "free", "strdup", "strndup", "reallocarray", "asprintf",
         "vasprintf", "aligned_alloc", "posix_memalign")},
     **{n: (("src",), "a library neither prints nor ends the program") for n in
        ("printf", "puts", "putchar", "fprintf", "vprintf", "vfprintf", "perror", "exit", "_exit",
         "abort")},
-    **{n: (EVERYWHERE, "it is not seeded: ol_rng, or the driver's random") for n in ("rand", "srand")},
+    **{n: (EVERYWHERE, "it is not seeded: ol_rng, or the driver's random") for n in
+       ("rand", "srand")},
 }
 MAY_CALL = {
     "src/base/alloc.c": {"malloc", "calloc", "realloc", "free"},
@@ -229,7 +230,8 @@ def beside(tree, here, path, name, allowed):
 
 def one_place(tree):
     """A header that has one place enters somewhere else."""
-    for path, text in tree.under("src", "tool", "examples", "bindings", "bench", "tests", "include"):
+    for path, text in tree.under("src", "tool", "examples", "bindings", "bench", "tests",
+                                 "include"):
         for line, name, _ in includes_of(text):
             for pattern, places in tree.layers.headers.items():
                 if fnmatch.fnmatch(name, pattern) and not matches(path, places):
@@ -291,7 +293,8 @@ def symbol_map(tree):
     declared = {name for _, _, name, _ in public_functions(tree)}
     listed = read_map(tree.files.get("liboutlet.map", ""))
     for name in sorted(declared - set(listed)):
-        yield "liboutlet.map", 1, f"{name} is in the headers and not here (tools/tidy.py --write-map)"
+        yield "liboutlet.map", 1, \
+            f"{name} is in the headers and not here (tools/tidy.py --write-map)"
     for name in sorted(set(listed) - declared):
         yield "liboutlet.map", 1, f"{name} is here and not in the headers"
     for name in sorted({n for n in listed if listed.count(n) > 1}):
@@ -312,7 +315,8 @@ def public_structs(tree):
 
 def registered(tree):
     """A source that no meson.build names is never built, a test that none names never runs."""
-    for path, _ in tree.under("src", "tool", "tests", "examples", "bench", endings=(".c", "_test.py")):
+    for path, _ in tree.under("src", "tool", "tests", "examples", "bench",
+                              endings=(".c", "_test.py")):
         folder, name = os.path.split(path)
         relative = name
         while True:
@@ -435,10 +439,10 @@ def changeable(library):
         head = re.match(r"^(\S+):\s+file format", line)
         if head:
             unit = os.path.basename(head.group(1))
-        m = re.match(r"^[0-9a-f]+ .{7} \.(?:bss|data|tbss|tdata)\S*\s+[0-9a-f]+ (?:\.hidden )?(\S+)$",
-                     line)
-        if m and not re.match(r"^[0-9a-f]+ .{7} \.data\.rel\.ro", line):
-            yield unit, m.group(1)
+        m = re.match(r"^[0-9a-f]+ .{7} (\.\S+)\s+[0-9a-f]+ (?:\.hidden )?(\S+)$", line)
+        if m and m.group(1).startswith((".bss", ".data", ".tbss", ".tdata")) \
+                and not m.group(1).startswith(".data.rel.ro"):
+            yield unit, m.group(2)
 
 
 def library_problems(tree, library):

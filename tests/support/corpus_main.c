@@ -24,7 +24,7 @@ enum {
 static int
 run_one(const uint8_t *in, size_t len)
 {
-    uint8_t *exact = malloc(len ? len : 1);
+    uint8_t *exact = calloc(len ? len : 1, 1);
 
     if (!exact)
         return 1;
