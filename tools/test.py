@@ -96,6 +96,13 @@ def run(argv, **more):
     return subprocess.run(argv, stdin=subprocess.DEVNULL, check=False, **more).returncode
 
 
+def quietly(argv, env):
+    """Run a command; answers None, or what it said when it failed."""
+    done = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, check=False)
+    return None if done.returncode == 0 else done.stdout
+
+
 class Tally:
     """What came out, by configuration."""
 
@@ -150,11 +157,13 @@ def set_up(config, where):
     env = dict(os.environ, CC=config.cc)
     env.pop("DESTDIR", None)
     if (where / "build.ninja").exists():
-        if run([MESON, "configure", str(where), *options], env=env,
-               stdout=subprocess.DEVNULL) == 0:
+        if quietly([MESON, "configure", str(where), *options], env) is None:
             return True
         shutil.rmtree(where)  # made by another version, or for another place
-    return run([MESON, "setup", str(where), str(ROOT), *options], env=env) == 0
+    said = quietly([MESON, "setup", str(where), str(ROOT), *options], env)
+    if said is not None:
+        say(said)
+    return said is None
 
 
 def read_results(log, config, tally):
