@@ -224,8 +224,11 @@ def run_coverage(tally):
     """The tests once more with counters, then which lines they reached."""
     run_config(CONFIGS["coverage"], tally)
     if shutil.which("gcovr"):
+        report = OUT / "coverage.txt"
         run(["gcovr", "--root", str(ROOT), "--filter", "src/", "--filter", "tool/",
-             "--exclude", ".*_(test|fuzz)\\.c", str(OUT / "coverage")], cwd=ROOT)
+             "--exclude", ".*_(test|fuzz)\\.c", "--output", str(report), "--print-summary",
+             str(OUT / "coverage")], cwd=ROOT)
+        say(f"line by line: {report.relative_to(ROOT)}")
 
 
 def run_clang_tidy(tally):
