@@ -5,8 +5,8 @@
  *                     \-> outlet_loop_start (own threads work, this one is free) /
  *                     \-> outlet_loop_turn  (one pass, inside somebody else's loop) /
  *
- * outlet_loop_drain() lets connections finish; outlet_loop_stop() ends them at once.  Either way each
- * gets its on_close before the loop's work ends.  A stopped loop cannot be started again.
+ * outlet_loop_drain() lets connections finish; outlet_loop_stop() ends them at once.  Either way
+ * each gets its on_close before the loop's work ends.  A stopped loop cannot be started again.
  *
  * Signals: none is raised, none is handled.  Fork: the child may free a loop that was made before
  * the fork, and nothing else; its handles answer OUTLET_ESTALE there, the parent is not affected.
