@@ -47,6 +47,7 @@ enum outlet_log_level {
     OUTLET_LOG_DEBUG = 4
 };
 
+/* clang-format off */
 struct outlet_loop_opts {
     size_t size;        /* set by OUTLET_LOOP_OPTS */
     int64_t threads;    /* 0: 1; OUTLET_PER_CORE: one for each core this process may use */
@@ -59,6 +60,7 @@ struct outlet_loop_opts {
     void *log_user;
 };
 #define OUTLET_LOOP_OPTS {.size = sizeof(struct outlet_loop_opts)}
+/* clang-format on */
 
 /**
  * Make a loop.  Nothing runs yet, but listen and connect already work on it.
@@ -231,8 +233,7 @@ enum {
  */
 OUTLET_API OUTLET_MUST_USE outlet_err
 outlet_watch_start(outlet_loop *loop, int fd, unsigned events,
-                   void (*fn)(outlet_watch w, int events, void *arg), void *arg,
-                   outlet_watch *out);
+                   void (*fn)(outlet_watch w, int events, void *arg), void *arg, outlet_watch *out);
 
 /**
  * Stop watching.  The descriptor stays open.
