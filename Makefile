@@ -30,7 +30,7 @@ build: setup
 	@$(MESON) compile -C build
 
 run: setup
-	@ninja -C build --quiet outlet
+	@ninja -C build outlet
 	@exec build/outlet demo $(ARGS)
 
 setup:

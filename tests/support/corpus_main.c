@@ -15,10 +15,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *in, size_t len);
 
-enum {
-    INPUT_MAX = 1 << 20,
-    PREFIXES_MAX = 4096
-};
+enum { INPUT_MAX = 1 << 20, PREFIXES_MAX = 4096 };
 
 /* A copy of its own size, so that the address sanitizer sees one byte too many. */
 static int
