@@ -516,8 +516,8 @@ def wrap(tree):
         long = [number for number, line in enumerate(text.split("\n"), 1)
                 if len(line) > COLUMNS and re.match(r"\s*(/\*|\*)", line)]
         if long:
-            subprocess.run(["clang-format", "-i", f"--style={style}",
-                            *(f"--lines={n}:{n}" for n in long), str(tree.root / path)], check=True)
+            subprocess.run(["clang-format", "-i", "--style=" + style,
+                            *(f"--lines={n}:{n}" for n in long), tree.root / path], check=True)
 
 
 def main(argv):
