@@ -16,6 +16,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -24,9 +26,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -326,10 +330,10 @@ assert_quiet(struct world *w)
     int64_t spent;
 
     w->waits = 0;
-    settle(w, 60);
+    settle(w, 100);
     spent = cpu_time() - before;
     assert_in_range(w->waits, 1, 20);
-    assert_in_range(spent, 0, 12 * OL_MS);
+    assert_in_range(spent, 0, 20 * OL_MS);
 }
 
 static struct peer *
@@ -1147,11 +1151,11 @@ running_out_of_descriptors_stops_accepting_without_a_spin(void **state)
     if (w->ops->accept_start(w->d, &listener->link) == 0)
         settle(w, 20);
     before_quiet = cpu_time();
-    settle(w, 60);
+    settle(w, 100);
     spent = cpu_time() - before_quiet;
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     assert_int_equal(listener->accept_error, -EMFILE);
-    assert_in_range(spent, 0, 12 * OL_MS);
+    assert_in_range(spent, 0, 20 * OL_MS);
 
     assert_int_equal(w->ops->accept_start(w->d, &listener->link), 0);
     RUN_UNTIL(w, listener->accepted > listener->adopted);
@@ -1378,6 +1382,28 @@ a_hundred_datagrams_go_in_batches(void **state)
 }
 
 static void
+many_datagrams_of_several_sockets_take_turns(void **state)
+{
+    struct world *w = *state;
+    enum { N = 3, EACH = 60 };
+    struct peer *servers[N];
+    struct ol_addr bound[N];
+    struct peer *client = NULL;
+
+    for (int i = 0; i < N; i++)
+        servers[i] = dgrams_at(w, v4(1, 0), &bound[i]);
+    for (int i = 0; i < N; i++) {
+        client = connect_to(w, OL_LINK_DGRAM, bound[i]);
+        for (int k = 0; k < EACH; k++)
+            send_datagram(client, w->wave, 100, NULL);
+    }
+    for (int i = 0; i < N; i++) {
+        RUN_UNTIL(w, servers[i]->datagrams == EACH);
+        assert_int_equal(servers[i]->datagram_bytes, EACH * 100);
+    }
+}
+
+static void
 a_bad_datagram_in_a_batch_does_not_hold_the_others(void **state)
 {
     struct world *w = *state;
@@ -1484,6 +1510,40 @@ a_wake_from_another_thread_ends_the_wait(void **state)
     assert_in_range(w->waits, 1, 3);
 }
 
+/* Before Linux 5.11, and in sandboxes, the precise call is missing. */
+static void
+without_epoll_pwait2_waiting_is_never_too_short(void **state)
+{
+    struct world *w = *state;
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_epoll_pwait2, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {OL_COUNT(rules), rules};
+    int status = -1;
+    pid_t child = fork();
+
+    if (child == 0) {
+        int wrong = 0;
+
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+            _exit(0); /* no filters here: nothing to see */
+        for (int i = 0; i < 20; i++) {
+            ol_time until = w->ops->now(w->d) + 100000 + i * 170000;
+
+            if (step(w, until) != 0 || w->ops->now(w->d) < until)
+                wrong++;
+        }
+        _exit(wrong);
+    }
+    assert_true(child > 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
 static void
 random_bytes_differ(void **state)
 {
@@ -1494,6 +1554,7 @@ random_bytes_differ(void **state)
     w->ops->random(w->d, a, sizeof a);
     w->ops->random(w->d, b, sizeof b);
     assert_memory_not_equal(a, b, sizeof a);
+    assert_true(w->ops->real_now(w->d) > 0);
 }
 
 static void
@@ -1652,6 +1713,27 @@ without_memory_a_listener_is_not_made(void **state)
     assert_int_equal(err, -ENOMEM);
 }
 
+static void
+without_memory_receiving_ends_and_can_be_started_again(void **state)
+{
+    struct world *w = *state;
+    struct ol_addr bound;
+    struct peer *server = dgrams_at(w, v4(1, 0), &bound);
+    struct peer *client = connect_to(w, OL_LINK_DGRAM, bound);
+
+    failing_heap_exhaust(&w->heap);
+    send_datagram(client, "x", 1, NULL);
+    for (int i = 0; i < 100 && !server->receive_error && !server->datagrams; i++)
+        (void)step(w, w->ops->now(w->d) + 20 * OL_MS);
+    failing_heap_reset(&w->heap, 0);
+    if (server->receive_error) { /* a driver may have had its memory already */
+        assert_int_equal(server->receive_error, -ENOMEM);
+        assert_false(server->receive_more);
+        receive(server);
+    }
+    RUN_UNTIL(w, server->datagrams == 1);
+}
+
 /* The child shares every kernel object with its parent and must leave all of them as they are. */
 static void
 a_forked_child_can_free_without_disturbing_its_parent(void **state)
@@ -1718,6 +1800,7 @@ static const struct CMUnitTest for_every_driver[] = {
     EVERY(the_largest_datagram_goes_whole),
     EVERY(an_empty_datagram_is_not_an_end),
     EVERY(a_hundred_datagrams_go_in_batches),
+    EVERY(many_datagrams_of_several_sockets_take_turns),
     EVERY(a_bad_datagram_in_a_batch_does_not_hold_the_others),
     EVERY(a_connected_udp_socket_hears_that_nobody_is_there),
     EVERY(waiting_is_never_too_short),
@@ -1747,7 +1830,12 @@ static const struct CMUnitTest for_the_kernel[] = {
     KERNEL(a_regular_file_cannot_be_watched),
     KERNEL(an_embedded_driver_shows_when_it_has_something),
     KERNEL(without_memory_a_listener_is_not_made),
+    KERNEL(without_memory_receiving_ends_and_can_be_started_again),
     KERNEL(a_forked_child_can_free_without_disturbing_its_parent),
+};
+
+static const struct CMUnitTest for_epoll[] = {
+    EVERY(without_epoll_pwait2_waiting_is_never_too_short),
 };
 
 static bool
@@ -1784,6 +1872,8 @@ main(void)
         (void)snprintf(name, sizeof name, "%s, kernel", current->name);
         if (strcmp(current->name, "sim") != 0)
             failed += cmocka_run_group_tests_name(name, for_the_kernel, NULL, NULL);
+        if (current == &ol_driver_epoll)
+            failed += cmocka_run_group_tests_name("epoll alone", for_epoll, NULL, NULL);
     }
     return failed;
 }
