@@ -685,7 +685,10 @@ ol_sock_is_peer_error(int sys_errno)
     case EHOSTDOWN:
     case ENETUNREACH:
     case ENETDOWN:
+    case ENONET:
     case ENOPROTOOPT:
+    case EOPNOTSUPP:
+    case EACCES:
     case EPROTO:
     case EMSGSIZE:
         return true;
