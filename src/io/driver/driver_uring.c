@@ -64,6 +64,7 @@ enum {
     LISTED = 32,    /* on `todo` or `starved` */
     CONNECTING = 64, /* OL_CONNECTED is owed; `work` is the operation, NULL: connected already */
     READABLE = 128, /* datagrams: there may be some */
+    BROKEN = 128,   /* stream: a send has failed */
     RESET = 128     /* stream that is CLOSING */
 };
 
@@ -97,8 +98,7 @@ struct links { /* first in, first out, through `next` */
 struct dgrams {
     struct ol_lender lender;
     struct ol_sock_inbox inbox;
-    struct ol_addr from[OL_BATCH_MAX]; /* of the completion with the same index */
-    struct ol_addr to[OL_BATCH_MAX];
+    struct ol_addr to[OL_BATCH_MAX]; /* of the completion with the same index */
 };
 
 /*
@@ -118,6 +118,7 @@ struct uring {
     bool is_wake_heard;    /* the kernel is reading wake_fd... */
     uint64_t wakes;        /* ... into this */
     struct ol_embed embed;
+    bool is_armed; /* embedded and outside of a turn: whoever begins something must kick() */
 
     struct io_uring_buf_ring *buffers; /* one page, shared with the kernel */
     struct ol_blocks blocks;
@@ -134,6 +135,7 @@ struct uring {
     struct ol_completion *out; /* what wait() is filling */
     int out_count;
     int out_max;
+    struct ol_addr from[OL_BATCH_MAX]; /* of the completion with the same index */
 };
 
 static struct uring *
@@ -264,12 +266,23 @@ enter(struct uring *u, bool is_blocking, ol_time until)
     }
 }
 
+/* Something was begun that only a turn brings on: who polls the embedded descriptor must come. */
+static void
+kick(struct uring *u)
+{
+    if (!u->is_armed)
+        return;
+    u->is_armed = false;
+    ol_embed_arm(&u->embed, 0);
+}
+
 /* NULL: the kernel takes nothing more for now. */
 static struct io_uring_sqe *
 new_submission(struct uring *u)
 {
     struct io_uring_sqe *s = io_uring_get_sqe(&u->ring);
 
+    kick(u);
     if (s)
         return s;
     if (enable(u) != 0 || enter(u, false, 0) != 0)
@@ -570,7 +583,7 @@ tell_dgram(struct uring *u, struct ol_link *l, int i, uint8_t *data)
     struct dgrams *g = u->dgrams;
     size_t len = g->inbox.heads[i].msg_len;
     struct ol_completion *c = tell(u, l, OL_RECEIVED, (int32_t)len, true);
-    struct ol_addr *from = &g->from[u->out_count - 1];
+    struct ol_addr *from = &u->from[u->out_count - 1];
     struct ol_addr *to = &g->to[u->out_count - 1];
 
     ol_lender_lend_slot(&g->lender, data, len, DGRAM_ROOM, &c->bytes);
@@ -723,7 +736,13 @@ static void
 on_accepted(struct uring *u, struct ol_link *l, int32_t result)
 {
     if (result >= 0) {
-        tell(u, l, OL_ACCEPTED, result, l->flags & WANTED);
+        struct ol_completion *c = tell(u, l, OL_ACCEPTED, result, l->flags & WANTED);
+        struct ol_addr *from = &u->from[u->out_count - 1];
+
+        /* A multishot accept has one place for the address and many clients.  One that has gone
+         * already has none. */
+        if (ol_sock_name(result, true, from) == 0)
+            c->from = from;
     } else if (result == -EAGAIN) {
         set_blocking(l->token);
     } else if (result != -ECANCELED && !is_lost_client(result)) {
@@ -763,7 +782,8 @@ on_received(struct uring *u, struct ol_link *l, const struct io_uring_cqe *e)
         break;
     default:
         clear(l, WANTED);
-        tell(u, l, OL_RECEIVED, e->res, false);
+        /* A socket tells of a reset once.  If it told a send, this looks like an end in order. */
+        tell(u, l, OL_RECEIVED, e->res == 0 && l->flags & BROKEN ? -ECONNRESET : e->res, false);
         return;
     }
     arm_again(u, l);
@@ -837,6 +857,8 @@ on_sent(struct uring *u, struct ol_link *l, int32_t result)
         set_blocking(l->token); /* a descriptor that we did not make */
     if (result == -EAGAIN || result == -EINTR)
         result = 0;
+    if (result < 0)
+        l->flags |= BROKEN;
     tell(u, l, OL_SENT, result, false);
 }
 
@@ -974,8 +996,7 @@ uring_wait(struct ol_driver *d, ol_time until, struct ol_completion *out, int ma
     err = enable(u);
     if (u->dgrams)
         ol_lender_renew(&u->dgrams->lender);
-    if (ol_embed_is_open(&u->embed))
-        ol_embed_drain(&u->embed);
+    u->is_armed = false;
     while (!err && !is_over) {
         err = turn(u, until, &is_over);
         if (until <= 0 || (!is_over && until != OL_NEVER && until <= read_clock(CLOCK_MONOTONIC)))
@@ -1019,6 +1040,7 @@ uring_embed(struct ol_driver *d)
     /* Nothing can be submitted before the thread that will wait is known. */
     if (!lie_down(u) || u->todo.first || io_uring_sq_ready(&u->ring) > 0)
         ol_embed_arm(&u->embed, 0);
+    u->is_armed = true;
     return u->embed.poll_fd;
 }
 
@@ -1028,8 +1050,11 @@ uring_arm(struct ol_driver *d, ol_time until)
     struct uring *u = self(d);
     int err;
 
+    u->is_armed = false;
     u->out_max = 0; /* nothing can be told here */
     u->out_count = 0;
+    /* Before the kernel is entered: what it signals from now on stays to be seen. */
+    ol_embed_drain(&u->embed);
     err = enable(u);
     if (!err) {
         prepare(u);
@@ -1039,6 +1064,7 @@ uring_arm(struct ol_driver *d, ol_time until)
     if (err || must_retry(u) || io_uring_cq_ready(&u->ring) > 0 || must_enter(u) || !lie_down(u))
         until = 0;
     ol_embed_arm(&u->embed, until);
+    u->is_armed = true;
 }
 
 /* ---- links ---- */
@@ -1111,8 +1137,10 @@ uring_connect(struct ol_driver *d, struct ol_link *l, const struct ol_connect_sp
     l->flags = CONNECTING;
     if (spec->kind == OL_LINK_DGRAM) {
         err = ol_sock_connect(fd, &spec->to);
-        if (!err)
+        if (!err) {
             put_on(&u->todo, l);
+            kick(u);
+        }
     } else {
         set_blocking(fd);
         err = submit_connect(u, l, &spec->to);
@@ -1160,6 +1188,7 @@ start(struct uring *u, struct ol_link *l)
     l->flags |= WANTED;
     if (l->kind == OL_LINK_DGRAM && l->flags & READABLE)
         put_on(&u->todo, l); /* the poll has told already */
+    kick(u);
     if (l->flags & (ARMED | LISTED) || arm(u, l))
         return 0;
     clear(l, WANTED);
@@ -1213,7 +1242,11 @@ uring_send_now(struct ol_driver *d, struct ol_link *l, const struct iovec *piece
     (void)d;
     OL_ASSERT(!(l->flags & SENDING));
     n = ol_sock_send(l->token, pieces, count);
-    return n == -EINTR ? -EAGAIN : n;
+    if (n == -EINTR)
+        n = -EAGAIN;
+    if (n < 0 && n != -EAGAIN)
+        l->flags |= BROKEN;
+    return n;
 }
 
 /*
@@ -1295,6 +1328,7 @@ static void
 close_in_child(struct uring *u, struct ol_link *l)
 {
     u->is_child = true;
+    u->is_armed = false; /* its descriptors are shared, too */
     if (l->kind != OL_LINK_WATCH) {
         close(l->token);
         ol_free(heap_of(u), l->work);
@@ -1320,6 +1354,7 @@ uring_close(struct ol_driver *d, struct ol_link *l, bool reset)
     if (l->flags & LISTED)
         u->sweep_starved = true; /* it may be on that list */
     put_on(&u->todo, l);
+    kick(u);
 }
 
 static int
