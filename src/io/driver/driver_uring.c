@@ -1392,6 +1392,14 @@ uring_watch(struct ol_driver *d, struct ol_link *l, int fd, unsigned events)
 
 /* ---- the driver itself ---- */
 
+/* Old kernels do not know a flag; a low limit on locked memory does not hold a ring.  Either way
+ * another driver will do. */
+static int
+explain(int err)
+{
+    return err == -EINVAL || err == -ENOMEM ? -EOPNOTSUPP : err;
+}
+
 static int
 open_ring(struct uring *u)
 {
@@ -1407,7 +1415,7 @@ open_ring(struct uring *u)
     p.cq_entries = COMPLETIONS;
     err = io_uring_queue_init_params(SUBMISSIONS, &u->ring, &p);
     if (err)
-        return err == -EINVAL ? -EOPNOTSUPP : err;
+        return explain(err);
     /* A child must not write into the ring of its parent, not even by accident. */
     err = io_uring_ring_dontfork(&u->ring);
     if (!err && (u->ring.features & needed) != needed)
@@ -1445,7 +1453,7 @@ open_buffers(struct uring *u)
         err = io_uring_register_buf_ring(&u->ring, &reg, 0);
     if (err)
         munmap(u->buffers, buffers_size());
-    return err == -EINVAL ? -EOPNOTSUPP : err;
+    return explain(err);
 }
 
 static int
