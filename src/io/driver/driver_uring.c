@@ -17,6 +17,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "driver.h"
+#include "host.h"
 #include "lend.h"
 #include "sock.h"
 #include "uring_blocks.h"
@@ -30,9 +31,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Newer than the oldest liburing we build with; used only when the kernel says that it knows them. */
@@ -150,48 +149,6 @@ heap_of(struct uring *u)
     return &u->budget->heap;
 }
 
-/* ---- clocks and chance ---- */
-
-static int64_t
-read_clock(clockid_t clock)
-{
-    struct timespec t;
-
-    (void)clock_gettime(clock, &t); /* cannot fail with these clocks */
-    return (int64_t)t.tv_sec * SECOND + t.tv_nsec;
-}
-
-static ol_time
-uring_now(struct ol_driver *d)
-{
-    (void)d;
-    return read_clock(CLOCK_MONOTONIC);
-}
-
-static int64_t
-uring_real_now(struct ol_driver *d)
-{
-    (void)d;
-    return read_clock(CLOCK_REALTIME);
-}
-
-static void
-uring_random(struct ol_driver *d, void *bytes, size_t len)
-{
-    uint8_t *at = bytes;
-
-    (void)d;
-    while (len > 0) {
-        ssize_t n = getrandom(at, len, 0);
-
-        OL_ASSERT(n > 0 || errno == EINTR);
-        if (n > 0) {
-            at += n;
-            len -= (size_t)n;
-        }
-    }
-}
-
 /* ---- entering the kernel ---- */
 
 static int
@@ -239,7 +196,7 @@ enter(struct uring *u, bool is_blocking, ol_time until)
     if (count == 0 && !is_blocking && !must_enter(u))
         return 0;
     if (is_blocking && until != OL_NEVER) {
-        ol_time ns = until - read_clock(CLOCK_MONOTONIC);
+        ol_time ns = until - ol_host_now(NULL);
 
         if (ns < 0)
             ns = 0;
@@ -710,28 +667,6 @@ feed_starved(struct uring *u)
 
 /* ---- completions ---- */
 
-/* A connection that died before it was accepted, or a network that did: see accept(2). */
-static bool
-is_lost_client(int err)
-{
-    switch (-err) {
-    case ECONNABORTED:
-    case EINTR:
-    case ENETDOWN:
-    case EPROTO:
-    case ENOPROTOOPT:
-    case EHOSTDOWN:
-    case ENONET:
-    case EHOSTUNREACH:
-    case EOPNOTSUPP:
-    case ENETUNREACH:
-    case EPERM:
-        return true;
-    default:
-        return false;
-    }
-}
-
 static void
 on_accepted(struct uring *u, struct ol_link *l, int32_t result)
 {
@@ -745,7 +680,7 @@ on_accepted(struct uring *u, struct ol_link *l, int32_t result)
             c->from = from;
     } else if (result == -EAGAIN) {
         set_blocking(l->token);
-    } else if (result != -ECANCELED && !is_lost_client(result)) {
+    } else if (result != -ECANCELED && !ol_sock_is_lost_client(-result)) {
         /* Mostly EMFILE: the client stays in the backlog until accepting starts again. */
         clear(l, WANTED);
         tell(u, l, OL_ACCEPTED, result, false);
@@ -961,7 +896,7 @@ turn(struct uring *u, ol_time until, bool *is_over)
 
     prepare(u);
     if (must_retry(u)) {
-        ol_time retry = read_clock(CLOCK_MONOTONIC) + RETRY_MS * OL_MS;
+        ol_time retry = ol_host_now(NULL) + RETRY_MS * OL_MS;
 
         until = until < retry ? until : retry;
     }
@@ -999,7 +934,7 @@ uring_wait(struct ol_driver *d, ol_time until, struct ol_completion *out, int ma
     u->is_armed = false;
     while (!err && !is_over) {
         err = turn(u, until, &is_over);
-        if (until <= 0 || (!is_over && until != OL_NEVER && until <= read_clock(CLOCK_MONOTONIC)))
+        if (until <= 0 || (!is_over && until != OL_NEVER && until <= ol_host_now(NULL)))
             is_over = true;
     }
     return u->out_count > 0 || !err ? u->out_count : err;
@@ -1546,9 +1481,9 @@ const struct ol_driver_ops ol_driver_uring = {
     .watch = uring_watch,
     .wait = uring_wait,
     .wake = uring_wake,
-    .now = uring_now,
-    .real_now = uring_real_now,
-    .random = uring_random,
+    .now = ol_host_now,
+    .real_now = ol_host_real_now,
+    .random = ol_host_random,
     .embed = uring_embed,
     .arm = uring_arm,
 };
