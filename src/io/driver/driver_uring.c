@@ -1,15 +1,16 @@
 /*
- * driver_uring.c - the world through io_uring: accepts and receives that are started once, sends that
- * leave together, one system call per wait.
+ * driver_uring.c - the world through io_uring: accepts and receives that are started once, sends
+ * that leave together, one system call per wait.
  *
  * What a newcomer would get wrong: a socket that is O_NONBLOCK.  The ring answers -EAGAIN on such a
- * descriptor instead of waiting for it, so streams and listeners are blocking sockets here, and every
- * direct system call says MSG_DONTWAIT.
+ * descriptor instead of waiting for it, so streams and listeners are blocking sockets here, and
+ * every direct system call says MSG_DONTWAIT.
  *
- * The ring is opened disabled, by anybody; the first wait() enables it and so makes its own thread the
- * only one that may enter.  A completion names its link in user_data, with the kind of operation in
- * the three low bits.  link->pending counts what the kernel holds; a link is closed when that is zero,
- * because an operation holds the socket and closing the descriptor earlier would end nothing.
+ * The ring is opened disabled, by anybody; the first wait() enables it and so makes its own thread
+ * the only one that may enter.  A completion names its link in user_data, with the kind of
+ * operation in the three low bits.  link->pending counts what the kernel holds; a link is closed
+ * when that is zero, because an operation holds the socket and closing the descriptor earlier would
+ * end nothing.
  *
  * Every link that something must be done about, other than by a completion, stands on `todo`, or on
  * `starved` when what it lacks is a buffer to receive into.
@@ -34,7 +35,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Newer than the oldest liburing we build with; used only when the kernel says that it knows them. */
+/* Newer than the oldest liburing we build with; used only when the kernel says it knows them. */
 #ifndef IORING_ENTER_NO_IOWAIT
 #define IORING_ENTER_NO_IOWAIT (1U << 7) /* Linux 6.15 */
 #define IORING_FEAT_NO_IOWAIT (1U << 17)
@@ -55,16 +56,16 @@ enum {
 
 /* flags of a link */
 enum {
-    WANTED = 1,     /* accepting, receiving or watching, as far as our user knows */
-    ARMED = 2,      /* the kernel is at it */
-    CANCELLED = 4,  /* ... but was told to stop */
-    SENDING = 8,    /* stream: a send is under way; datagrams: waiting for room */
-    CLOSING = 16,   /* nothing is told any more but OL_CLOSED */
-    LISTED = 32,    /* on `todo` or `starved` */
+    WANTED = 1,      /* accepting, receiving or watching, as far as our user knows */
+    ARMED = 2,       /* the kernel is at it */
+    CANCELLED = 4,   /* ... but was told to stop */
+    SENDING = 8,     /* stream: a send is under way; datagrams: waiting for room */
+    CLOSING = 16,    /* nothing is told any more but OL_CLOSED */
+    LISTED = 32,     /* on `todo` or `starved` */
     CONNECTING = 64, /* OL_CONNECTED is owed; `work` is the operation, NULL: connected already */
-    READABLE = 128, /* datagrams: there may be some */
-    BROKEN = 128,   /* stream: a send has failed */
-    RESET = 128     /* stream that is CLOSING */
+    READABLE = 128,  /* datagrams: there may be some */
+    BROKEN = 128,    /* stream: a send has failed */
+    RESET = 128      /* stream that is CLOSING */
 };
 
 /* The low bits of user_data.  Values without a link: cancellations and the wake-up. */
@@ -113,9 +114,9 @@ struct uring {
     pid_t pid;     /* of who opened it */
 
     int wake_fd;
-    _Atomic int bed;       /* enum bed */
-    bool is_wake_heard;    /* the kernel is reading wake_fd... */
-    uint64_t wakes;        /* ... into this */
+    _Atomic int bed;    /* enum bed */
+    bool is_wake_heard; /* the kernel is reading wake_fd... */
+    uint64_t wakes;     /* ... into this */
     struct ol_embed embed;
     bool is_armed; /* embedded and outside of a turn: whoever begins something must kick() */
 
@@ -834,16 +835,13 @@ on_completion(struct uring *u, const struct io_uring_cqe *e)
 static void
 reap(struct uring *u)
 {
-    struct io_uring_cqe *e;
-    unsigned head;
+    const struct io_uring_cq *cq = &u->ring.cq;
+    unsigned ready = io_uring_cq_ready(&u->ring);
+    unsigned head = *cq->khead; /* only we write it */
     unsigned seen = 0;
 
-    io_uring_for_each_cqe(&u->ring, head, e) {
-        if (!has_room(u))
-            break;
-        on_completion(u, e);
-        seen++;
-    }
+    for (; seen < ready && has_room(u); seen++)
+        on_completion(u, &cq->cqes[(head + seen) & cq->ring_mask]);
     io_uring_cq_advance(&u->ring, seen);
 }
 
@@ -900,8 +898,7 @@ turn(struct uring *u, ol_time until, bool *is_over)
 
         until = until < retry ? until : retry;
     }
-    is_blocking = u->out_count == 0 && io_uring_cq_ready(&u->ring) == 0 && until > 0 &&
-                  lie_down(u);
+    is_blocking = u->out_count == 0 && io_uring_cq_ready(&u->ring) == 0 && until > 0 && lie_down(u);
     err = enter(u, is_blocking, until);
     /* An exchange, so that what the waker wrote before it woke us is seen after this. */
     *is_over = atomic_exchange(&u->bed, AWAKE) == WOKEN;
@@ -1356,7 +1353,7 @@ open_ring(struct uring *u)
     if (!err && (u->ring.features & needed) != needed)
         err = -EOPNOTSUPP;
     if (!err) {
-        /* A filter may allow to make rings and forbid to use them.  Disabled is the right answer. */
+        /* A filter may allow to make rings and forbid to use them.  "Disabled" is right. */
         err = io_uring_enter((unsigned)u->ring.ring_fd, 0, 0, 0, NULL);
         err = err == -EBADFD || err >= 0 ? 0 : err;
     }
@@ -1377,8 +1374,8 @@ open_buffers(struct uring *u)
     struct io_uring_buf_reg reg = {.ring_entries = OL_BLOCKS, .bgid = BUFFER_GROUP};
     int err;
 
-    u->buffers = mmap(NULL, buffers_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                      -1, 0);
+    u->buffers = mmap(NULL, buffers_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+                      0);
     if (u->buffers == MAP_FAILED)
         return -errno;
     io_uring_buf_ring_init(u->buffers);

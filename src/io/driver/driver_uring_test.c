@@ -44,8 +44,8 @@ struct ring {
     const struct ol_driver_ops *ops;
     struct end a;
     struct end b;
-    bool holds;  /* give nothing back yet */
-    bool keeps;  /* take a reference of what is given back */
+    bool holds; /* give nothing back yet */
+    bool keeps; /* take a reference of what is given back */
     struct ol_lent held[HELD_MAX];
     int held_count;
     struct ol_block *kept[HELD_MAX];
@@ -127,14 +127,14 @@ step(struct ring *r, ol_time until)
     return n;
 }
 
-#define RUN_UNTIL(r, condition)                                           \
-    do {                                                                  \
-        ol_time limit_ = (r)->ops->now((r)->d) + PATIENCE_MS * OL_MS;     \
-        while (!(condition) && (r)->ops->now((r)->d) < limit_) {          \
-            if (step((r), limit_) < 0)                                    \
-                break;                                                    \
-        }                                                                 \
-        assert_true(condition);                                           \
+#define RUN_UNTIL(r, condition)                                                                    \
+    do {                                                                                           \
+        ol_time limit_ = (r)->ops->now((r)->d) + PATIENCE_MS * OL_MS;                              \
+        while (!(condition) && (r)->ops->now((r)->d) < limit_) {                                   \
+            if (step((r), limit_) < 0)                                                             \
+                break;                                                                             \
+        }                                                                                          \
+        assert_true(condition);                                                                    \
     } while (0)
 
 /* Waits until a wait brings nothing for a while; how many waits that took. */

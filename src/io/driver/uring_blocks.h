@@ -27,8 +27,8 @@ void ol_blocks_free(struct ol_blocks *b);
 
 uint8_t *ol_blocks_room(const struct ol_blocks *b, unsigned id); /* OL_RECEIVE_MIN bytes */
 void ol_blocks_lend(const struct ol_blocks *b, unsigned id, size_t len, struct ol_lent *out);
-/* What was lent comes back.  true: the place has a block of ours alone, perhaps a new one; false: no
- * memory, the place is missing until ol_blocks_renew() fills it. */
+/* What was lent comes back.  true: the place has a block of ours alone, perhaps a new one; false:
+ * no memory, the place is missing until ol_blocks_renew() fills it. */
 bool ol_blocks_take_back(struct ol_blocks *b, unsigned id);
 /* Fill one missing place: its id, -ENOENT when none is missing, or -ENOMEM. */
 int ol_blocks_renew(struct ol_blocks *b);
