@@ -45,7 +45,7 @@ enum {
     PATIENCE_MS = 20000
 };
 
-static const struct ol_driver_ops *const drivers[] = {&ol_driver_epoll};
+static const struct ol_driver_ops *const drivers[] = {&ol_driver_epoll, &ol_driver_uring};
 
 struct world;
 
