@@ -327,7 +327,7 @@ op_address(struct ol_driver *driver, struct ol_link *l, bool peer, struct ol_add
     return -ENOTSOCK;
 }
 
-/* A round trip is two delays; nothing is ever sent twice, because nothing gets lost on a stream. */
+/* Nothing is ever sent twice, because nothing gets lost on a stream. */
 static int
 op_tcp_facts(struct ol_driver *driver, struct ol_link *l, struct ol_tcp_facts *out)
 {
@@ -345,7 +345,7 @@ op_tcp_facts(struct ol_driver *driver, struct ol_link *l, struct ol_tcp_facts *o
         return -EOPNOTSUPP;
     if (s->state != SIM_OPEN)
         return -ENOTCONN;
-    out->rtt_us = d->world->faults.delay_max_us + 1;
+    out->rtt_us = d->world->faults.delay_max_us + 2 * SIM_DELAY_MIN_US;
     out->retransmits = 0;
     return 0;
 }

@@ -23,7 +23,8 @@ struct ol_sim_faults {
     uint32_t lose;           /* per datagram */
     uint32_t duplicate;
     uint32_t reorder;
-    uint32_t delay_max_us;   /* per delivery: 0..this, uniform */
+    uint32_t delay_max_us;   /* per delivery: 0..this, uniform, on top of 10: if it could
+                                take no time at all, endless traffic would stop the clock */
     uint32_t send_room;      /* bytes a socket's send buffer holds; 0: 65,536 */
     uint64_t fail_call;      /* the n-th driver call that can fail does, with fail_errno; 0: none */
     int fail_errno;

@@ -332,21 +332,33 @@ send_one(struct ol_sim *w, struct sim_dgram *g, const struct ol_dgram *d)
     return 0;
 }
 
+/* The send buffer is empty again an instant later.  As with a kernel, a datagram that finds any room
+ * at all is taken whole. */
+static bool
+has_room(struct ol_sim *w, struct sim_dgram *g)
+{
+    size_t max = w->faults.send_room ? w->faults.send_room : ARRIVED_MAX;
+
+    if (g->burst_at != w->now)
+        g->burst = 0;
+    g->burst_at = w->now;
+    return g->burst < max;
+}
+
 int
 sim_dgram_send(struct ol_sim *w, struct sim_dgram *g, const struct ol_dgram *messages, int count)
 {
+    int most = (int)sim_slice(w, (size_t)count);
     int err = 0;
-    int taken;
+    int taken = 0;
 
     OL_ASSERT(!(g->s.flags & SIM_CLOSING));
-    for (taken = 0; taken < count && !err; taken++) {
-        if (sim_odds(w, 32)) {
-            err = -EAGAIN;
-            break;
-        }
-        err = send_one(w, g, &messages[taken]);
+    while (taken < most) {
+        err = has_room(w, g) ? send_one(w, g, &messages[taken]) : -EAGAIN;
         if (err)
             break;
+        g->burst += OVERHEAD + sim_pieces_len(messages[taken].pieces, messages[taken].count);
+        taken++;
     }
     if (err && taken == 0 && err != -EAGAIN)
         return err;
@@ -373,9 +385,9 @@ received(struct ol_sim *w, struct sim_dgram *g, struct ol_completion *c, struct 
 
     c->kind = OL_RECEIVED;
     if (g->err) {
-        c->result = -g->err;
+        c->result = -g->err; /* news from the network, not an end */
+        c->more = (g->s.flags & SIM_RECEIVING) != 0;
         g->err = 0;
-        g->s.flags &= (uint16_t)~SIM_RECEIVING;
         return true;
     }
     to = sim_lend(g->s.driver, &c->bytes, g->arrived.first->len, 0);
@@ -417,6 +429,7 @@ sim_dgram_complete(struct ol_sim *w, struct sim_dgram *g, struct ol_completion *
     }
     if (g->s.flags & SIM_WANTS_ROOM) {
         g->s.flags &= (uint16_t)~SIM_WANTS_ROOM;
+        g->burst = 0; /* even if no time has passed, or it would be told so for ever */
         c->kind = OL_SENT;
         return true;
     }

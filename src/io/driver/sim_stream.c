@@ -364,7 +364,7 @@ sim_end_send(struct ol_sim *w, struct sim_end *e, const struct iovec *pieces, in
 
     OL_ASSERT(!(e->out && e->out->pending) && !(e->s.flags & SIM_CLOSING));
     if (e->s.state == SIM_BROKEN)
-        return take_err(e, EPIPE);
+        return e->err && sim_odds(w, 2) ? -e->err : -EPIPE; /* the receiver is told too */
     if (e->s.flags & SIM_ENDED)
         return -EPIPE;
     if (total == 0)

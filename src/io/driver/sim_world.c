@@ -105,7 +105,7 @@ sim_delay(struct ol_sim *w)
 {
     uint64_t max = (uint64_t)w->faults.delay_max_us * 1000;
 
-    return max ? (ol_time)ol_rng_below(&w->rng, max + 1) : 0;
+    return SIM_DELAY_MIN_US * 1000 + (max ? (ol_time)ol_rng_below(&w->rng, max + 1) : 0);
 }
 
 int

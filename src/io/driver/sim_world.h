@@ -20,6 +20,7 @@
 
 enum {
     SIM_SEND_ROOM = 65536,
+    SIM_DELAY_MIN_US = 10,
     SIM_ODDS = 65536, /* what the chances of struct ol_sim_faults are parts of */
     SIM_QUARANTINE = 4
 };
@@ -121,7 +122,9 @@ struct sim_dgram {
     struct sim_messages flying;   /* by time of arrival */
     struct sim_messages arrived;
     ol_time last_at; /* those that keep their order arrive no earlier */
-    uint16_t err;    /* refused, told once */
+    ol_time burst_at;
+    size_t burst; /* bytes sent at that instant: they fill the send buffer */
+    uint16_t err; /* refused, told once */
 };
 
 struct sim_driver {
