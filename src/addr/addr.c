@@ -1,8 +1,8 @@
 /*
  * addr.c - one address: compare, print, parse.
  *
- * A newcomer's mistake: memcmp() of two addresses.  A v4 address uses four of the sixteen bytes, and
- * the rest is whatever the memory held.
+ * A newcomer's mistake: memcmp() of two addresses.  A v4 address uses four of the sixteen bytes,
+ * and the rest is whatever the memory held.
  *
  * SPDX-License-Identifier: MIT
  */

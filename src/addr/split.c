@@ -117,8 +117,15 @@ ol_url_split(const char *text, struct ol_url *out, struct outlet_reason *why)
     }
 
     end = find(text, 0, len, "#");
-    if (end < len)
+    if (end < len) {
+        size_t second = find(text, end + 1, len, "#");
+
+        if (second < len)
+            return ol_refuse(why, OUTLET_EINVAL, (ptrdiff_t)second, "",
+                             "a second `#` stands in the URL; join options with `,`, and write a "
+                             "`#` itself as %%23");
         u.options = part(end + 1, len);
+    }
     len = end;
     end = find(text, 0, len, "?");
     if (end < len)

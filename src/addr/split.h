@@ -53,7 +53,7 @@ struct ol_decode {
 outlet_err ol_part_decode(const struct ol_url *u, struct ol_part p, const struct ol_decode *how,
                           char *out, size_t *out_len, struct outlet_reason *why);
 
-/* Fill *why and answer with `code`.  at: byte in the URL, -1: the caller's struct.  key: "" none. */
+/* Fill *why, answer with `code`.  at: byte in the URL, -1: the caller's struct.  key: "" none. */
 outlet_err ol_refuse(struct outlet_reason *why, outlet_err code, ptrdiff_t at, const char *key,
                      const char *format, ...) __attribute__((format(printf, 5, 6)));
 
