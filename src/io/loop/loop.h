@@ -50,6 +50,7 @@ struct ol_handle {
 
 uint64_t ol_handle_pack(struct ol_handle h);
 bool ol_handle_unpack(uint64_t id, enum ol_kind kind, struct ol_handle *out);
+bool ol_handle_alive(uint64_t id, enum ol_kind kind); /* any thread */
 
 /* ---- the registry: what outlives every loop ------------------------------------------------- */
 

@@ -56,16 +56,16 @@ free_both:
     return err;
 }
 
-static outlet_err
-fail(struct outlet_reason *why, outlet_err err)
+outlet_err
+ol_why_fail(struct outlet_reason *why, outlet_err err)
 {
     if (why && why->code == OUTLET_OK)
         ol_reason_set(why, err, "%s", outlet_strerror(err));
     return err;
 }
 
-static struct outlet_reason *
-why_of(const struct outlet_opts *opts)
+struct outlet_reason *
+ol_why_of(const struct outlet_opts *opts)
 {
     struct outlet_reason *why = NULL;
 
@@ -79,7 +79,7 @@ why_of(const struct outlet_opts *opts)
 outlet_err
 outlet_connect(outlet_loop *l, const char *url, const struct outlet_opts *opts, outlet_conn *out)
 {
-    struct outlet_reason *why = why_of(opts);
+    struct outlet_reason *why = ol_why_of(opts);
     struct ol_endpoint e;
     struct ol_settings *s;
     struct ol_reactor *r;
@@ -87,15 +87,15 @@ outlet_connect(outlet_loop *l, const char *url, const struct outlet_opts *opts, 
     outlet_err err = url && out ? ol_loop_check(l) : OUTLET_EINVAL;
 
     if (err)
-        return fail(why, err);
+        return ol_why_fail(why, err);
     err = ol_endpoint_parse(url, OUTLET_TO_CONNECT, opts, &e, why);
     if (!err)
         err = ol_loop_attach(l, &ol_net_hooks);
     if (err)
-        return fail(why, err);
-    err = ol_settings_new(l, &e, 0, why, &s);
+        return ol_why_fail(why, err);
+    err = ol_settings_new(l, &e, why, &s);
     if (err)
-        return fail(why, err);
+        return ol_why_fail(why, err);
     r = ol_loop_pick(l, false);
     if (!ol_enter(r->cell, &epoch)) {
         err = OUTLET_ESTATE;
@@ -106,7 +106,7 @@ outlet_connect(outlet_loop *l, const char *url, const struct outlet_opts *opts, 
 
 unref_settings:
     ol_settings_unref(s);
-    return fail(why, err);
+    return ol_why_fail(why, err);
 }
 
 /* ---- send --------------------------------------------------------------------------------------------- */

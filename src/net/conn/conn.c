@@ -107,6 +107,19 @@ ol_conn_begin(struct ol_conn *c)
 }
 
 static void
+untie(struct ol_conn *c)
+{
+    struct ol_extra *extra = atomic_load(&c->cold->extra);
+
+    while (extra && !ol_list_empty(&extra->ties)) {
+        struct ol_tie *t = OL_CONTAINER(extra->ties.next, struct ol_tie, node);
+
+        ol_list_remove(&t->node);
+        t->conn_gone(c, t);
+    }
+}
+
+static void
 destroy(struct ol_reactor *r, struct ol_retired *x)
 {
     struct ol_conn_cold *cold = OL_CONTAINER(x, struct ol_conn_cold, retired);
@@ -125,6 +138,22 @@ void
 ol_conn_discard(struct ol_conn *c)
 {
     destroy(c->cold->reactor, &c->cold->retired); /* no visitor can know it */
+}
+
+void
+ol_conn_abandon(struct ol_conn *c)
+{
+    struct ol_reactor *r = c->cold->reactor;
+
+    if (c->queue)
+        c->queue->dirty = false;
+    ol_conn_queue_free(c);
+    ol_conn_input_free(c);
+    untie(c);
+    ol_name_forget(c);
+    ol_alarm_clear(r, &c->cold->alarm);
+    ol_slot_hide(slots_of(r), slot_of(c));
+    destroy(r, &c->cold->retired);
 }
 
 struct ol_extra *
@@ -305,25 +334,12 @@ ol_conn_peer_ended(struct ol_conn *c)
 /* ---- told and given back ------------------------------------------------------------------------ */
 
 static void
-untie(struct ol_conn *c)
-{
-    struct ol_extra *extra = atomic_load(&c->cold->extra);
-
-    while (extra && !ol_list_empty(&extra->ties)) {
-        struct ol_tie *t = OL_CONTAINER(extra->ties.next, struct ol_tie, node);
-
-        ol_list_remove(&t->node);
-        t->conn_gone(c, t);
-    }
-}
-
-static void
 tell(struct ol_conn *c)
 {
     const struct ol_settings *s = ol_conn_settings(c);
     struct outlet_reason why;
 
-    if (!s->on.on_close)
+    if (!s->on.on_close || c->flags & CONN_UNTOLD)
         return;
     ol_cause_tell(c, &why);
     s->on.on_close(ol_conn_handle(c), &why,

@@ -81,13 +81,18 @@ struct ol_settings {
     outlet_listener listener;
     struct ol_counts *counts; /* NULL: made by connect */
     struct ol_framing framing;
+    size_t url_room;
     char url[]; /* canonical, without a secret */
 };
 
-outlet_err ol_settings_new(struct outlet_loop *l, const struct ol_endpoint *e, uint16_t port,
+outlet_err ol_settings_new(struct outlet_loop *l, const struct ol_endpoint *e,
                            struct outlet_reason *why, struct ol_settings **out);
+outlet_err ol_framing_of(const struct ol_endpoint *e, struct outlet_reason *why,
+                         struct ol_framing *out);
 struct ol_settings *ol_settings_ref(struct ol_settings *s);
 void ol_settings_unref(struct ol_settings *s);
+/* Before they are shared: the port that the system picked, for the URL. */
+void ol_settings_set_port(struct ol_settings *s, const struct ol_endpoint *e, uint16_t port);
 /* A copy with another framing. */
 outlet_err ol_settings_reframe(const struct ol_settings *s, const char *text,
                                const struct outlet_framing *custom, struct ol_settings **out);
@@ -98,6 +103,9 @@ void ol_counts_unref(struct ol_counts *n);
 /* May this peer come in?  Counts it if so. */
 bool ol_counts_enter(struct ol_counts *n, const struct ol_addr *peer);
 void ol_counts_leave(struct ol_counts *n, const struct ol_addr *peer);
+
+/* Room for a listener in its slot; the server layer fills it. */
+#define OL_LISTENER_SIZE 64
 
 /* ---- the connection -------------------------------------------------------------------------- */
 
@@ -123,7 +131,8 @@ enum ol_conn_flag {
     CONN_PEER_ENDED = 128,
     CONN_DELIVERING = 256, /* inside the receive path: held input must stay where it is */
     CONN_ENDING = 512,     /* on the list of those that end without a driver's word */
-    CONN_COUNTED = 1024    /* in settings->counts */
+    CONN_COUNTED = 1024,   /* in settings->counts */
+    CONN_UNTOLD = 2048     /* refused before the user heard of it: no on_close */
 };
 
 /* Bytes of an unfinished message, or of messages held back by a pause. */
@@ -272,6 +281,8 @@ void ol_conn_publish(struct ol_conn *c);
 void ol_conn_begin(struct ol_conn *c);
 /* Not published. */
 void ol_conn_discard(struct ol_conn *c);
+/* In a forked child: frees the memory of the parent's connection, and tells nobody. */
+void ol_conn_abandon(struct ol_conn *c);
 struct ol_extra *ol_conn_extra(struct ol_conn *c); /* NULL: no memory */
 /* The link is up: run handshakes (none yet), then open. */
 void ol_conn_linked_up(struct ol_conn *c);
@@ -408,6 +419,11 @@ struct ol_conn_mail {
     void (*gone)(struct ol_reactor *r, struct ol_conn_mail *m); /* NULL: nothing to undo */
 };
 void ol_conn_post(struct ol_reactor *r, struct ol_conn_mail *m);
+
+/* ---- for public calls that take a URL (api.c) --------------------------------------------------- */
+
+struct outlet_reason *ol_why_of(const struct outlet_opts *opts); /* emptied; NULL: not wanted */
+outlet_err ol_why_fail(struct outlet_reason *why, outlet_err err); /* answers err */
 
 /* ---- hooks (net.c) --------------------------------------------------------------------------------- */
 

@@ -285,7 +285,7 @@ outlet_each(outlet_loop *l, outlet_listener only, int (*each)(outlet_conn c, voi
 
     if (!each)
         return OUTLET_EINVAL;
-    if (only.id && !ol_listener_alive(only))
+    if (only.id && !ol_handle_alive(only.id, OL_KIND_LISTENER))
         return OUTLET_ESTALE;
     if (!atomic_load_explicit(&l->hooks, memory_order_acquire))
         return 0;

@@ -44,6 +44,20 @@ take_up(struct ol_reactor *r, struct ol_mail *m)
 
 /* ---- attach and detach ---------------------------------------------------------------------------------------- */
 
+static void
+forget_slots(struct ol_reactor *r)
+{
+    static const enum ol_kind kinds[] = {OL_KIND_CONN, OL_KIND_LISTENER};
+
+    for (size_t i = 0; i < OL_COUNT(kinds); i++) {
+        struct ol_slots *s = &r->slots[kinds[i]];
+
+        if (s->chunks)
+            ol_slots_fini(s);
+        *s = (struct ol_slots){0};
+    }
+}
+
 static outlet_err
 net_init(struct ol_net *n, struct ol_reactor *r)
 {
@@ -53,6 +67,12 @@ net_init(struct ol_net *n, struct ol_reactor *r)
 
     if (err)
         return err;
+    err = ol_slots_init(&r->slots[OL_KIND_LISTENER], r->cell->generations[OL_KIND_LISTENER],
+                        r->heap, OL_LISTENER_SIZE, 0);
+    if (err) {
+        forget_slots(r);
+        return err;
+    }
     n->reactor = r;
     n->attach.run = take_up;
     n->turn_end.run = turn_end;
@@ -95,8 +115,7 @@ attach(struct outlet_loop *l)
 
 fini_slots:
     while (i-- > 0) {
-        ol_slots_fini(&l->reactors[i]->slots[OL_KIND_CONN]);
-        l->reactors[i]->slots[OL_KIND_CONN].chunks = NULL;
+        forget_slots(l->reactors[i]);
     }
     ol_free(&l->heap, nl->nets);
 free_loop_part:

@@ -8,6 +8,8 @@
  */
 #include "conn.h"
 
+enum { PORT_DIGITS = 6 };
+
 static ol_time
 duration(int64_t ms)
 {
@@ -32,8 +34,8 @@ copy_handlers(const struct outlet_handlers *from, struct outlet_handlers *to)
     return OUTLET_OK;
 }
 
-static outlet_err
-parse_framing(const struct ol_endpoint *e, struct outlet_reason *why, struct ol_framing *out)
+outlet_err
+ol_framing_of(const struct ol_endpoint *e, struct outlet_reason *why, struct ol_framing *out)
 {
     size_t bad_at = 0;
     outlet_err err = ol_framing_parse(e->frame, size_or_none(e->opts.max), e->opts.framing, out,
@@ -49,11 +51,11 @@ parse_framing(const struct ol_endpoint *e, struct outlet_reason *why, struct ol_
 }
 
 outlet_err
-ol_settings_new(struct outlet_loop *l, const struct ol_endpoint *e, uint16_t port,
-                struct outlet_reason *why, struct ol_settings **out)
+ol_settings_new(struct outlet_loop *l, const struct ol_endpoint *e, struct outlet_reason *why,
+                struct ol_settings **out)
 {
-    size_t url_len = ol_endpoint_print(e, port, NULL, 0);
-    struct ol_settings *s = ol_alloc_zero(&l->heap, sizeof *s + url_len + 1);
+    size_t url_room = ol_endpoint_print(e, 0, NULL, 0) + PORT_DIGITS + 1;
+    struct ol_settings *s = ol_alloc_zero(&l->heap, sizeof *s + url_room);
     const struct outlet_opts *o = &e->opts;
     outlet_err err;
 
@@ -62,7 +64,7 @@ ol_settings_new(struct outlet_loop *l, const struct ol_endpoint *e, uint16_t por
             ol_reason_set(why, OUTLET_ENOMEM, "%s", outlet_strerror(OUTLET_ENOMEM));
         return OUTLET_ENOMEM;
     }
-    err = parse_framing(e, why, &s->framing);
+    err = ol_framing_of(e, why, &s->framing);
     if (err)
         goto free_settings;
     err = copy_handlers(o->on, &s->on);
@@ -72,7 +74,8 @@ ol_settings_new(struct outlet_loop *l, const struct ol_endpoint *e, uint16_t por
                                     "of the library knows");
         goto free_settings;
     }
-    ol_endpoint_print(e, port, s->url, url_len + 1);
+    ol_endpoint_print(e, 0, s->url, url_room);
+    s->url_room = url_room;
     s->refs = 1;
     s->heap = &l->heap;
     s->loop = l;
@@ -100,6 +103,12 @@ free_settings:
     return err;
 }
 
+void
+ol_settings_set_port(struct ol_settings *s, const struct ol_endpoint *e, uint16_t port)
+{
+    ol_endpoint_print(e, port, s->url, s->url_room);
+}
+
 struct ol_settings *
 ol_settings_ref(struct ol_settings *s)
 {
@@ -121,7 +130,7 @@ outlet_err
 ol_settings_reframe(const struct ol_settings *s, const char *text,
                     const struct outlet_framing *custom, struct ol_settings **out)
 {
-    size_t size = sizeof *s + strlen(s->url) + 1;
+    size_t size = sizeof *s + s->url_room;
     struct ol_framing framing;
     struct ol_settings *copy;
     size_t bad_at;
