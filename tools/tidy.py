@@ -509,8 +509,8 @@ def write_snippets(tree):
 
 
 def wrap(tree):
-    """Comments within the columns.  Only lines that are too long are touched: elsewhere clang-format
-    would spoil pictures and label columns, so .clang-format says ReflowComments: false."""
+    """Comments within the columns.  Only lines that are too long are touched: elsewhere
+    clang-format would spoil pictures, so .clang-format says ReflowComments: false."""
     style = f"{{BasedOnStyle: LLVM, ColumnLimit: {COLUMNS}, ReflowComments: true}}"
     for path, text in tree.under():
         long = [number for number, line in enumerate(text.split("\n"), 1)
