@@ -59,14 +59,12 @@ enum sim_state {
 struct sim_driver;
 
 struct sim_socket {
-    ol_time at;                /* when its event happens */
     struct sim_driver *driver; /* whose list it comes on; NULL: nobody's */
     union {
         struct ol_link *link;        /* NULL: not adopted yet, or closed */
         struct sim_end *next_queued; /* with SIM_QUEUED */
     };
-    uint32_t order; /* drawn by lot: who is first among events of the same instant */
-    uint32_t slot;  /* place in the event queue */
+    uint32_t slot;  /* place of its event in the queue */
     int32_t token;  /* -1: nobody holds this socket */
     uint16_t flags;
     uint8_t kind;  /* enum sim_kind */
@@ -143,6 +141,13 @@ struct sim_driver {
     uint32_t lent;
 };
 
+/* The key lies here and not in the socket: a queue of a million would miss the cache at each step. */
+struct sim_event {
+    ol_time at;
+    struct sim_socket *socket;
+    uint32_t order; /* drawn by lot: who is first at the same instant */
+};
+
 struct ol_sim {
     const ol_heap *heap;
     struct ol_rng rng;
@@ -150,7 +155,7 @@ struct ol_sim {
     uint64_t calls;
     struct ol_sim_faults faults;
     struct sim_driver *drivers;
-    struct sim_socket **events; /* a binary heap; room for every socket, so that no event can fail */
+    struct sim_event *events; /* a binary heap; room for every socket, so that no event can fail */
     size_t event_count;
     size_t event_room;
     size_t socket_count; /* what the room is kept for */
