@@ -25,7 +25,8 @@
 enum {
     SIDES = 8,
     SEEDS = 2000,
-    WAVE = 4093 /* period of the bytes that streams carry; a prime, so that slices do not match it */
+    WAVE =
+        4093 /* period of the bytes that streams carry; a prime, so that slices do not match it */
 };
 
 #define ALWAYS 65536u
@@ -902,8 +903,8 @@ closing_at_any_moment_leaves_nothing(void **state)
         if (seed % 4 == 0) {
             struct ol_addr bound;
 
-            assert_int_equal(
-                listen_at(&n->sides[0], n->d[0], OL_LINK_LISTENER, v4(1, 0), &bound), 0);
+            assert_int_equal(listen_at(&n->sides[0], n->d[0], OL_LINK_LISTENER, v4(1, 0), &bound),
+                             0);
             assert_int_equal(connect_to(&n->sides[1], n->d[1], OL_LINK_STREAM, bound), 0);
             steps /= 10;
         } else {
@@ -1256,7 +1257,7 @@ an_idle_connection_is_small(void **state)
 {
     enum { PAIRS = 100000 };
     struct net *n = *state;
-    int32_t (*tokens)[2] = malloc(PAIRS * sizeof *tokens);
+    int32_t(*tokens)[2] = malloc(PAIRS * sizeof *tokens);
     int64_t before;
     int64_t each;
     int failed = 0;

@@ -9,9 +9,7 @@
  */
 #include "sim_world.h"
 
-enum {
-    POISON = 0xdb
-};
+enum { POISON = 0xdb };
 
 uint8_t *
 sim_lend(struct sim_driver *d, struct ol_lent *lent, size_t len, size_t room)

@@ -9,9 +9,7 @@
 #include "sim_world.h"
 
 /* Far from real descriptors, so that a stray close() of a token cannot hit one. */
-enum {
-    SIM_TOKEN_BASE = 1 << 20
-};
+enum { SIM_TOKEN_BASE = 1 << 20 };
 
 struct ol_sim *
 ol_sim_new(const ol_heap *heap, uint64_t seed, const struct ol_sim_faults *faults)
