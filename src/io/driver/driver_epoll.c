@@ -11,6 +11,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "driver.h"
+#include "host.h"
 #include "lend.h"
 #include "sock.h"
 
@@ -20,7 +21,6 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/random.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -94,48 +94,6 @@ static const ol_heap *
 heap_of(struct epoll_driver *d)
 {
     return &d->budget->heap;
-}
-
-/* ---- clocks and chance ---- */
-
-static int64_t
-read_clock(clockid_t clock)
-{
-    struct timespec t;
-
-    (void)clock_gettime(clock, &t); /* cannot fail with these clocks */
-    return (int64_t)t.tv_sec * SECOND + t.tv_nsec;
-}
-
-static ol_time
-epoll_now(struct ol_driver *d)
-{
-    (void)d;
-    return read_clock(CLOCK_MONOTONIC);
-}
-
-static int64_t
-epoll_real_now(struct ol_driver *d)
-{
-    (void)d;
-    return read_clock(CLOCK_REALTIME);
-}
-
-static void
-epoll_random(struct ol_driver *d, void *bytes, size_t len)
-{
-    uint8_t *at = bytes;
-
-    (void)d;
-    while (len > 0) {
-        ssize_t n = getrandom(at, len, 0);
-
-        OL_ASSERT(n > 0 || errno == EINTR);
-        if (n > 0) {
-            at += n;
-            len -= (size_t)n;
-        }
-    }
 }
 
 /* ---- waking ---- */
@@ -368,28 +326,6 @@ tell_dgrams(struct epoll_driver *d, struct batch *b, struct ol_link *l)
     l->pending = (uint16_t)(n < asked ? n : n * 2 < OL_SOCK_BATCH ? n * 2 : OL_SOCK_BATCH);
 }
 
-/* A connection that died before it was accepted, or a network that did: see accept(2). */
-static bool
-is_lost_client(int err)
-{
-    switch (-err) {
-    case ECONNABORTED:
-    case EINTR:
-    case ENETDOWN:
-    case EPROTO:
-    case ENOPROTOOPT:
-    case EHOSTDOWN:
-    case ENONET:
-    case EHOSTUNREACH:
-    case EOPNOTSUPP:
-    case ENETUNREACH:
-    case EPERM:
-        return true;
-    default:
-        return false;
-    }
-}
-
 static void
 tell_accepts(struct epoll_driver *d, struct batch *b, struct ol_link *l)
 {
@@ -399,7 +335,7 @@ tell_accepts(struct epoll_driver *d, struct batch *b, struct ol_link *l)
 
         if (fd == -EAGAIN)
             return;
-        if (fd < 0 && is_lost_client(fd))
+        if (fd < 0 && ol_sock_is_lost_client(-fd))
             continue;
         if (fd < 0) {
             /* Mostly EMFILE: the client stays in the backlog until accepting starts again. */
@@ -523,7 +459,7 @@ poll_events(struct epoll_driver *d, ol_time until)
         int n;
 
         if (until != OL_NEVER) {
-            ol_time now = until > 0 ? read_clock(CLOCK_MONOTONIC) : 0;
+            ol_time now = until > 0 ? ol_host_now(NULL) : 0;
 
             left = until > now ? until - now : 0;
         }
@@ -979,9 +915,9 @@ const struct ol_driver_ops ol_driver_epoll = {
     .watch = epoll_watch,
     .wait = epoll_driver_wait,
     .wake = epoll_wake,
-    .now = epoll_now,
-    .real_now = epoll_real_now,
-    .random = epoll_random,
+    .now = ol_host_now,
+    .real_now = ol_host_real_now,
+    .random = ol_host_random,
     .embed = epoll_embed,
     .arm = epoll_arm,
 };

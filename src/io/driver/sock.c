@@ -696,3 +696,24 @@ ol_sock_is_peer_error(int sys_errno)
         return false;
     }
 }
+
+bool
+ol_sock_is_lost_client(int sys_errno)
+{
+    switch (sys_errno) {
+    case ECONNABORTED:
+    case EINTR:
+    case ENETDOWN:
+    case EPROTO:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+    case EPERM:
+        return true;
+    default:
+        return false;
+    }
+}

@@ -84,6 +84,10 @@ bool ol_sock_dgram_to(const struct ol_sock_inbox *in, int i, struct ol_addr *out
 /* How many were taken, or why the first one was not. */
 int ol_sock_send_dgrams(int fd, const struct ol_dgram *messages, int count);
 
+/* Did accept4 speak of a connection that died before it was accepted, or a network that did?  Then
+ * the next one may be alive: see accept(2). */
+bool ol_sock_is_lost_client(int sys_errno);
+
 /* Did the network say it about an earlier datagram?  Then the socket goes on. */
 bool ol_sock_is_peer_error(int sys_errno);
 
