@@ -24,7 +24,7 @@ enum ol_addr_kind {
 enum {
     OL_PATH_MAX = 107,      /* sun_path less one */
     OL_ADDR_INET_SIZE = 24, /* the part before `path`: all of an internet address */
-    OL_ADDR_TEXT = 160      /* room for any address as text */
+    OL_ADDR_TEXT = 328      /* room for any address as text: 107 bytes as %XX, '@', NUL */
 };
 
 struct ol_addr {
@@ -58,9 +58,9 @@ enum {
 
 /*
  * A URL after parsing, with the options of the caller's struct merged in (the URL wins) and every
- * default filled in: no field of `opts` is 0 any more where 0 means a default, except handlers, user,
- * why, framing, and two that are settled where they are used: conns 0 is the descriptor limit less
- * 64, mode 0 is as umask says.  Off is OUTLET_OFF everywhere; `low` is never off.
+ * default filled in: no field of `opts` is 0 any more where 0 means a default, except handlers,
+ * user, why, framing, and two that are settled where they are used: conns 0 is the descriptor limit
+ * less 64, mode 0 is as umask says.  Off is OUTLET_OFF everywhere; `low` is never off.
  *
  * opts.frame points into `frame` below: after copying an endpoint, set it again.
  */

@@ -16,6 +16,7 @@ enum {
     PAIR = 1u << OL_SCHEME_PAIR,
     STREAMS = TCP | UNIX | PAIR,
     ALL = STREAMS | UDP,
+    NOBODY = 0, /* none of the schemes built has a handshake */
 
     LISTEN = 1u << OUTLET_TO_LISTEN,
     CONNECT = 1u << OUTLET_TO_CONNECT,
@@ -28,77 +29,38 @@ enum {
 #define MS_TOP ((int64_t)365 * 24 * 3600 * 1000) /* in nanoseconds, too */
 #define COUNT_TOP ((int64_t)INT32_MAX)
 
-#define FIELD(f) #f
-#define AT(f) offsetof(struct outlet_opts, f)
-#define EACH(d)                                                                                    \
-    {                                                                                              \
-        {d, d},                                                                                    \
-        {                                                                                          \
-            d, d                                                                                   \
-        }                                                                                          \
-    }
+/* clang-format off */
+#define ROW(id, field, type, max, off, schemes, roles, listen, listen_udp, connect, connect_udp) \
+    [OL_OPT_##id] = {#field, OL_OPTION_##type, offsetof(struct outlet_opts, field), 1, max, off, \
+                     schemes, roles, {{listen, listen_udp}, {connect, connect_udp}}}
+#define EACH(d) d, d, d, d
+#define ROW_EACH(...) ROW(__VA_ARGS__) /* lets EACH become four arguments */
 
-/* clang-format off: a table is read down its columns */
+/* field, syntax, greatest, may be off, schemes, roles, default: listening, udp; connecting, udp */
 const struct ol_option ol_options[OL_OPTIONS] = {
-    [OL_OPT_FRAME] = {FIELD(frame), OL_OPTION_FRAME, AT(frame), 0, 0, true, STREAMS, BOTH, EACH(0)},
-    [OL_OPT_MAX] = {FIELD(max),
-                    OL_OPTION_SIZE,
-                    AT(max),
-                    1,
-                    SIZE_TOP,
-                    true,
-                    ALL,
-                    BOTH,
-                    {{MIB, OL_DATAGRAM_MAX}, {MIB, OL_DATAGRAM_MAX}}},
+    ROW_EACH(FRAME, frame, FRAME, 0, true, STREAMS, BOTH, EACH(0)),
+    ROW(MAX, max, SIZE, SIZE_TOP, true, ALL, BOTH, MIB, OL_DATAGRAM_MAX, MIB, OL_DATAGRAM_MAX),
 
-    [OL_OPT_CONNECT_MS] = {FIELD(connect_ms), OL_OPTION_MS, AT(connect_ms), 1, MS_TOP, true,
-                           TCP | UNIX | UDP, CONNECT, EACH(10000)},
-    [OL_OPT_HANDSHAKE_MS] = {FIELD(handshake_ms), OL_OPTION_MS, AT(handshake_ms), 1, MS_TOP, true,
-                             0 /* none of the schemes built has a handshake */, BOTH, EACH(10000)},
-    [OL_OPT_IDLE_MS] = {FIELD(idle_ms),
-                        OL_OPTION_MS,
-                        AT(idle_ms),
-                        1,
-                        MS_TOP,
-                        true,
-                        ALL,
-                        BOTH,
-                        {{300000, 60000}, {OUTLET_OFF, OUTLET_OFF}}},
-    [OL_OPT_PARTIAL_MS] = {FIELD(partial_ms), OL_OPTION_MS, AT(partial_ms), 1, MS_TOP, true,
-                           STREAMS, BOTH, EACH(30000)},
-    [OL_OPT_STALL_MS] = {FIELD(stall_ms), OL_OPTION_MS, AT(stall_ms), 1, MS_TOP, true, ALL, BOTH,
-                         EACH(60000)},
-    [OL_OPT_FLUSH_MS] = {FIELD(flush_ms), OL_OPTION_MS, AT(flush_ms), 1, MS_TOP, true, ALL, BOTH,
-                         EACH(5000)},
+    ROW_EACH(CONNECT_MS, connect_ms, MS, MS_TOP, true, TCP | UNIX | UDP, CONNECT, EACH(10000)),
+    ROW_EACH(HANDSHAKE_MS, handshake_ms, MS, MS_TOP, true, NOBODY, BOTH, EACH(10000)),
+    ROW(IDLE_MS, idle_ms, MS, MS_TOP, true, ALL, BOTH, 300000, 60000, OUTLET_OFF, OUTLET_OFF),
+    ROW_EACH(PARTIAL_MS, partial_ms, MS, MS_TOP, true, STREAMS, BOTH, EACH(30000)),
+    ROW_EACH(STALL_MS, stall_ms, MS, MS_TOP, true, ALL, BOTH, EACH(60000)),
+    ROW_EACH(FLUSH_MS, flush_ms, MS, MS_TOP, true, ALL, BOTH, EACH(5000)),
 
-    [OL_OPT_HIGH] = {FIELD(high), OL_OPTION_SIZE, AT(high), 1, SIZE_TOP, true, ALL, BOTH,
-                     EACH(256 * KIB)},
-    [OL_OPT_LOW] = {FIELD(low), OL_OPTION_SIZE, AT(low), 1, SIZE_TOP, false, ALL, BOTH,
-                    EACH(64 * KIB)},
-    [OL_OPT_CAP] = {FIELD(cap), OL_OPTION_SIZE, AT(cap), 1, SIZE_TOP, true, ALL, BOTH,
-                    EACH(16 * MIB)},
-    [OL_OPT_FULL] = {FIELD(full), OL_OPTION_FULL, AT(full), OUTLET_FULL_REFUSE, OUTLET_FULL_CLOSE,
-                     false, ALL, BOTH, EACH(OUTLET_FULL_REFUSE)},
+    ROW_EACH(HIGH, high, SIZE, SIZE_TOP, true, ALL, BOTH, EACH(256 * KIB)),
+    ROW_EACH(LOW, low, SIZE, SIZE_TOP, false, ALL, BOTH, EACH(64 * KIB)),
+    ROW_EACH(CAP, cap, SIZE, SIZE_TOP, true, ALL, BOTH, EACH(16 * MIB)),
+    ROW_EACH(FULL, full, FULL, OUTLET_FULL_CLOSE, false, ALL, BOTH, EACH(OUTLET_FULL_REFUSE)),
 
-    [OL_OPT_HALF_OPEN] = {FIELD(half_open), OL_OPTION_SWITCH, AT(half_open), 1, 1, true, STREAMS,
-                          BOTH, EACH(OUTLET_OFF)},
-    [OL_OPT_NODELAY] = {FIELD(nodelay), OL_OPTION_SWITCH, AT(nodelay), 1, 1, true, TCP, BOTH,
-                        EACH(OUTLET_ON)},
+    ROW_EACH(HALF_OPEN, half_open, SWITCH, OUTLET_ON, true, STREAMS, BOTH, EACH(OUTLET_OFF)),
+    ROW_EACH(NODELAY, nodelay, SWITCH, OUTLET_ON, true, TCP, BOTH, EACH(OUTLET_ON)),
 
-    [OL_OPT_BACKLOG] = {FIELD(backlog), OL_OPTION_COUNT, AT(backlog), 1, COUNT_TOP, false,
-                        TCP | UNIX, LISTEN, EACH(4096)},
-    [OL_OPT_CONNS] = {FIELD(conns),
-                      OL_OPTION_COUNT,
-                      AT(conns),
-                      1,
-                      COUNT_TOP,
-                      true,
-                      TCP | UNIX | UDP,
-                      LISTEN,
-                      {{0, 65536}, {0, 0}}},
-    [OL_OPT_CONNS_PER_ADDRESS] = {FIELD(conns_per_address), OL_OPTION_COUNT, AT(conns_per_address),
-                                  1, COUNT_TOP, true, TCP | UDP, LISTEN, EACH(OUTLET_OFF)},
-    [OL_OPT_MODE] = {FIELD(mode), OL_OPTION_MODE, AT(mode), 1, 0777, false, UNIX, LISTEN, EACH(0)},
+    ROW_EACH(BACKLOG, backlog, COUNT, COUNT_TOP, false, TCP | UNIX, LISTEN, EACH(4096)),
+    ROW(CONNS, conns, COUNT, COUNT_TOP, true, TCP | UNIX | UDP, LISTEN, 0, 65536, 0, 0),
+    ROW_EACH(CONNS_PER_ADDRESS, conns_per_address, COUNT, COUNT_TOP, true, TCP | UDP, LISTEN,
+             EACH(OUTLET_OFF)),
+    ROW_EACH(MODE, mode, MODE, 0777, false, UNIX, LISTEN, EACH(0)),
 };
 /* clang-format on */
 
@@ -220,13 +182,19 @@ read_number(const char *text, enum ol_option_type type, int64_t *out)
     static const struct unit none[] = {{"", 1}};
     static const struct unit sizes[] = {{"", 1}, {"k", KIB}, {"m", MIB}, {"g", MIB * KIB}};
     static const struct unit times[] = {{"", 1}, {"ms", 1}, {"s", 1000}, {"m", 60000}};
-    const struct unit *units = type == OL_OPTION_SIZE ? sizes : type == OL_OPTION_MS ? times : none;
-    size_t count = units == none ? 1 : OL_COUNT(sizes);
+    const struct unit *units = none;
+    size_t count = OL_COUNT(none);
     const char *unit = read_digits(text, type == OL_OPTION_MODE ? 8 : 10, out);
 
-    _Static_assert(OL_COUNT(sizes) == OL_COUNT(times), "one count for both");
     if (unit == text)
         return false;
+    if (type == OL_OPTION_SIZE) {
+        units = sizes;
+        count = OL_COUNT(sizes);
+    } else if (type == OL_OPTION_MS) {
+        units = times;
+        count = OL_COUNT(times);
+    }
     for (size_t i = 0; i < count; i++) {
         if (ol_same_word(unit, strlen(unit), units[i].name)) {
             if (__builtin_mul_overflow(*out, units[i].factor, out))
