@@ -153,13 +153,15 @@ struct ol_driver_ops {
     int (*accept_start)(struct ol_driver *d, struct ol_link *l);
     void (*accept_stop)(struct ol_driver *d, struct ol_link *l); /* one more may still come */
 
-    /* An error before anything was started is the return value; else OL_CONNECTED tells. */
+    /* An error before anything was started is the return value; else OL_CONNECTED tells, and after a
+     * failure too the link must be closed. */
     int (*connect)(struct ol_driver *d, struct ol_link *l, const struct ol_connect_spec *spec);
     int (*pair)(struct ol_driver *d, int32_t tokens[2]); /* two stream sockets plugged together */
     int (*adopt)(struct ol_driver *d, struct ol_link *l, int32_t token); /* a stream from accept or pair */
     void (*discard)(struct ol_driver *d, int32_t token, bool reset);
 
-    /* Streams and datagrams.  OL_RECEIVED until stop, end or error (more = false). */
+    /* Streams and datagrams.  OL_RECEIVED until stop, end or error (more = false).  What the network
+     * reports about an earlier datagram (-ECONNREFUSED...) is told with more = true: it goes on. */
     int (*receive_start)(struct ol_driver *d, struct ol_link *l);
     void (*receive_stop)(struct ol_driver *d, struct ol_link *l); /* what is under way may still come */
     void (*give_back)(struct ol_driver *d, struct ol_lent *bytes); /* once per OL_RECEIVED >= 0 */

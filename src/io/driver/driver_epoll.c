@@ -1,12 +1,13 @@
 /*
  * driver_epoll.c - the world through epoll, level-triggered, made to look like completions.
  *
- * What a newcomer would get wrong: epoll reports HUP and ERR even to whom nothing is of interest.  A
- * paused link whose peer resets would make every wait() return at once, so such a link is taken out of
- * epoll until something is started on it again; then the error is found by the system call itself.
+ * What a newcomer would get wrong: epoll reports HUP and ERR even to whom nothing is of interest. A
+ * paused link whose peer resets would make every wait() return at once, so such a link is taken out
+ * of epoll until something is started on it again; then the error is found by the system call
+ * itself.
  *
- * Interest is changed late: a bit that is no longer wanted stays armed until it is reported once more.
- * Most of the time it is wanted again before that, and no system call was needed.
+ * Interest is changed late: a bit that is no longer wanted stays armed until it is reported once
+ * more. Most of the time it is wanted again before that, and no system call was needed.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -34,21 +35,21 @@ enum {
 
 /* flags of a link */
 enum {
-    WANT_IN = 1,      /* receiving or accepting */
-    WANT_OUT = 2,     /* OL_SENT is owed */
-    CONNECTING = 4,   /* OL_CONNECTED is owed */
-    REGISTERED = 8,   /* epoll knows it... */
-    ARMED_IN = 16,    /* ... with EPOLLIN */
-    ARMED_OUT = 32,   /* ... with EPOLLOUT */
-    DUE = 64,         /* on the list of what the next wait() tells without asking epoll */
-    FULL = 128,       /* stream: the last send was cut, there is no room until EPOLLOUT */
-    DUPLICATED = 128  /* watch: the descriptor is a duplicate of our own */
+    WANT_IN = 1,     /* receiving or accepting */
+    WANT_OUT = 2,    /* OL_SENT is owed */
+    CONNECTING = 4,  /* OL_CONNECTED is owed */
+    REGISTERED = 8,  /* epoll knows it... */
+    ARMED_IN = 16,   /* ... with EPOLLIN */
+    ARMED_OUT = 32,  /* ... with EPOLLOUT */
+    DUE = 64,        /* on the list of what the next wait() tells without asking epoll */
+    FULL = 128,      /* stream: the last send was cut, there is no room until EPOLLOUT */
+    DUPLICATED = 128 /* watch: the descriptor is a duplicate of our own */
 };
 
 /*
- * Other fields of a link: `work` is a unix listener's struct ol_sock_file.  `pending` is the errno of
- * a connect that failed at once, until it is told; then a datagram link's number of messages to ask
- * for.
+ * Other fields of a link: `work` is a unix listener's struct ol_sock_file.  `pending` is the errno
+ * of a connect that failed at once, until it is told; then a datagram link's number of messages to
+ * ask for.
  */
 struct epoll_driver {
     struct ol_driver base;
@@ -180,7 +181,7 @@ tell_due(struct epoll_driver *d, struct batch *b)
         } else {
             l->flags &= (uint8_t)~CONNECTING;
             add(b, l, OL_CONNECTED, -(int32_t)l->pending, false);
-            l->pending = 0;
+            l->pending = l->kind == OL_LINK_DGRAM;
         }
     }
 }
@@ -230,10 +231,11 @@ static void
 unregister(struct epoll_driver *d, struct ol_link *l)
 {
     /* Closing would do it only if no forked child had a copy; such a copy would report a link that
-     * is long gone.  A watched descriptor may have been closed by its owner: then it is out already. */
+     * is long gone.  A watched descriptor may have been closed by its owner: then it is out
+     * already. */
     if (l->flags & REGISTERED)
         (void)epoll_ctl(d->epoll_fd, EPOLL_CTL_DEL, l->token, NULL);
-    l->flags &= (uint8_t)~(REGISTERED | ARMED_IN | ARMED_OUT);
+    l->flags &= (uint8_t) ~(REGISTERED | ARMED_IN | ARMED_OUT);
 }
 
 /* Something was reported that nobody wants. */
@@ -404,7 +406,7 @@ tell_event(struct epoll_driver *d, struct batch *b, struct epoll_event *e)
     if (!in && !out)
         quiet(d, l);
     if (out) {
-        l->flags &= (uint8_t)~(WANT_OUT | FULL);
+        l->flags &= (uint8_t) ~(WANT_OUT | FULL);
         add(b, l, OL_SENT, 0, false);
         e->events &= ~(uint32_t)EPOLLOUT; /* told */
     }
@@ -422,8 +424,8 @@ walk_events(struct epoll_driver *d, struct batch *b)
         struct epoll_event *e = &d->events[d->event_next];
 
         if (e->data.ptr == &d->wake_fd) {
-            /* Read before the flag is cleared: the other way round a wake in between would leave the
-             * flag set with nothing to read, and no later one would be heard. */
+            /* Read before the flag is cleared: the other way round a wake in between would leave
+             * the flag set with nothing to read, and no later one would be heard. */
             drain(d->wake_fd);
             (void)atomic_exchange(&d->is_woken, false);
             b->is_woken = true;
@@ -469,7 +471,8 @@ poll_events(struct epoll_driver *d, ol_time until)
             struct timespec t = {left / SECOND, left % SECOND};
 
             n = epoll_pwait2(d->epoll_fd, d->events, OL_BATCH_MAX, &t, NULL);
-            if (n < 0 && (errno == ENOSYS || errno == EPERM)) { /* before Linux 5.11, or forbidden */
+            /* Before Linux 5.11, or forbidden. */
+            if (n < 0 && (errno == ENOSYS || errno == EPERM)) {
                 d->has_pwait2 = false;
                 continue;
             }

@@ -40,7 +40,6 @@ ol_sim_of(struct ol_driver *d)
     return sim_of(d)->world;
 }
 
-
 static void
 discard_socket(struct ol_sim *w, struct sim_socket *s, bool reset)
 {

@@ -1,9 +1,9 @@
 /*
  * driver_test.c - what every driver must do, checked through the table alone.
  *
- * Each test runs once per driver.  A test that needs the real kernel (raw sockets, files, threads that
- * poll) is marked KERNEL and is left out for the simulator.  A newcomer would assert in complete();
- * there things are only written down, and the test body looks at them.
+ * Each test runs once per driver.  A test that needs the real kernel (raw sockets, files, threads
+ * that poll) is marked KERNEL and is left out for the simulator.  A newcomer would assert in
+ * complete(); there things are only written down, and the test body looks at them.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -41,7 +41,8 @@
 enum {
     PEERS = 600,
     TOKENS = 128,
-    WAVE = 65521, /* period of the bytes that streams carry: a prime, so that no block size divides it */
+    WAVE = 65521, /* period of the bytes that streams carry: a prime, so that no block size divides
+                     it */
     WAVE_ROOM = 4 * WAVE,
     PATIENCE_MS = 20000,
     SEEDS = 3
@@ -68,9 +69,9 @@ struct peer {
     int connected;
     int32_t connect_result;
 
-    bool echo;           /* send as many bytes as come */
+    bool echo; /* send as many bytes as come */
     size_t received;
-    bool wrong;          /* bytes that are not the wave's, or too little room around them */
+    bool wrong; /* bytes that are not the wave's, or too little room around them */
     bool ended;
     int32_t receive_error;
     bool receive_more;
@@ -314,14 +315,14 @@ step(struct world *w, ol_time until)
     return n;
 }
 
-#define RUN_UNTIL(w, condition)                                           \
-    do {                                                                  \
-        ol_time limit_ = (w)->ops->now((w)->d) + PATIENCE_MS * OL_MS;     \
-        while (!(condition) && (w)->ops->now((w)->d) < limit_) {          \
-            if (step((w), limit_) < 0)                                    \
-                break;                                                    \
-        }                                                                 \
-        assert_true(condition);                                           \
+#define RUN_UNTIL(w, condition)                                                                    \
+    do {                                                                                           \
+        ol_time limit_ = (w)->ops->now((w)->d) + PATIENCE_MS * OL_MS;                              \
+        while (!(condition) && (w)->ops->now((w)->d) < limit_) {                                   \
+            if (step((w), limit_) < 0)                                                             \
+                break;                                                                             \
+        }                                                                                          \
+        assert_true(condition);                                                                    \
     } while (0)
 
 /* Everything that comes by itself within a short time. */
@@ -1106,8 +1107,10 @@ accepted_sockets_do_not_delay(void **state)
     socklen_t len = sizeof(int);
 
     connect_both(w, &client, &server);
-    assert_int_equal(getsockopt(server->link.token, IPPROTO_TCP, TCP_NODELAY, &server_says, &len), 0);
-    assert_int_equal(getsockopt(client->link.token, IPPROTO_TCP, TCP_NODELAY, &client_says, &len), 0);
+    assert_int_equal(getsockopt(server->link.token, IPPROTO_TCP, TCP_NODELAY, &server_says, &len),
+                     0);
+    assert_int_equal(getsockopt(client->link.token, IPPROTO_TCP, TCP_NODELAY, &client_says, &len),
+                     0);
     assert_int_not_equal(server_says, 0);
     assert_int_not_equal(client_says, 0);
     assert_true(fcntl(server->link.token, F_GETFD) & FD_CLOEXEC);
@@ -1250,9 +1253,8 @@ a_socket_file_has_the_mode_that_was_asked_for(void **state)
     static const int modes[] = {0600, 0666, 0777, 0};
 
     for (size_t i = 0; i < OL_COUNT(modes); i++) {
-        struct ol_listen_spec spec = {.kind = OL_LINK_LISTENER,
-                                      .at = in_directory(w, "mode.sock"),
-                                      .mode = modes[i]};
+        struct ol_listen_spec spec = {
+            .kind = OL_LINK_LISTENER, .at = in_directory(w, "mode.sock"), .mode = modes[i]};
         struct ol_addr bound;
         struct stat made;
         struct peer *p = peer(w);
@@ -1276,7 +1278,8 @@ a_socket_file_of_somebody_else_survives_our_close(void **state)
     struct peer *p = listen_at(w, at, &bound);
     char aside[OL_PATH_MAX + 8];
 
-    (void)snprintf(aside, sizeof aside, "%s.aside", at.path); /* keeps the inode from being used again */
+    (void)snprintf(aside, sizeof aside, "%s.aside",
+                   at.path); /* keeps the inode from being used again */
     assert_int_equal(rename(at.path, aside), 0);
     make_stale(&at);
     close_peer(p, false);
@@ -1438,7 +1441,8 @@ a_bad_datagram_in_a_batch_does_not_hold_the_others(void **state)
     struct peer *client = connect_to(w, OL_LINK_DGRAM, bound);
     struct iovec good = {w->wave, 1};
     struct iovec bad = {w->wave, OL_DGRAM_MAX + 1};
-    struct ol_dgram messages[3] = {{&good, 1, NULL, NULL}, {&bad, 1, NULL, NULL}, {&good, 1, NULL, NULL}};
+    struct ol_dgram messages[3] = {
+        {&good, 1, NULL, NULL}, {&bad, 1, NULL, NULL}, {&good, 1, NULL, NULL}};
 
     client->pending = true;
     assert_int_equal(w->ops->send_dgrams(w->d, &client->link, messages, 3), 1);
@@ -1796,7 +1800,10 @@ a_forked_child_can_free_without_disturbing_its_parent(void **state)
 
 /* ---- the list ---- */
 
-#define EVERY(test) {#test, test, set_up, tear_down, NULL}
+#define EVERY(test)                                                                                \
+    {                                                                                              \
+#test, test, set_up, tear_down, NULL                                                       \
+    }
 #define KERNEL(test) EVERY(test)
 
 static const struct CMUnitTest for_every_driver[] = {

@@ -5,18 +5,14 @@
  * with its address; "any" takes what no exact address takes.  IPv4 and IPv6 ports are separate, as
  * with IPV6_V6ONLY.
  *
- * The ports of connecting tcp sockets are only numbers: they are not bound, so that a world can hold
- * more connections than there are ports.
+ * The ports of connecting tcp sockets are only numbers: they are not bound, so that a world can
+ * hold more connections than there are ports.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "sim_world.h"
 
-enum {
-    EPHEMERAL_FIRST = 32768,
-    EPHEMERAL_COUNT = 28232,
-    KEY_MAX = 2 + OL_PATH_MAX
-};
+enum { EPHEMERAL_FIRST = 32768, EPHEMERAL_COUNT = 28232, KEY_MAX = 2 + OL_PATH_MAX };
 
 struct sim_port {
     struct ol_map_node node;

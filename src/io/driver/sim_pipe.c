@@ -9,9 +9,7 @@
  */
 #include "sim_world.h"
 
-enum {
-    CHUNK_MIN = 240
-};
+enum { CHUNK_MIN = 240 };
 
 struct sim_chunk {
     struct sim_chunk *next;

@@ -1,19 +1,18 @@
 /*
  * sim_stream.c - connections: how they come about, carry bytes, end and break.
  *
- * Each end has at most one event under way, and its state says what that is: the connect, its answer,
- * the next slice of bytes, the end, or a reset.  Hence order on a stream needs no care.
+ * Each end has at most one event under way, and its state says what that is: the connect, its
+ * answer, the next slice of bytes, the end, or a reset.  Hence order on a stream needs no care.
  *
- * What a newcomer gets wrong: closing is not harmless.  As with a kernel, closing with unread input,
- * or while the peer still sends, resets the connection, and what was on its way back is lost.
+ * What a newcomer gets wrong: closing is not harmless.  As with a kernel, closing with unread
+ * input, or while the peer still sends, resets the connection, and what was on its way back is
+ * lost.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "sim_world.h"
 
-enum {
-    SYN_TRIES = 6
-};
+enum { SYN_TRIES = 6 };
 
 #define SYN_GIVE_UP (127000 * OL_MS) /* Linux with its default of six retries */
 #define SYN_AGAIN (1000 * OL_MS)     /* the first retry; each takes twice as long */
@@ -399,7 +398,7 @@ sim_end_receive(struct ol_sim *w, struct sim_end *e, bool on)
 {
     uint16_t was = e->s.flags;
 
-    e->s.flags &= (uint16_t)~(SIM_RECEIVING | SIM_LATE);
+    e->s.flags &= (uint16_t) ~(SIM_RECEIVING | SIM_LATE);
     if (on)
         e->s.flags |= SIM_RECEIVING;
     else if ((was & SIM_LATE) || ((was & SIM_RECEIVING) && readable(e) && sim_odds(w, 4)))

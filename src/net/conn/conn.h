@@ -238,6 +238,7 @@ struct ol_pair_port {
 struct ol_net_loop {
     struct ol_net *nets;
     struct ol_map names;
+    struct ol_map group_counts; /* of the group layer */
     struct ol_list ports;
 };
 
@@ -349,6 +350,7 @@ void ol_conn_mark_dirty(struct ol_conn *c);
 void ol_conn_sent(struct ol_conn *c, int32_t result); /* OL_SENT */
 void ol_conn_after_flush(struct ol_conn *c);
 void ol_conn_count_sent(struct ol_conn *c, size_t bytes);
+void ol_conn_count_missed(struct ol_conn *c); /* a published message that could not be queued */
 void ol_net_flush(struct ol_net *n);
 void ol_conn_queue_free(struct ol_conn *c);
 int64_t ol_conn_queued(const struct ol_conn *c);      /* on its reactor */

@@ -99,6 +99,7 @@ attach(struct outlet_loop *l)
             goto fini_slots;
     }
     ol_map_init(&nl->names, &l->heap, l->hash_key);
+    ol_map_init(&nl->group_counts, &l->heap, l->hash_key);
     ol_list_init(&nl->ports);
     l->net = nl;
     for (i = 0; i < l->reactor_count; i++) {
@@ -154,6 +155,7 @@ detach(struct outlet_loop *l)
         ol_store_fini(&n->store);
     }
     ol_map_fini(&nl->names);
+    ol_map_fini(&nl->group_counts);
     ol_free(&l->heap, nl->nets);
     ol_free(&l->heap, nl);
     l->net = NULL;

@@ -114,6 +114,15 @@ count_dropped(struct ol_conn *c, size_t messages)
     ol_conn_mark_dirty(c); /* on_event is told at the end of the turn */
 }
 
+void
+ol_conn_count_missed(struct ol_conn *c)
+{
+    struct ol_extra *extra = ol_conn_extra(c); /* without memory the count is lost, nothing else */
+
+    if (extra)
+        ol_count_add(&extra->dropped, 1);
+}
+
 /* ---- taken or refused ------------------------------------------------------------------------------ */
 
 static outlet_err
