@@ -276,8 +276,16 @@ ol_conn_flush_step(struct ol_conn *c)
     }
     if (ol_conn_state(c) == CONN_FLUSHING)
         ol_conn_move(c, CONN_LINGERING);
-    /* What the peer still sends must be read: closing over unread input makes the kernel reset the
-     * connection, and the peer then loses what it has not read of ours. */
+}
+
+/*
+ * What the peer still sends must be read, paused or not: a peer that waits for us to read does not
+ * read either, and closing over unread input makes the kernel reset the connection, which destroys
+ * what the peer has not read of ours.
+ */
+static void
+discard_input(struct ol_conn *c)
+{
     if (c->flags & CONN_STARVED)
         ol_net_of(c->cold->reactor)->starved--;
     c->flags &= (uint16_t) ~(CONN_PAUSED | CONN_STARVED);
@@ -299,6 +307,9 @@ ol_conn_close(struct ol_conn *c, enum outlet_side side)
     ol_conn_move(c, CONN_FLUSHING);
     atomic_store_explicit(&c->active, c->cold->reactor->now, memory_order_relaxed);
     ol_conn_limits_start(c);
+    discard_input(c);
+    if (ol_conn_state(c) != CONN_FLUSHING)
+        return; /* it could not be started: the link is broken and being closed */
     /* The queue may hold what this turn sent: it leaves at the turn's end, then the step is taken. */
     if (c->queue)
         ol_conn_mark_dirty(c);
