@@ -250,11 +250,10 @@ any_callback_may_end_its_connection_or_the_loop(void **state)
                 bool alone = endings[k].end != by_stop && endings[k].end != by_drain;
 
                 net_open(&n, NULL);
-                net_listen(&n, &s, NULL, "%s#half_open,high=4,low=2", net_place(&n, streams[i]));
+                net_listen(&n, &s, NULL, "%s#half_open,high=4,low=2,flush_ms=5", net_place(&n, streams[i]));
                 net_connect(&n, &e, NULL, "%s#half_open", s.at);
                 assert_true(outlet_send(e.c, "hello", 5) > 0);
-                UNTIL(&n, (s.count && strchr(b->story, places[p].letter)) || places[p].letter > 'E' ||
-                              b->messages || b->closes);
+                UNTIL(&n, b->messages || b->closes);
                 if (places[p].letter == 'W')
                     assert_true(outlet_send(b->c, "hello", 5) > 0);
                 if (places[p].letter == 'E')
@@ -268,7 +267,8 @@ any_callback_may_end_its_connection_or_the_loop(void **state)
                 if (alone)
                     (void)outlet_close(e.c); /* OUTLET_ESTALE when the abort was quicker */
                 UNTIL(&n, e.closes);
-                net_run_ms(&n, alone ? 1 : 0);
+                if (alone)
+                    net_run_ms(&n, 1);
                 assert_int_equal(b->closes, 1);
                 assert_int_equal(e.closes, 1);
                 net_end_fini(&e);
@@ -419,7 +419,8 @@ closing_a_listener_leaves_its_connections(void **state)
         net_connect(&n, &late, NULL, "%s", s.at);
         assert_true(outlet_send(e.c, "still", 5) > 0);
         UNTIL(&n, e.len == 5 && late.closes);
-        assert_int_equal(late.why.code, strstr(streams[i], "unix") ? OUTLET_EREFUSED : late.why.code);
+        assert_int_equal(late.why.code,
+                         strcmp(streams[i], "unix") == 0 ? OUTLET_ENOENT : OUTLET_EREFUSED);
         assert_int_equal(late.why.phase, OUTLET_AT_CONNECT);
         assert_int_equal(late.opens, 0);
         net_end_fini(&e);
