@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { REACTORS_MAX = 1024, DRAIN_MS = 30000 };
+enum { REACTORS_MAX = 1024, DRAIN_MS = 30000, BUSY_POLL_US_MAX = 1000000 };
 
 /* ---- made -------------------------------------------------------------------------------- */
 
@@ -109,7 +109,7 @@ check_opts(const struct outlet_loop_opts *in, struct outlet_loop_opts *o)
     allocator_partly = !o->allocator.alloc != !o->allocator.resize ||
                        !o->allocator.alloc != !o->allocator.release;
     if (allocator_partly || o->memory_max < -1 || o->threads < OUTLET_PER_CORE ||
-        o->threads > REACTORS_MAX)
+        o->threads > REACTORS_MAX || o->busy_poll_us < 0 || o->busy_poll_us > BUSY_POLL_US_MAX)
         return OUTLET_EINVAL;
     if (o->threads == 0)
         o->threads = 1;
@@ -158,6 +158,9 @@ ol_loop_new_in(struct outlet_loop **out, const struct outlet_loop_opts *opts, st
     err = choose_driver(l, o.driver);
     if (err)
         goto free_reactors;
+    for (uint32_t i = 0; i < l->reactor_count && !l->world; i++) {
+        l->reactors[i]->busy_poll = o.busy_poll_us * (OL_MS / 1000);
+    }
     l->reactors[0]->ops->random(l->reactors[0]->driver, &l->hash_key, sizeof l->hash_key);
     *out = l;
     return OUTLET_OK;

@@ -164,6 +164,8 @@ struct ol_reactor {
     struct ol_slots slots[OL_KIND_COUNT];
     struct ol_retired *retired_now;
     struct ol_retired *retired_before;
+    ol_time busy_poll;    /* how long to look before sleeping; 0: not at all */
+    uint32_t busy_misses; /* looks in a row that found nothing */
     size_t live; /* links that must be closed before the reactor may end */
     size_t busy; /* of these, what a drain waits for: connections and listeners */
     bool stopping;
