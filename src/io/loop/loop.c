@@ -16,7 +16,7 @@
 
 enum { REACTORS_MAX = 1024, DRAIN_MS = 30000 };
 
-/* ---- made ----------------------------------------------------------------------------------- */
+/* ---- made -------------------------------------------------------------------------------- */
 
 static int64_t
 half_of_memory(void)
@@ -187,7 +187,7 @@ outlet_loop_driver(const outlet_loop *l)
     return l->driver_name;
 }
 
-/* ---- asked by the layers above --------------------------------------------------------------- */
+/* ---- asked by the layers above ----------------------------------------------------------- */
 
 outlet_err
 ol_loop_check(struct outlet_loop *l)
@@ -238,7 +238,7 @@ ol_loop_reactor_of(struct outlet_loop *l, const struct ol_driver *d)
     return NULL;
 }
 
-/* ---- stop and drain -------------------------------------------------------------------------- */
+/* ---- stop and drain ---------------------------------------------------------------------- */
 
 struct post {
     struct ol_mail mail;
@@ -372,7 +372,7 @@ outlet_loop_drain(outlet_loop *l, int64_t deadline_ms)
     return err;
 }
 
-/* ---- run, start, turn ------------------------------------------------------------------------ */
+/* ---- run, start, turn -------------------------------------------------------------------- */
 
 static void
 fail(struct ol_reactor *r, int sys)
@@ -540,6 +540,8 @@ outlet_loop_turn(outlet_loop *l, int wait_ms)
         return OUTLET_ESTATE;
     if (wait_ms >= 0)
         until = r->ops->now(r->driver) + wait_ms * OL_MS;
+    if (l->owns_world)
+        (void)ol_sim_next(l->world, until); /* lets virtual time pass; which driver is no question */
     sys = ol_reactor_turn(r, until);
     if (sys < 0)
         fail(r, sys);
@@ -570,7 +572,7 @@ outlet_loop_fd(outlet_loop *l)
     return fd;
 }
 
-/* ---- freed ------------------------------------------------------------------------------------ */
+/* ---- freed ------------------------------------------------------------------------------- */
 
 static void
 finish(struct outlet_loop *l)
@@ -623,7 +625,7 @@ outlet_loop_free(outlet_loop *l)
     return OUTLET_OK;
 }
 
-/* ---- post -------------------------------------------------------------------------------------- */
+/* ---- post -------------------------------------------------------------------------------- */
 
 static void
 run_post(struct ol_reactor *r, struct ol_mail *m)

@@ -146,7 +146,8 @@ ol_reactor_turn(struct ol_reactor *r, ol_time until)
     ol_retired_run(r);
     if (atomic_load_explicit(&r->loop->draining, memory_order_relaxed))
         ol_loop_note_drained(r);
-    /* Whoever decides when the next turn comes must know: a foreign loop, or the simulated world. */
+    /* Whoever decides when the next turn comes must know: a foreign loop, or the simulated world.
+     */
     if (r->embedded || r->loop->world)
         r->ops->arm(r->driver, next_deadline(r));
     current = outer;
