@@ -78,7 +78,8 @@ struct ol_cell {
     struct ol_cell *next_free;
 };
 
-struct ol_cell *ol_cell_take(struct ol_reactor *r); /* NULL: no memory or 4,096 are in use */
+struct ol_cell *ol_cell_take(void);                     /* NULL: no memory or 4,096 are in use */
+void ol_cell_open(struct ol_cell *c, struct ol_reactor *r); /* visitors from now on */
 void ol_cell_close(struct ol_cell *c);              /* no new visitors; waits for those inside */
 void ol_cell_give_back(struct ol_cell *c);          /* closed before */
 struct ol_cell *ol_cell_at(uint32_t index);         /* NULL: never made */

@@ -62,7 +62,7 @@ ol_reactor_open(struct outlet_loop *l, uint32_t index, const struct ol_driver_op
     r->heap = &l->heap;
     r->ops = ops;
     ol_list_init(&r->turn_ends);
-    r->cell = ol_cell_take(r);
+    r->cell = ol_cell_take();
     if (!r->cell)
         goto free_reactor;
     sys = ops->open(&r->driver, &opts);
@@ -79,6 +79,7 @@ ol_reactor_open(struct outlet_loop *l, uint32_t index, const struct ol_driver_op
     err = ol_watches_init(r);
     if (err)
         goto free_timers;
+    ol_cell_open(r->cell, r);
     *out = r;
     return OUTLET_OK;
 
@@ -88,7 +89,6 @@ free_driver:
     ol_share_fini(&r->share);
     ops->free(r->driver);
 give_back_cell:
-    ol_cell_close(r->cell);
     ol_cell_give_back(r->cell);
 free_reactor:
     ol_free(&l->heap, r);
@@ -188,14 +188,14 @@ ol_reactor_end(struct ol_reactor *r)
 void
 ol_reactor_free(struct ol_reactor *r)
 {
+    if (!r->ended)
+        ol_cell_close(r->cell);
     for (size_t k = 0; k < OL_KIND_COUNT; k++) {
         if (r->slots[k].chunks)
             ol_slots_fini(&r->slots[k]);
     }
     r->ops->free(r->driver);
     ol_share_fini(&r->share);
-    if (!r->ended)
-        ol_cell_close(r->cell);
     ol_cell_give_back(r->cell);
     ol_free(&r->loop->heap, r);
 }
