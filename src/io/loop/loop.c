@@ -259,71 +259,44 @@ begin_stop(struct ol_reactor *r)
         hooks->stop(r);
 }
 
-static void
-run_stop(struct ol_reactor *r, struct ol_mail *m)
+void
+ol_loop_run_stop(struct ol_reactor *r, struct ol_mail *m)
 {
-    ol_free(r->heap, m);
+    (void)m;
     begin_stop(r);
 }
 
-static void
-run_drain(struct ol_reactor *r, struct ol_mail *m)
+void
+ol_loop_run_drain(struct ol_reactor *r, struct ol_mail *m)
 {
     const struct ol_loop_hooks *hooks = atomic_load(&r->loop->hooks);
 
-    ol_free(r->heap, m);
+    (void)m;
     if (hooks && !r->stopping)
         hooks->drain(r);
 }
 
-/* All or none: a reactor that was not told would be waited for in vain. */
-static outlet_err
-tell_all(struct outlet_loop *l, void (*run)(struct ol_reactor *r, struct ol_mail *m))
+/* Needs no memory: what ends a loop must not fail, or freeing it would wait for ever. */
+static void
+tell(struct ol_reactor *r, struct ol_mail *m)
 {
-    struct ol_mail *all = NULL;
+    uint32_t epoch;
 
-    for (uint32_t i = 0; i < l->reactor_count; i++) {
-        struct ol_mail *m = ol_alloc(&l->heap, sizeof *m);
-
-        if (!m) {
-            while (all) {
-                m = all;
-                all = m->next;
-                ol_free(&l->heap, m);
-            }
-            return OUTLET_ENOMEM;
-        }
-        m->next = all;
-        all = m;
-    }
-    for (uint32_t i = 0; i < l->reactor_count; i++) {
-        struct ol_mail *m = all;
-        uint32_t epoch;
-        struct ol_reactor *r = l->reactors[i];
-
-        all = m->next;
-        m->run = run;
-        if (!ol_enter(r->cell, &epoch)) {
-            ol_free(&l->heap, m); /* this one has ended already */
-            continue;
-        }
-        ol_post(r, m);
-        ol_leave(r->cell, epoch);
-    }
-    return OUTLET_OK;
+    if (!ol_enter(r->cell, &epoch))
+        return; /* this one has ended already */
+    ol_post(r, m);
+    ol_leave(r->cell, epoch);
 }
 
 outlet_err
 outlet_loop_stop(outlet_loop *l)
 {
-    outlet_err err;
-
     if (l->fork_count != ol_fork_count() || atomic_exchange(&l->stop_asked, true))
         return OUTLET_ESTATE;
-    err = tell_all(l, run_stop);
-    if (err)
-        atomic_store(&l->stop_asked, false);
-    return err;
+    for (uint32_t i = 0; i < l->reactor_count; i++) {
+        tell(l->reactors[i], &l->reactors[i]->stop_mail);
+    }
+    return OUTLET_OK;
 }
 
 static void
@@ -365,11 +338,13 @@ outlet_loop_drain(outlet_loop *l, int64_t deadline_ms)
         return OUTLET_ESTATE;
     }
     l->drain_ms = deadline_ms ? deadline_ms : DRAIN_MS;
-    err = tell_all(l, run_drain);
-    if (!err)
-        atomic_store(&l->draining, true);
+    /* Before the mail: a reactor that has nothing to close will not turn a second time to notice. */
+    atomic_store(&l->draining, true);
     pthread_mutex_unlock(&l->lock);
-    return err;
+    for (uint32_t i = 0; i < l->reactor_count; i++) {
+        tell(l->reactors[i], &l->reactors[i]->drain_mail);
+    }
+    return OUTLET_OK;
 }
 
 /* ---- run, start, turn ------------------------------------------------------------------------ */

@@ -164,6 +164,8 @@ struct ol_reactor {
     struct ol_slots slots[OL_KIND_COUNT];
     struct ol_retired *retired_now;
     struct ol_retired *retired_before;
+    struct ol_mail stop_mail;
+    struct ol_mail drain_mail;
     size_t live; /* links that must be closed before the reactor may end */
     size_t busy; /* of these, what a drain waits for: connections and listeners */
     bool stopping;
@@ -244,6 +246,8 @@ bool ol_mail_run(struct ol_reactor *r);
 void ol_retired_run(struct ol_reactor *r);
 void ol_retired_flush(struct ol_reactor *r); /* no visitor can come any more */
 void ol_loop_note_drained(struct ol_reactor *r); /* after each turn while draining */
+void ol_loop_run_stop(struct ol_reactor *r, struct ol_mail *m); /* what the two mails do */
+void ol_loop_run_drain(struct ol_reactor *r, struct ol_mail *m);
 
 outlet_err ol_timers_init(struct ol_reactor *r);
 outlet_err ol_watches_init(struct ol_reactor *r);

@@ -61,6 +61,8 @@ ol_reactor_open(struct outlet_loop *l, uint32_t index, const struct ol_driver_op
     r->index = index;
     r->heap = &l->heap;
     r->ops = ops;
+    r->stop_mail.run = ol_loop_run_stop;
+    r->drain_mail.run = ol_loop_run_drain;
     ol_list_init(&r->turn_ends);
     r->cell = ol_cell_take();
     if (!r->cell)
@@ -144,7 +146,7 @@ ol_reactor_turn(struct ol_reactor *r, ol_time until)
     ol_wheel_run(&r->wheel, r->now, alarm_fired, r);
     run_turn_ends(r);
     ol_retired_run(r);
-    if (atomic_load_explicit(&r->loop->draining, memory_order_relaxed))
+    if (atomic_load_explicit(&r->loop->draining, memory_order_acquire))
         ol_loop_note_drained(r);
     /* Whoever decides when the next turn comes must know: a foreign loop, or the simulated world. */
     if (r->embedded || r->loop->world)
