@@ -187,7 +187,13 @@ struct ol_loop_hooks {
     void (*detach)(struct outlet_loop *l);       /* every reactor has ended: free the rest */
 };
 
-enum ol_loop_state { OL_LOOP_NEW, OL_LOOP_RUNNING, OL_LOOP_TURNING, OL_LOOP_ENDED };
+enum ol_loop_state {
+    OL_LOOP_NEW,
+    OL_LOOP_RUNNING, /* outlet_loop_run(): on its caller's thread, which says when it is done */
+    OL_LOOP_STARTED, /* outlet_loop_start(): threads to be joined */
+    OL_LOOP_TURNING,
+    OL_LOOP_ENDED
+};
 
 struct outlet_loop {
     ol_heap heap; /* a copy of the caller's table */
@@ -200,13 +206,14 @@ struct outlet_loop {
     struct ol_reactor **reactors;
     uint32_t fork_count;
     pthread_mutex_t lock; /* attach, state, names; never held while a callback runs */
+    pthread_cond_t ended; /* with `lock`: RUNNING became ENDED */
     _Atomic int state;    /* enum ol_loop_state */
     _Atomic bool stop_asked;
     _Atomic uint32_t drained; /* reactors with nothing left while draining */
     _Atomic bool draining;
     struct ol_alarm drain_deadline; /* on reactor 0 */
     int64_t drain_ms;
-    pthread_t turner; /* the thread of outlet_loop_turn() */
+    _Atomic pthread_t turner; /* the thread of outlet_loop_turn() */
     _Atomic(const struct ol_loop_hooks *) hooks;
     void *net; /* what the layer above keeps per loop */
     struct ol_hash_key hash_key;
