@@ -63,8 +63,10 @@ ol_reactor_open(struct outlet_loop *l, uint32_t index, const struct ol_driver_op
     r->index = index;
     r->heap = &l->heap;
     r->ops = ops;
+    r->stop_mail.run = ol_loop_run_stop;
+    r->drain_mail.run = ol_loop_run_drain;
     ol_list_init(&r->turn_ends);
-    r->cell = ol_cell_take(r);
+    r->cell = ol_cell_take();
     if (!r->cell)
         goto free_reactor;
     sys = ops->open(&r->driver, &opts);
@@ -81,6 +83,7 @@ ol_reactor_open(struct outlet_loop *l, uint32_t index, const struct ol_driver_op
     err = ol_watches_init(r);
     if (err)
         goto free_timers;
+    ol_cell_open(r->cell, r);
     *out = r;
     return OUTLET_OK;
 
@@ -90,7 +93,6 @@ free_driver:
     ol_share_fini(&r->share);
     ops->free(r->driver);
 give_back_cell:
-    ol_cell_close(r->cell);
     ol_cell_give_back(r->cell);
 free_reactor:
     ol_free(&l->heap, r);
@@ -180,7 +182,7 @@ ol_reactor_turn(struct ol_reactor *r, ol_time until)
     ol_wheel_run(&r->wheel, r->now, alarm_fired, r);
     run_turn_ends(r);
     ol_retired_run(r);
-    if (atomic_load_explicit(&r->loop->draining, memory_order_relaxed))
+    if (atomic_load_explicit(&r->loop->draining, memory_order_acquire))
         ol_loop_note_drained(r);
     /* Whoever decides when the next turn comes must know: a foreign loop, or the simulated world.
      */
@@ -225,14 +227,14 @@ ol_reactor_end(struct ol_reactor *r)
 void
 ol_reactor_free(struct ol_reactor *r)
 {
+    if (!r->ended)
+        ol_cell_close(r->cell);
     for (size_t k = 0; k < OL_KIND_COUNT; k++) {
         if (r->slots[k].chunks)
             ol_slots_fini(&r->slots[k]);
     }
     r->ops->free(r->driver);
     ol_share_fini(&r->share);
-    if (!r->ended)
-        ol_cell_close(r->cell);
     ol_cell_give_back(r->cell);
     ol_free(&r->loop->heap, r);
 }

@@ -81,7 +81,7 @@ cell_new(uint32_t index)
 }
 
 struct ol_cell *
-ol_cell_take(struct ol_reactor *r)
+ol_cell_take(void)
 {
     struct ol_cell *c;
 
@@ -98,11 +98,16 @@ ol_cell_take(struct ol_reactor *r)
         }
     }
     pthread_mutex_unlock(&registry.lock);
-    if (!c)
-        return NULL;
-    atomic_store(&c->mail, NULL);
-    atomic_store(&c->reactor, r);
+    if (c)
+        atomic_store(&c->mail, NULL);
     return c;
+}
+
+/* Forged handles may name the cell at any time: what they meet must be complete. */
+void
+ol_cell_open(struct ol_cell *c, struct ol_reactor *r)
+{
+    atomic_store(&c->reactor, r);
 }
 
 void

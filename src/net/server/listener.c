@@ -183,7 +183,8 @@ visit(outlet_listener handle, struct ol_cell **cell, uint32_t *epoch)
     r = *cell ? ol_enter(*cell, epoch) : NULL;
     if (!r)
         return NULL;
-    slot = ol_slot_get(&r->slots[OL_KIND_LISTENER], h.slot, h.generation);
+    if (r->net) /* before that there are no slots */
+        slot = ol_slot_get(&r->slots[OL_KIND_LISTENER], h.slot, h.generation);
     if (slot)
         return slot->listener;
     ol_leave(*cell, *epoch);
