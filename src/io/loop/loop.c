@@ -572,11 +572,16 @@ outlet_loop_fd(outlet_loop *l)
 
 /* ---- freed ------------------------------------------------------------------------------------ */
 
+/* Threads that drain end by themselves, at the drain's deadline at the latest: to stop them here would
+ * cut off what they are still sending. */
 static void
 finish(struct outlet_loop *l)
 {
-    (void)outlet_loop_stop(l); /* ESTATE: asked already */
-    if (atomic_load(&l->state) == OL_LOOP_RUNNING) {
+    bool running = atomic_load(&l->state) == OL_LOOP_RUNNING;
+
+    if (!running || !atomic_load(&l->draining))
+        (void)outlet_loop_stop(l); /* ESTATE: asked already */
+    if (running) {
         join_all(l);
     } else if (atomic_load(&l->state) != OL_LOOP_ENDED) {
         /* Never run, or turned by this thread: do here what its thread would have done. */
