@@ -578,11 +578,15 @@ outlet_loop_fd(outlet_loop *l)
 /* ---- freed ------------------------------------------------------------------------------- */
 
 /* A reactor has not ended when no thread has worked for it to the end: the loop was never run, it is
- * turned by this thread, or a thread could not be made. */
+ * turned by this thread, or a thread could not be made.  Threads that drain end by themselves, at the
+ * drain's deadline at the latest: to stop them here would cut off what they are still sending. */
 static void
 finish(struct outlet_loop *l)
 {
-    (void)outlet_loop_stop(l); /* ESTATE: asked already */
+    bool running = atomic_load(&l->state) == OL_LOOP_RUNNING;
+
+    if (!running || !atomic_load(&l->draining))
+        (void)outlet_loop_stop(l); /* ESTATE: asked already */
     wait_for_run(l);
     join_all(l);
     for (uint32_t i = 0; i < l->reactor_count; i++) {
