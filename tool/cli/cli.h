@@ -81,7 +81,7 @@ enum cli_lang cli_lang_from(const char *option); /* NULL: from the environment *
 
 /* ---- one run of the command ---- */
 
-struct cli;
+
 
 /* Standard output: a bounded queue in front of a descriptor that may be slow (out.c). */
 struct cli_out {

@@ -140,7 +140,7 @@ struct eng_demo_result {
 struct eng_event {
     enum eng_event_kind kind;
     uint64_t id;       /* OPEN MESSAGE CLOSE: connections counted from 1 */
-    const char *url;   /* LISTENING ERROR */
+    const char *url;   /* LISTENING; ERROR: NULL when it is not about the endpoint */
     enum outlet_role role;
     const char *driver;
     const char *peer;  /* OPEN MESSAGE CLOSE */

@@ -29,7 +29,7 @@ enum {
 static enum eng_result
 file_failed(const struct eng_session *s, struct outlet_reason *why)
 {
-    why->code = errno == ENOENT ? OUTLET_ENOENT : errno == EACCES ? OUTLET_EPERM : OUTLET_ESYS;
+    why->code = OUTLET_ESYS;
     why->side = OUTLET_BY_US;
     why->sys_errno = errno;
     snprintf(why->text, sizeof why->text, "%.100s: %s", s->opts.file, strerror(errno));

@@ -102,12 +102,12 @@ tell_message(struct peer *p, bool out, const void *bytes, size_t len)
                                 .size = len});
 }
 
+/* `url` is NULL when the error is not about the endpoint. */
 static void
-tell_error(struct eng_session *s, const struct outlet_reason *why)
+tell_error(struct eng_session *s, const char *url, const struct outlet_reason *why)
 {
     s->totals.errors++;
-    tell(s, &(struct eng_event){
-                .kind = ENG_ERROR, .url = s->opts.url, .role = s->opts.role, .why = why});
+    tell(s, &(struct eng_event){.kind = ENG_ERROR, .url = url, .role = s->opts.role, .why = why});
 }
 
 void
@@ -123,7 +123,7 @@ session_fail(struct eng_session *s, enum eng_result result, outlet_err code, int
     why.sys_errno = sys_errno;
     snprintf(why.text, sizeof why.text, "%s: %s", about,
              sys_errno ? strerror(sys_errno) : outlet_strerror(code));
-    tell_error(s, &why);
+    tell_error(s, result == ENG_TIMED_OUT ? s->opts.url : NULL, &why);
     eng_session_stop(s, result);
 }
 
@@ -507,12 +507,13 @@ on_close(outlet_conn c, const struct outlet_reason *why, void *user)
     (void)c;
     if (p == &s->nobody)
         return;
-    if (p->id) {
-        if (why->code != OUTLET_OK && s->state == SESSION_RUNNING)
-            s->totals.errors++;
+    if (p->id)
         tell(s, &(struct eng_event){.kind = ENG_CLOSE, .id = p->id, .peer = p->name, .why = why});
-    } else if (s->state == SESSION_RUNNING) {
-        tell_error(s, why);
+    if (why->code != OUTLET_OK && s->state == SESSION_RUNNING) {
+        if (only)
+            tell_error(s, s->opts.url, why);
+        else
+            s->totals.errors++; /* one client's trouble is not the server's */
     }
     peer_free(p);
     if (s->state == SESSION_RUNNING && only)
