@@ -36,7 +36,7 @@ char *ol_copy_text(const ol_heap *heap, const char *text, size_t len)
  */
 struct ol_budget {
     _Atomic uint32_t refs;
-    _Atomic int64_t used; /* may stand above max for an instant while a charge is being refused */
+    _Atomic int64_t used; /* never above max */
     int64_t max;          /* INT64_MAX: off */
     ol_heap heap;
 };
@@ -49,8 +49,8 @@ void ol_budget_release(struct ol_budget *b, size_t bytes);
 
 /*
  * One reactor's share of a budget, so that reactors do not write the same cache line for each
- * message: it draws from the budget in steps of 256 KiB (or what is asked, or what is left) and gives
- * back what exceeds two steps.  One thread only.
+ * message: it draws from the budget in steps of 256 KiB (more when more is asked, just what is asked
+ * when less is left) and gives back what exceeds two steps.  One thread only.
  */
 struct ol_share {
     struct ol_budget *budget;

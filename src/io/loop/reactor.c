@@ -1,0 +1,200 @@
+/*
+ * reactor.c - one turn, and a reactor's life.
+ *
+ *     wait -> completions -> mail -> alarms -> flush what the turn left -> (wait)
+ *
+ * The clock is read once per turn, after waiting.  Nothing in a turn blocks but wait().
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "loop.h"
+
+#include <errno.h>
+
+static _Thread_local struct ol_reactor *current;
+
+struct ol_reactor *
+ol_current(void)
+{
+    return current;
+}
+
+void
+ol_current_set(struct ol_reactor *r)
+{
+    current = r;
+}
+
+void
+ol_alarm_set(struct ol_reactor *r, struct ol_alarm *a, ol_time deadline)
+{
+    OL_ASSERT(a->fire);
+    ol_timer_start(&r->wheel, &a->timer, deadline);
+}
+
+void
+ol_alarm_clear(struct ol_reactor *r, struct ol_alarm *a)
+{
+    ol_timer_stop(&r->wheel, &a->timer);
+}
+
+static void
+alarm_fired(struct ol_timer *t, void *arg)
+{
+    struct ol_alarm *a = OL_CONTAINER(t, struct ol_alarm, timer);
+
+    a->fire(arg, a);
+}
+
+outlet_err
+ol_reactor_open(struct outlet_loop *l, uint32_t index, const struct ol_driver_ops *ops,
+                struct ol_reactor **out)
+{
+    struct ol_driver_opts opts = {.budget = l->budget, .log = &l->log, .world = l->world};
+    struct ol_reactor *r = ol_alloc_zero(&l->heap, sizeof *r);
+    outlet_err err = OUTLET_ENOMEM;
+    int sys;
+
+    if (!r)
+        return OUTLET_ENOMEM;
+    r->loop = l;
+    r->index = index;
+    r->heap = &l->heap;
+    r->ops = ops;
+    ol_list_init(&r->turn_ends);
+    r->cell = ol_cell_take(r);
+    if (!r->cell)
+        goto free_reactor;
+    sys = ops->open(&r->driver, &opts);
+    if (sys < 0) {
+        err = sys == -ENOMEM ? OUTLET_ENOMEM : sys == -EMFILE ? OUTLET_ENOFILE : OUTLET_ENOTSUP;
+        goto give_back_cell;
+    }
+    r->now = ops->now(r->driver);
+    ol_wheel_init(&r->wheel, r->now);
+    ol_share_init(&r->share, l->budget);
+    err = ol_timers_init(r);
+    if (err)
+        goto free_driver;
+    err = ol_watches_init(r);
+    if (err)
+        goto free_timers;
+    *out = r;
+    return OUTLET_OK;
+
+free_timers:
+    ol_slots_fini(&r->slots[OL_KIND_TIMER]);
+free_driver:
+    ol_share_fini(&r->share);
+    ops->free(r->driver);
+give_back_cell:
+    ol_cell_close(r->cell);
+    ol_cell_give_back(r->cell);
+free_reactor:
+    ol_free(&l->heap, r);
+    return err;
+}
+
+static void
+run_turn_ends(struct ol_reactor *r)
+{
+    for (struct ol_list *n = r->turn_ends.next; n != &r->turn_ends;) {
+        struct ol_turn_end *e = OL_CONTAINER(n, struct ol_turn_end, node);
+
+        n = n->next;
+        e->run(r, e);
+    }
+}
+
+static bool
+has_mail(const struct ol_reactor *r)
+{
+    return atomic_load_explicit(&r->cell->mail, memory_order_acquire) != NULL;
+}
+
+/* Retired things wait for visitors, who do not wake us: look again soon, not in a spin. */
+static ol_time
+next_deadline(const struct ol_reactor *r)
+{
+    ol_time next = ol_wheel_next(&r->wheel);
+
+    if (has_mail(r))
+        return 0;
+    if ((r->retired_now || r->retired_before) && next > r->now + OL_MS)
+        return r->now + OL_MS;
+    return next;
+}
+
+int
+ol_reactor_turn(struct ol_reactor *r, ol_time until)
+{
+    struct ol_reactor *outer = current;
+    ol_time next = next_deadline(r);
+    int n;
+
+    current = r;
+    n = r->ops->wait(r->driver, next < until ? next : until, r->batch, OL_BATCH_MAX);
+    r->now = r->ops->now(r->driver);
+    for (int i = 0; i < n; i++) {
+        struct ol_completion *c = &r->batch[i];
+
+        c->link->ops->complete(c->link, c);
+    }
+    ol_mail_run(r);
+    ol_wheel_run(&r->wheel, r->now, alarm_fired, r);
+    run_turn_ends(r);
+    ol_retired_run(r);
+    if (atomic_load_explicit(&r->loop->draining, memory_order_relaxed))
+        ol_loop_note_drained(r);
+    if (r->embedded)
+        r->ops->arm(r->driver, next_deadline(r));
+    current = outer;
+    return n < 0 ? n : 0;
+}
+
+bool
+ol_reactor_done(const struct ol_reactor *r)
+{
+    return r->stopping && (r->live == 0 || r->failed);
+}
+
+/*
+ * Mail that arrives while the cell is being shut may begin things (a connect), which end at once
+ * because the reactor is stopping, but whose links need more turns.
+ */
+void
+ol_reactor_end(struct ol_reactor *r)
+{
+    struct ol_reactor *outer = current;
+
+    OL_ASSERT(!r->ended);
+    ol_cell_close(r->cell);
+    current = r;
+    do {
+        while (ol_mail_run(r)) {
+        }
+        if (r->live && !r->failed && ol_reactor_turn(r, 0) < 0)
+            r->failed = true;
+        current = r;
+    } while (!r->failed && (r->live || has_mail(r)));
+    while (ol_mail_run(r)) {
+    }
+    ol_retired_flush(r);
+    current = outer;
+    r->ended = true;
+}
+
+void
+ol_reactor_free(struct ol_reactor *r)
+{
+    for (size_t k = 0; k < OL_KIND_COUNT; k++) {
+        if (r->slots[k].chunks)
+            ol_slots_fini(&r->slots[k]);
+    }
+    r->ops->free(r->driver);
+    ol_share_fini(&r->share);
+    if (!r->ended)
+        ol_cell_close(r->cell);
+    ol_cell_give_back(r->cell);
+    ol_free(&r->loop->heap, r);
+}

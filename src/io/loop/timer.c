@@ -1,0 +1,188 @@
+/*
+ * timer.c - the public timers: an alarm behind a handle.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "loop.h"
+
+struct timer {
+    struct ol_alarm alarm;
+    struct ol_retired retired;
+    void (*fn)(outlet_timer t, void *arg);
+    void *arg;
+    ol_time repeat;
+    ol_time deadline;
+    uint64_t id;
+    uint32_t slot;
+    bool ended;
+};
+
+struct timer_mail {
+    struct ol_mail mail;
+    uint64_t id;
+    ol_time after; /* start; -1: stop */
+};
+
+static struct timer *
+timer_of(struct ol_reactor *r, uint64_t id)
+{
+    struct ol_handle h;
+
+    if (!ol_handle_unpack(id, OL_KIND_TIMER, &h) || h.cell != r->cell->index ||
+        !r->slots[OL_KIND_TIMER].chunks)
+        return NULL;
+    return ol_slot_get(&r->slots[OL_KIND_TIMER], h.slot, h.generation);
+}
+
+static void
+destroy(struct ol_reactor *r, struct ol_retired *x)
+{
+    struct timer *t = OL_CONTAINER(x, struct timer, retired);
+
+    ol_slot_give_back(&r->slots[OL_KIND_TIMER], t->slot);
+}
+
+static void
+end(struct ol_reactor *r, struct timer *t)
+{
+    OL_ASSERT(!t->ended);
+    t->ended = true;
+    ol_alarm_clear(r, &t->alarm);
+    ol_slot_hide(&r->slots[OL_KIND_TIMER], t->slot);
+    ol_retire(r, &t->retired, destroy);
+}
+
+/* The next deadline is counted from the last one, not from now: a late call does not shift those
+ * after it.  Calls that were missed altogether are not made up for. */
+static void
+fired(struct ol_reactor *r, struct ol_alarm *a)
+{
+    struct timer *t = OL_CONTAINER(a, struct timer, alarm);
+
+    if (t->repeat) {
+        t->deadline += t->repeat;
+        if (t->deadline <= r->now)
+            t->deadline += (r->now - t->deadline) / t->repeat * t->repeat + t->repeat;
+        ol_alarm_set(r, &t->alarm, t->deadline);
+        t->fn((outlet_timer){t->id}, t->arg);
+        return;
+    }
+    end(r, t);
+    t->fn((outlet_timer){t->id}, t->arg);
+}
+
+static void
+run_mail(struct ol_reactor *r, struct ol_mail *m)
+{
+    struct timer_mail *mail = OL_CONTAINER(m, struct timer_mail, mail);
+    struct timer *t = timer_of(r, mail->id);
+
+    if (t && mail->after < 0) {
+        end(r, t);
+    } else if (t) {
+        t->deadline = r->now + mail->after;
+        ol_alarm_set(r, &t->alarm, t->deadline);
+    }
+    ol_free(r->heap, mail);
+}
+
+static outlet_err
+mail_timer(struct ol_reactor *r, uint64_t id, ol_time after)
+{
+    struct timer_mail *m = ol_alloc(r->heap, sizeof *m);
+
+    if (!m)
+        return OUTLET_ENOMEM;
+    *m = (struct timer_mail){.mail.run = run_mail, .id = id, .after = after};
+    ol_post(r, &m->mail);
+    return OUTLET_OK;
+}
+
+static outlet_err
+make(struct ol_reactor *r, struct timer what, ol_time after, outlet_timer *out)
+{
+    struct ol_slots *slots = &r->slots[OL_KIND_TIMER];
+    void *hot;
+    void *cold;
+    uint32_t slot;
+    struct timer *t;
+    struct ol_handle h = {.kind = OL_KIND_TIMER, .cell = r->cell->index};
+    outlet_err err = ol_slot_take(slots, &slot, &hot, &cold);
+
+    if (err)
+        return err;
+    t = hot;
+    *t = what;
+    t->slot = slot;
+    h.slot = slot;
+    h.generation = ol_slot_publish(slots, slot);
+    t->id = ol_handle_pack(h);
+    if (ol_current() == r) {
+        t->deadline = r->now + after;
+        ol_alarm_set(r, &t->alarm, t->deadline);
+    } else {
+        err = mail_timer(r, t->id, after);
+        if (err) {
+            ol_slot_hide(slots, slot);
+            ol_slot_give_back(slots, slot); /* nobody was told its handle */
+            return err;
+        }
+    }
+    out->id = t->id;
+    return OUTLET_OK;
+}
+
+outlet_err
+outlet_timer_start(outlet_loop *l, int64_t after_ms, int64_t repeat_ms,
+                   void (*fn)(outlet_timer t, void *arg), void *arg, outlet_timer *out)
+{
+    struct timer what = {.alarm.fire = fired, .fn = fn, .arg = arg, .repeat = repeat_ms * OL_MS};
+    struct ol_reactor *r;
+    uint32_t epoch;
+    outlet_err err = ol_loop_check(l);
+
+    if (err)
+        return err;
+    if (!fn || !out || after_ms < 0 || repeat_ms < 0 || after_ms > INT64_MAX / OL_MS / 4 ||
+        repeat_ms > INT64_MAX / OL_MS / 4)
+        return OUTLET_EINVAL;
+    r = ol_loop_pick(l, true);
+    if (!ol_enter(r->cell, &epoch))
+        return OUTLET_ESTATE;
+    err = make(r, what, after_ms * OL_MS, out);
+    ol_leave(r->cell, epoch);
+    return err;
+}
+
+outlet_err
+outlet_timer_stop(outlet_timer handle)
+{
+    struct ol_handle h;
+    struct ol_cell *c;
+    struct ol_reactor *r;
+    uint32_t epoch;
+    outlet_err err = OUTLET_ESTALE;
+
+    if (!ol_handle_unpack(handle.id, OL_KIND_TIMER, &h) || !(c = ol_cell_at(h.cell)))
+        return OUTLET_ESTALE;
+    r = ol_enter(c, &epoch);
+    if (!r)
+        return OUTLET_ESTALE;
+    if (timer_of(r, handle.id)) {
+        if (ol_current() == r) {
+            end(r, timer_of(r, handle.id));
+            err = OUTLET_OK;
+        } else {
+            err = mail_timer(r, handle.id, -1);
+        }
+    }
+    ol_leave(c, epoch);
+    return err;
+}
+
+outlet_err
+ol_timers_init(struct ol_reactor *r)
+{
+    return ol_slots_init(&r->slots[OL_KIND_TIMER], r->cell->generations[OL_KIND_TIMER], r->heap,
+                         sizeof(struct timer), 0);
+}
