@@ -106,7 +106,8 @@ outlet_msg_flags(const outlet_msg *m);
 
 /**
  * Keep the message after the callback.  A message that fills at least a quarter of its receive
- * buffer takes that buffer without a copy; a smaller one is copied, so that 4 bytes do not pin 64 KiB.
+ * buffer takes that buffer without a copy; a smaller one is copied, so that 4 bytes do not pin 64
+ * KiB.
  *
  * Memory  gives one reference, to end with outlet_buf_unref().
  * Thread  reactor only: inside the callback that was given `m`.

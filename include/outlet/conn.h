@@ -41,8 +41,8 @@ outlet_connect(outlet_loop *loop, const char *url, const struct outlet_opts *opt
                outlet_conn *out);
 
 /**
- * Make two connections that are plugged into each other, inside this process.  `url` is "pair:" with
- * options for both ends.
+ * Make two connections that are plugged into each other, inside this process.  `url` is "pair:"
+ * with options for both ends.
  *
  * Memory  copies `url` and `*opts` (may be NULL); `opts->on` is lent until on_close returned.
  * Thread  any, posts.
@@ -93,8 +93,8 @@ OUTLET_API OUTLET_MUST_USE int64_t
 outlet_send_buf(outlet_conn c, outlet_buf *b);
 
 /**
- * Send one datagram from a udp listener's socket to any address ("udp://192.0.2.1:53").  It makes no
- * connection; the answer arrives as that peer's first message.
+ * Send one datagram from a udp listener's socket to any address ("udp://192.0.2.1:53").  It makes
+ * no connection; the answer arrives as that peer's first message.
  *
  * Memory  copies `bytes`.
  * Thread  any, posts.
@@ -235,7 +235,8 @@ outlet_by_name(outlet_loop *loop, const char *name);
 /**
  * A fact about a connection, as text.  Keys: peer local transport driver url state age_ms idle_ms
  * bytes_in bytes_out messages_in messages_out queued dropped name, and for tcp on the own reactor:
- * rtt_us retransmits.  Answers the length of the text, which is cut to `room` and always ends in NUL.
+ * rtt_us retransmits.  Answers the length of the text, which is cut to `room` and always ends in
+ * NUL.
  *
  * Memory  copies into `text`.
  * Thread  any, reads; rtt_us and retransmits: reactor only.
@@ -247,8 +248,8 @@ OUTLET_API int64_t
 outlet_info(outlet_conn c, const char *key, char *text, size_t room);
 
 /**
- * Call `each` for every open connection of a loop, or of one listener when `only.id` is not 0, until
- * it answers non-zero.  Answers how many were visited.
+ * Call `each` for every open connection of a loop, or of one listener when `only.id` is not 0,
+ * until it answers non-zero.  Answers how many were visited.
  *
  * Memory  keeps nothing.
  * Thread  any, reads: a snapshot, connections may end meanwhile.

@@ -20,38 +20,38 @@ extern "C" {
 #define OUTLET_API __attribute__((visibility("default")))
 #define OUTLET_MUST_USE __attribute__((warn_unused_result))
 
-#define OUTLET_ERRORS(X)                                                      \
-    X(OUTLET_OK, 0, "no error")                                               \
-    X(OUTLET_EINVAL, -1, "an argument is wrong")                              \
-    X(OUTLET_ENOMEM, -2, "out of memory, or memory_max was reached")          \
-    X(OUTLET_ESTALE, -3, "this handle is no longer alive")                    \
-    X(OUTLET_ESTATE, -4, "not possible in this state")                        \
-    X(OUTLET_EAGAIN, -5, "not now, try again")                                \
-    X(OUTLET_ETIMEDOUT, -6, "a time limit ran out")                           \
-    X(OUTLET_ECANCELED, -7, "ended by this program")                          \
-    X(OUTLET_EFULL, -8, "the send queue is at its limit")                     \
-    X(OUTLET_EMSGSIZE, -9, "the message is longer than the limit")            \
-    X(OUTLET_EPROTO, -10, "the peer broke the protocol")                      \
-    X(OUTLET_ERESOLVE, -11, "the name could not be resolved")                 \
-    X(OUTLET_EREFUSED, -12, "nobody listens there")                           \
-    X(OUTLET_EUNREACH, -13, "the peer cannot be reached")                     \
-    X(OUTLET_ERESET, -14, "the peer broke the connection")                    \
-    X(OUTLET_EEOF, -15, "the peer ended in the middle of a message")          \
-    X(OUTLET_ETLS, -16, "tls failed")                                         \
-    X(OUTLET_ECERT, -17, "the certificate was not accepted")                  \
-    X(OUTLET_EPROXY, -18, "the proxy failed")                                 \
-    X(OUTLET_EAUTH, -19, "not authorised")                                    \
-    X(OUTLET_EDENIED, -20, "refused by the accept callback or an access list")\
-    X(OUTLET_ELIMIT, -21, "a limit of this program was reached")              \
-    X(OUTLET_EADDRINUSE, -22, "the address is in use")                        \
-    X(OUTLET_EPERM, -23, "the system does not permit it")                     \
-    X(OUTLET_ENOTSUP, -24, "not supported here")                              \
-    X(OUTLET_EDEADLK, -25, "would wait for itself: not allowed in a callback")\
-    X(OUTLET_ESYS, -26, "a system call failed")                               \
-    X(OUTLET_ETHREAD, -27, "only allowed on the connection's own reactor")    \
-    X(OUTLET_ENOFILE, -28, "no file descriptors left")                        \
-    X(OUTLET_EADDR, -29, "this address does not exist here")                  \
-    X(OUTLET_EEXIST, -30, "the name is taken")                                \
+#define OUTLET_ERRORS(X)                                                       \
+    X(OUTLET_OK, 0, "no error")                                                \
+    X(OUTLET_EINVAL, -1, "an argument is wrong")                               \
+    X(OUTLET_ENOMEM, -2, "out of memory, or memory_max was reached")           \
+    X(OUTLET_ESTALE, -3, "this handle is no longer alive")                     \
+    X(OUTLET_ESTATE, -4, "not possible in this state")                         \
+    X(OUTLET_EAGAIN, -5, "not now, try again")                                 \
+    X(OUTLET_ETIMEDOUT, -6, "a time limit ran out")                            \
+    X(OUTLET_ECANCELED, -7, "ended by this program")                           \
+    X(OUTLET_EFULL, -8, "the send queue is at its limit")                      \
+    X(OUTLET_EMSGSIZE, -9, "the message is longer than the limit")             \
+    X(OUTLET_EPROTO, -10, "the peer broke the protocol")                       \
+    X(OUTLET_ERESOLVE, -11, "the name could not be resolved")                  \
+    X(OUTLET_EREFUSED, -12, "nobody listens there")                            \
+    X(OUTLET_EUNREACH, -13, "the peer cannot be reached")                      \
+    X(OUTLET_ERESET, -14, "the peer broke the connection")                     \
+    X(OUTLET_EEOF, -15, "the peer ended in the middle of a message")           \
+    X(OUTLET_ETLS, -16, "tls failed")                                          \
+    X(OUTLET_ECERT, -17, "the certificate was not accepted")                   \
+    X(OUTLET_EPROXY, -18, "the proxy failed")                                  \
+    X(OUTLET_EAUTH, -19, "not authorised")                                     \
+    X(OUTLET_EDENIED, -20, "refused by the accept callback or an access list") \
+    X(OUTLET_ELIMIT, -21, "a limit of this program was reached")               \
+    X(OUTLET_EADDRINUSE, -22, "the address is in use")                         \
+    X(OUTLET_EPERM, -23, "the system does not permit it")                      \
+    X(OUTLET_ENOTSUP, -24, "not supported here")                               \
+    X(OUTLET_EDEADLK, -25, "would wait for itself: not allowed in a callback") \
+    X(OUTLET_ESYS, -26, "a system call failed")                                \
+    X(OUTLET_ETHREAD, -27, "only allowed on the connection's own reactor")     \
+    X(OUTLET_ENOFILE, -28, "no file descriptors left")                         \
+    X(OUTLET_EADDR, -29, "this address does not exist here")                   \
+    X(OUTLET_EEXIST, -30, "the name is taken")                                 \
     X(OUTLET_ENOENT, -31, "there is no such thing")
 
 typedef enum outlet_err {
@@ -82,6 +82,7 @@ enum outlet_side {
  * Why a connection ended, or why a call that takes a URL failed.  code OUTLET_OK is an orderly end:
  * `side` says who began it.
  */
+/* clang-format off */
 struct outlet_reason {
     size_t size;            /* sizeof(struct outlet_reason) of whoever made it */
     outlet_err code;
@@ -94,6 +95,7 @@ struct outlet_reason {
     char text[160];         /* one sentence for people, never empty */
 };
 #define OUTLET_REASON {.size = sizeof(struct outlet_reason), .position = -1}
+/* clang-format on */
 
 /**
  * The sentence of a code: "the address is in use".

@@ -16,7 +16,8 @@ extern "C" {
 #endif
 
 /**
- * Put a connection into a group.  Being in it twice is being in it once.  Closing leaves all groups.
+ * Put a connection into a group.  Being in it twice is being in it once.  Closing leaves all
+ * groups.
  *
  * Memory  copies `group` (1 to 255 bytes).
  * Thread  any, posts.
@@ -38,9 +39,9 @@ OUTLET_API OUTLET_MUST_USE outlet_err
 outlet_leave(outlet_conn c, const char *group);
 
 /**
- * Send a buffer to everyone in a group, but not to `except` (id 0: nobody is spared).  Order is kept
- * per publishing thread and member.  A member whose queue is full follows its own `full` policy;
- * with "refuse" it misses this message and the drop is counted.
+ * Send a buffer to everyone in a group, but not to `except` (id 0: nobody is spared).  Order is
+ * kept per publishing thread and member.  A member whose queue is full follows its own `full`
+ * policy; with "refuse" it misses this message and the drop is counted.
  *
  * Memory  takes a reference of its own; the caller keeps theirs.
  * Thread  any, posts.

@@ -5,8 +5,8 @@
  *                     \-> outlet_loop_start (own threads work, this one is free) /
  *                     \-> outlet_loop_turn  (one pass, inside somebody else's loop) /
  *
- * outlet_loop_drain() lets connections finish; outlet_loop_stop() ends them at once.  Either way each
- * gets its on_close before the loop's work ends.  A stopped loop cannot be started again.
+ * outlet_loop_drain() lets connections finish; outlet_loop_stop() ends them at once.  Either way
+ * each gets its on_close before the loop's work ends.  A stopped loop cannot be started again.
  *
  * Signals: none is raised, none is handled.  Fork: the child may free a loop that was made before
  * the fork, and nothing else; its handles answer OUTLET_ESTALE there, the parent is not affected.
@@ -47,6 +47,7 @@ enum outlet_log_level {
     OUTLET_LOG_DEBUG = 4
 };
 
+/* clang-format off */
 struct outlet_loop_opts {
     size_t size;        /* set by OUTLET_LOOP_OPTS */
     int64_t threads;    /* 0: 1; OUTLET_PER_CORE: one for each core this process may use */
@@ -59,6 +60,7 @@ struct outlet_loop_opts {
     void *log_user;
 };
 #define OUTLET_LOOP_OPTS {.size = sizeof(struct outlet_loop_opts)}
+/* clang-format on */
 
 /**
  * Make a loop.  Nothing runs yet, but listen and connect already work on it.
@@ -231,8 +233,7 @@ enum {
  */
 OUTLET_API OUTLET_MUST_USE outlet_err
 outlet_watch_start(outlet_loop *loop, int fd, unsigned events,
-                   void (*fn)(outlet_watch w, int events, void *arg), void *arg,
-                   outlet_watch *out);
+                   void (*fn)(outlet_watch w, int events, void *arg), void *arg, outlet_watch *out);
 
 /**
  * Stop watching.  The descriptor stays open.

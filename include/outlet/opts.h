@@ -65,6 +65,7 @@ struct outlet_handlers {
     void (*on_close)(outlet_conn c, const struct outlet_reason *why, void *user);
 };
 
+/* clang-format off */
 struct outlet_opts {
     size_t size;                       /* set by OUTLET_OPTS; tells which fields exist */
     const struct outlet_handlers *on;  /* NULL: none.  Lent until the last on_close or the
@@ -99,6 +100,7 @@ struct outlet_opts {
     int64_t mode;                      /* listen, unix: permissions of the path; 0: as umask says */
 };
 #define OUTLET_OPTS {.size = sizeof(struct outlet_opts)}
+/* clang-format on */
 
 #ifdef __cplusplus
 }

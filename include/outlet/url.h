@@ -14,10 +14,7 @@
 extern "C" {
 #endif
 
-enum outlet_role {
-    OUTLET_TO_LISTEN = 1,
-    OUTLET_TO_CONNECT = 2
-};
+enum outlet_role { OUTLET_TO_LISTEN = 1, OUTLET_TO_CONNECT = 2 };
 
 /**
  * Would `url` be taken by outlet_listen() or outlet_connect()?  Nothing is opened or resolved.

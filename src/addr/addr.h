@@ -24,7 +24,7 @@ enum ol_addr_kind {
 enum {
     OL_PATH_MAX = 107,      /* sun_path less one */
     OL_ADDR_INET_SIZE = 24, /* the part before `path`: all of an internet address */
-    OL_ADDR_TEXT = 160      /* room for any address as text */
+    OL_ADDR_TEXT = 328      /* room for any address as text: 107 bytes as %XX, '@', NUL */
 };
 
 struct ol_addr {
@@ -50,34 +50,41 @@ enum ol_scheme {
 };
 
 enum {
+    OL_URL_MAX = 4096,
     OL_HOST_MAX = 255,
-    OL_ENDPOINT_ADDRS = 8
+    OL_ENDPOINT_ADDRS = 8,
+    OL_ENDPOINT_TEXT = 2048 /* room for any endpoint as text */
 };
 
 /*
  * A URL after parsing, with the options of the caller's struct merged in (the URL wins) and every
- * default filled in: no field of `opts` is 0 any more where 0 means a default, except handlers, user,
- * why, framing.  opts.frame points into `frame` below.
+ * default filled in: no field of `opts` is 0 any more where 0 means a default, except handlers,
+ * user, why, framing, and two that are settled where they are used: conns 0 is the descriptor limit
+ * less 64, mode 0 is as umask says.  Off is OUTLET_OFF everywhere; `low` is never off.
+ *
+ * opts.frame points into `frame` below: after copying an endpoint, set it again.
  */
 struct ol_endpoint {
     enum ol_scheme scheme;
     enum outlet_role role;
     bool any_host;   /* "*": every interface, both families */
-    bool loopback;   /* a listener with a port only: 127.0.0.1 and ::1 */
+    bool loopback;   /* a port only, or "localhost": 127.0.0.1 and ::1, in both roles */
     bool has_literal; /* `addr` is complete; else resolve `host` */
     uint16_t port;
     uint32_t zone;             /* of a v6 literal */
-    char host[OL_HOST_MAX + 1]; /* decoded name; "" with any_host, loopback, unix, pair */
+    char host[OL_HOST_MAX + 1]; /* name in lower case, or the literal without brackets and zone;
+                                   "" with any_host, loopback, unix, pair */
     struct ol_addr addr;       /* literal address, unix path, or pair name in path */
     struct outlet_opts opts;
-    char frame[256];      /* the framing text; "none" */
+    char frame[256];      /* the framing text as written, not decoded; "none" */
     int32_t frame_at;     /* where its value stands in the URL; -1: not from the URL */
 };
 
 /*
  * Parse `url` for `role`, merging `opts` (NULL: none; opts->size says which fields exist).
  * OUTLET_EINVAL or OUTLET_ENOTSUP with *why (may be NULL) filled: position, key, sentence.
- * *out is written on success only.  The framing text is not looked into here.
+ * *out is written on success only.  The framing text is not looked into here: byte `bad_at` of it
+ * stands at frame_at + bad_at in the URL.
  */
 outlet_err ol_endpoint_parse(const char *url, enum outlet_role role, const struct outlet_opts *opts,
                              struct ol_endpoint *out, struct outlet_reason *why);

@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The same table as the public one; copied around by value of the pointer, alive as long as its loop. */
+/* The same table as the public one; handed around as a pointer, alive as long as its loop. */
 typedef struct outlet_allocator ol_heap;
 
 extern const ol_heap ol_heap_system; /* malloc */
@@ -41,7 +41,8 @@ struct ol_budget {
     ol_heap heap;
 };
 
-struct ol_budget *ol_budget_new(const ol_heap *heap, int64_t max); /* one reference; NULL: no memory */
+/* One reference; NULL: no memory. */
+struct ol_budget *ol_budget_new(const ol_heap *heap, int64_t max);
 struct ol_budget *ol_budget_ref(struct ol_budget *b);
 void ol_budget_unref(struct ol_budget *b);
 bool ol_budget_charge(struct ol_budget *b, size_t bytes); /* false: over max, nothing charged */
@@ -49,8 +50,8 @@ void ol_budget_release(struct ol_budget *b, size_t bytes);
 
 /*
  * One reactor's share of a budget, so that reactors do not write the same cache line for each
- * message: it draws from the budget in steps of 256 KiB (more when more is asked, just what is asked
- * when less is left) and gives back what exceeds two steps.  One thread only.
+ * message: it draws from the budget in steps of 256 KiB (more when more is asked, just that when
+ * less is left) and gives back what exceeds two steps.  One thread only.
  */
 struct ol_share {
     struct ol_budget *budget;

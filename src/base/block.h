@@ -40,9 +40,9 @@ struct outlet_buf {
     /* a copied buffer's bytes follow this struct */
 };
 
-/* A copy whose memory is counted in `budget` (NULL: malloc, uncounted).  NULL: no memory or over max.
- * Room for `head` bytes before and `tail` after the copied ones is not part of it: build with
- * ol_buf_blank and fill. */
+/* A copy whose memory is counted in `budget` (NULL: malloc, uncounted), this struct included.
+ * NULL: no memory or over max.  Room for `head` bytes before and `tail` after the copied
+ * ones is not part of it: build with ol_buf_blank and fill. */
 struct outlet_buf *ol_buf_copy(struct ol_budget *budget, const void *bytes, size_t len);
 /* Uninitialised bytes to fill before the buffer is shared: cast the const away there only. */
 struct outlet_buf *ol_buf_blank(struct ol_budget *budget, size_t len);

@@ -20,9 +20,10 @@ struct ol_bytes {
 void ol_bytes_init(struct ol_bytes *b, struct ol_share *share, size_t max);
 void ol_bytes_fini(struct ol_bytes *b);
 /* Room for `more` bytes after len, growing by doubling up to max; OUTLET_EMSGSIZE over max (nothing
- * allocated), OUTLET_ENOMEM over the budget or out of memory.  The content is untouched by errors. */
+ * allocated), OUTLET_ENOMEM over the budget or out of memory.  Errors change nothing. */
 outlet_err ol_bytes_reserve(struct ol_bytes *b, size_t more);
 outlet_err ol_bytes_append(struct ol_bytes *b, const void *bytes, size_t len);
-void ol_bytes_consume(struct ol_bytes *b, size_t len); /* from the front; frees when it gets empty */
+/* From the front; frees the memory when it gets empty. */
+void ol_bytes_consume(struct ol_bytes *b, size_t len);
 
 #endif

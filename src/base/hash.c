@@ -14,13 +14,13 @@
 
 enum { BUCKETS_MIN = 8 };
 
-static uint64_t
+static inline uint64_t
 rotl(uint64_t x, int bits)
 {
     return (x << bits) | (x >> (64 - bits));
 }
 
-static void
+static inline void
 sip_round(uint64_t v[4])
 {
     v[0] += v[1];

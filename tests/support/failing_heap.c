@@ -1,7 +1,7 @@
 /*
  * failing_heap.c - a heap that counts what is alive, and can refuse the n-th request.
  *
- * Each allocation carries its size and a mark in front, so that releasing what never came from here,
+ * Each allocation carries its size and a mark in front: releasing what never came from here,
  * or twice, ends the test at once.
  *
  * SPDX-License-Identifier: MIT

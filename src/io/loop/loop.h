@@ -50,6 +50,7 @@ struct ol_handle {
 
 uint64_t ol_handle_pack(struct ol_handle h);
 bool ol_handle_unpack(uint64_t id, enum ol_kind kind, struct ol_handle *out);
+bool ol_handle_alive(uint64_t id, enum ol_kind kind); /* any thread */
 
 /* ---- the registry: what outlives every loop ------------------------------------------------- */
 
@@ -106,9 +107,11 @@ struct ol_slots {
 outlet_err ol_slots_init(struct ol_slots *s, struct ol_generations *g, const ol_heap *heap,
                          size_t hot_size, size_t cold_size);
 void ol_slots_fini(struct ol_slots *s); /* every live generation ends: its handles become stale */
-/* Both parts come zeroed.  The handle answers "stale" until ol_slot_publish(). */
-outlet_err ol_slot_take(struct ol_slots *s, uint32_t *slot, void **hot, void **cold);
-uint32_t ol_slot_publish(struct ol_slots *s, uint32_t slot); /* answers the generation */
+/* Both parts come zeroed.  The handle, made of *slot and *generation, answers "stale" until
+ * ol_slot_publish(); a slot that was never published can be given back at once. */
+outlet_err ol_slot_take(struct ol_slots *s, uint32_t *slot, uint32_t *generation, void **hot,
+                        void **cold);
+void ol_slot_publish(struct ol_slots *s, uint32_t slot);
 void ol_slot_hide(struct ol_slots *s, uint32_t slot);        /* its handle is stale from now on */
 void ol_slot_give_back(struct ol_slots *s, uint32_t slot);   /* hidden, and no visitor sees it */
 /* NULL: stale.  From other threads only between ol_enter and ol_leave. */
@@ -167,7 +170,7 @@ struct ol_reactor {
     bool embedded;
     bool failed; /* the driver did: nothing more can be waited for */
     bool ended;
-    void *net; /* what the layer above keeps per reactor; see ol_loop_hooks */
+    _Atomic(void *) net; /* what the layer above keeps per reactor; see ol_loop_hooks */
     pthread_t thread;
     bool has_thread;
     struct ol_completion batch[OL_BATCH_MAX];

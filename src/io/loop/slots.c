@@ -139,7 +139,7 @@ take_new(struct ol_slots *s, uint32_t *slot)
 }
 
 outlet_err
-ol_slot_take(struct ol_slots *s, uint32_t *slot, void **hot, void **cold)
+ol_slot_take(struct ol_slots *s, uint32_t *slot, uint32_t *generation, void **hot, void **cold)
 {
     outlet_err err = OUTLET_OK;
     uint32_t got;
@@ -157,6 +157,8 @@ ol_slot_take(struct ol_slots *s, uint32_t *slot, void **hot, void **cold)
     if (err)
         return err;
     *slot = got;
+    *generation = (atomic_load_explicit(generation_of(s, got), memory_order_relaxed) >> 1) + 1;
+    OL_ASSERT(*generation <= GENERATION_MAX);
     *hot = hot_of(s, got);
     *cold = cold_of(s, got);
     memset(*hot, 0, s->hot_size);
@@ -164,16 +166,14 @@ ol_slot_take(struct ol_slots *s, uint32_t *slot, void **hot, void **cold)
     return OUTLET_OK;
 }
 
-uint32_t
+void
 ol_slot_publish(struct ol_slots *s, uint32_t slot)
 {
     _Atomic uint32_t *g = generation_of(s, slot);
     uint32_t generation = (atomic_load_explicit(g, memory_order_relaxed) >> 1) + 1;
 
-    OL_ASSERT(generation <= GENERATION_MAX);
     atomic_fetch_add_explicit(&s->live, 1, memory_order_relaxed);
     atomic_store_explicit(g, generation << 1 | 1, memory_order_release);
-    return generation;
 }
 
 void
@@ -209,7 +209,7 @@ ol_slot_give_back(struct ol_slots *s, uint32_t slot)
 bool
 ol_slot_alive(const struct ol_slots *s, uint32_t slot, uint32_t generation)
 {
-    _Atomic uint32_t *g = generation_of(s, slot);
+    _Atomic uint32_t *g = s->generations ? generation_of(s, slot) : NULL;
 
     return g && atomic_load_explicit(g, memory_order_acquire) == (generation << 1 | 1);
 }
@@ -241,4 +241,20 @@ ol_slots_made(struct ol_slots *s)
     made = s->made;
     pthread_mutex_unlock(&s->lock);
     return made;
+}
+
+bool
+ol_handle_alive(uint64_t id, enum ol_kind kind)
+{
+    struct ol_handle h;
+    struct ol_cell *c;
+    struct ol_reactor *r;
+    uint32_t epoch;
+    bool alive;
+
+    if (!ol_handle_unpack(id, kind, &h) || !(c = ol_cell_at(h.cell)) || !(r = ol_enter(c, &epoch)))
+        return false;
+    alive = ol_slot_alive(&r->slots[kind], h.slot, h.generation);
+    ol_leave(c, epoch);
+    return alive;
 }

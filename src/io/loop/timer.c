@@ -102,33 +102,32 @@ static outlet_err
 make(struct ol_reactor *r, struct timer what, ol_time after, outlet_timer *out)
 {
     struct ol_slots *slots = &r->slots[OL_KIND_TIMER];
+    struct ol_handle h = {.kind = OL_KIND_TIMER, .cell = r->cell->index};
     void *hot;
     void *cold;
-    uint32_t slot;
     struct timer *t;
-    struct ol_handle h = {.kind = OL_KIND_TIMER, .cell = r->cell->index};
-    outlet_err err = ol_slot_take(slots, &slot, &hot, &cold);
+    outlet_err err = ol_slot_take(slots, &h.slot, &h.generation, &hot, &cold);
 
     if (err)
         return err;
     t = hot;
     *t = what;
-    t->slot = slot;
-    h.slot = slot;
-    h.generation = ol_slot_publish(slots, slot);
+    t->slot = h.slot;
     t->id = ol_handle_pack(h);
-    if (ol_current() == r) {
-        t->deadline = r->now + after;
-        ol_alarm_set(r, &t->alarm, t->deadline);
-    } else {
+    if (ol_current() != r) {
+        out->id = t->id; /* before the mail: fn may run on the reactor at once */
+        ol_slot_publish(slots, h.slot);
         err = mail_timer(r, t->id, after);
         if (err) {
-            ol_slot_hide(slots, slot);
-            ol_slot_give_back(slots, slot); /* nobody was told its handle */
-            return err;
+            ol_slot_hide(slots, h.slot);
+            ol_slot_give_back(slots, h.slot); /* its handle was never used */
         }
+        return err;
     }
+    t->deadline = r->now + after;
+    ol_alarm_set(r, &t->alarm, t->deadline);
     out->id = t->id;
+    ol_slot_publish(slots, h.slot);
     return OUTLET_OK;
 }
 

@@ -115,13 +115,13 @@ run_mail(struct ol_reactor *r, struct ol_mail *m)
 }
 
 static outlet_err
-mail_watch(struct ol_reactor *r, uint64_t id, bool start_it)
+mail_stop(struct ol_reactor *r, uint64_t id)
 {
     struct watch_mail *m = ol_alloc(r->heap, sizeof *m);
 
     if (!m)
         return OUTLET_ENOMEM;
-    *m = (struct watch_mail){.mail.run = run_mail, .id = id, .start = start_it};
+    *m = (struct watch_mail){.mail.run = run_mail, .id = id};
     ol_post(r, &m->mail);
     return OUTLET_OK;
 }
@@ -132,30 +132,30 @@ static outlet_err
 make(struct ol_reactor *r, struct watch what, outlet_watch *out)
 {
     struct ol_slots *slots = &r->slots[OL_KIND_WATCH];
+    struct ol_handle h = {.kind = OL_KIND_WATCH, .cell = r->cell->index};
+    struct watch_mail *m = ol_alloc(r->heap, sizeof *m);
     void *hot;
     void *cold;
-    uint32_t slot;
     struct watch *w;
-    struct ol_handle h = {.kind = OL_KIND_WATCH, .cell = r->cell->index};
-    outlet_err err = ol_slot_take(slots, &slot, &hot, &cold);
+    outlet_err err;
 
-    if (err)
+    if (!m)
+        return OUTLET_ENOMEM;
+    err = ol_slot_take(slots, &h.slot, &h.generation, &hot, &cold);
+    if (err) {
+        ol_free(r->heap, m);
         return err;
+    }
     w = hot;
     *w = what;
     w->reactor = r;
-    w->slot = slot;
-    h.slot = slot;
-    h.generation = ol_slot_publish(slots, slot);
+    w->slot = h.slot;
     w->id = ol_handle_pack(h);
-    out->id = w->id;
-    err = mail_watch(r, w->id, true);
-    if (err) {
-        out->id = 0;
-        ol_slot_hide(slots, slot);
-        ol_slot_give_back(slots, slot); /* nobody was told its handle */
-    }
-    return err;
+    out->id = w->id; /* before the mail: fn may run at once */
+    *m = (struct watch_mail){.mail.run = run_mail, .id = w->id, .start = true};
+    ol_slot_publish(slots, h.slot);
+    ol_post(r, &m->mail);
+    return OUTLET_OK;
 }
 
 outlet_err
@@ -166,7 +166,6 @@ outlet_watch_start(outlet_loop *l, int fd, unsigned events,
         .link.ops = &link_ops, .fn = fn, .arg = arg, .fd = fd, .events = events};
     struct stat st;
     struct ol_reactor *r;
-    outlet_watch w;
     uint32_t epoch;
     outlet_err err = ol_loop_check(l);
 
@@ -183,10 +182,8 @@ outlet_watch_start(outlet_loop *l, int fd, unsigned events,
     r = ol_loop_pick(l, true);
     if (!ol_enter(r->cell, &epoch))
         return OUTLET_ESTATE;
-    err = make(r, what, &w);
+    err = make(r, what, out);
     ol_leave(r->cell, epoch);
-    if (!err)
-        *out = w;
     return err;
 }
 
@@ -209,7 +206,7 @@ outlet_watch_stop(outlet_watch handle)
             stop(r, watch_of(r, handle.id));
             err = OUTLET_OK;
         } else {
-            err = mail_watch(r, handle.id, false);
+            err = mail_stop(r, handle.id);
         }
     }
     ol_leave(c, epoch);

@@ -1,0 +1,139 @@
+/*
+ * addr.c - one address: compare, print, parse.
+ *
+ * A newcomer's mistake: memcmp() of two addresses.  A v4 address uses four of the sixteen bytes,
+ * and the rest is whatever the memory held.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "addr.h"
+#include "lookup.h"
+#include "text.h"
+
+#include <arpa/inet.h>
+#include <net/if.h>
+
+static enum ol_addr_kind
+kind_of(const struct ol_addr *a)
+{
+    return (enum ol_addr_kind)a->kind;
+}
+
+bool
+ol_addr_same(const struct ol_addr *a, const struct ol_addr *b)
+{
+    if (a->kind != b->kind)
+        return false;
+    switch (kind_of(a)) {
+    case OL_ADDR_V4:
+        return a->port == b->port && memcmp(a->ip, b->ip, 4) == 0;
+    case OL_ADDR_V6:
+        return a->port == b->port && a->zone == b->zone && memcmp(a->ip, b->ip, 16) == 0;
+    case OL_ADDR_NONE:
+    case OL_ADDR_PATH:
+    case OL_ADDR_ABSTRACT:
+        return a->path_len == b->path_len && memcmp(a->path, b->path, a->path_len) == 0;
+    }
+    return false;
+}
+
+bool
+ol_addr_is_any(const struct ol_addr *a)
+{
+    static const uint8_t zero[16];
+
+    if (a->kind == OL_ADDR_V4)
+        return memcmp(a->ip, zero, 4) == 0;
+    return a->kind == OL_ADDR_V6 && memcmp(a->ip, zero, 16) == 0;
+}
+
+static void
+add_ip(struct ol_text *t, int family, const uint8_t *ip)
+{
+    char text[INET6_ADDRSTRLEN];
+
+    OL_ASSERT(inet_ntop(family, ip, text, sizeof text));
+    ol_text_add(t, text);
+}
+
+size_t
+ol_addr_print(const struct ol_addr *a, char *text, size_t room)
+{
+    struct ol_text t;
+
+    ol_text_init(&t, text, room);
+    switch (kind_of(a)) {
+    case OL_ADDR_NONE:
+        break;
+    case OL_ADDR_V4:
+        add_ip(&t, AF_INET, a->ip);
+        break;
+    case OL_ADDR_V6:
+        ol_text_add(&t, "[");
+        add_ip(&t, AF_INET6, a->ip);
+        if (a->zone != 0) {
+            ol_text_add(&t, "%");
+            ol_text_add_number(&t, a->zone);
+        }
+        ol_text_add(&t, "]");
+        break;
+    case OL_ADDR_PATH:
+        ol_text_add_escaped(&t, a->path, a->path_len, "%");
+        break;
+    case OL_ADDR_ABSTRACT:
+        ol_text_add(&t, "@");
+        ol_text_add_escaped(&t, a->path, a->path_len, "%");
+        break;
+    }
+    if (a->kind == OL_ADDR_V4 || a->kind == OL_ADDR_V6) {
+        ol_text_add(&t, ":");
+        ol_text_add_number(&t, a->port);
+    }
+    return t.len;
+}
+
+/* A number or an interface's name; 0: neither.  Interface numbers are positive ints. */
+static uint32_t
+parse_zone(const char *text)
+{
+    uint64_t number = 0;
+
+    for (size_t i = 0; text[i] != '\0'; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return strlen(text) < IF_NAMESIZE ? ol_lookup_zone(text) : 0;
+        number = number * 10 + (uint64_t)(text[i] - '0');
+        if (number > INT32_MAX)
+            return 0;
+    }
+    return (uint32_t)number;
+}
+
+bool
+ol_addr_parse(const char *text, size_t len, struct ol_addr *out)
+{
+    struct ol_addr a = {.kind = OL_ADDR_NONE};
+    char copy[INET6_ADDRSTRLEN + 1 + IF_NAMESIZE];
+    char *zone;
+
+    if (len >= sizeof copy || memchr(text, '\0', len))
+        return false;
+    memcpy(copy, text, len);
+    copy[len] = '\0';
+    zone = strchr(copy, '%');
+    if (zone)
+        *zone++ = '\0';
+
+    if (inet_pton(AF_INET6, copy, a.ip) == 1)
+        a.kind = OL_ADDR_V6;
+    else if (!zone && inet_pton(AF_INET, copy, a.ip) == 1)
+        a.kind = OL_ADDR_V4;
+    else
+        return false;
+    if (zone) {
+        a.zone = parse_zone(zone);
+        if (a.zone == 0)
+            return false;
+    }
+    *out = a;
+    return true;
+}

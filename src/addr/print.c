@@ -1,0 +1,103 @@
+/*
+ * print.c - an endpoint as the one text that stands for it, and that parses back to it.
+ *
+ * None of the schemes built carries a user or a secret, so there is none to hide: the parser
+ * refused it, and the endpoint has no field to keep it in.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "addr.h"
+#include "option.h"
+#include "scheme.h"
+#include "text.h"
+
+static void
+print_host(const struct ol_endpoint *e, struct ol_text *t)
+{
+    if (e->any_host) {
+        ol_text_add(t, "*");
+    } else if (e->loopback) {
+        ol_text_add(t, "localhost");
+    } else if (e->has_literal && e->addr.kind == OL_ADDR_V6) {
+        ol_text_add(t, "[");
+        ol_text_add(t, e->host);
+        if (e->zone != 0) { /* %25: a bare %251 would read back as zone 1 */
+            ol_text_add(t, "%25");
+            ol_text_add_number(t, e->zone);
+        }
+        ol_text_add(t, "]");
+    } else {
+        ol_text_add(t, e->host);
+    }
+}
+
+static void
+print_unix(const struct ol_addr *a, struct ol_text *t)
+{
+    bool absolute = a->kind == OL_ADDR_PATH && a->path[0] == '/';
+    bool at_sign = a->kind == OL_ADDR_PATH && a->path[0] == '@';
+
+    ol_text_add(t, absolute ? "//" : a->kind == OL_ADDR_ABSTRACT ? "@" : "");
+    ol_text_add_escaped(t, a->path, a->path_len, at_sign ? "%?#@" : "%?#");
+}
+
+static void
+print_place(const struct ol_endpoint *e, uint16_t port, struct ol_text *t)
+{
+    switch (e->scheme) {
+    case OL_SCHEME_TCP:
+    case OL_SCHEME_UDP:
+        ol_text_add(t, "//");
+        print_host(e, t);
+        ol_text_add(t, ":");
+        ol_text_add_number(t, port ? port : e->port);
+        break;
+    case OL_SCHEME_UNIX:
+        print_unix(&e->addr, t);
+        break;
+    case OL_SCHEME_PAIR:
+        ol_text_add_escaped(t, e->addr.path, e->addr.path_len, "%?#/");
+        break;
+    }
+}
+
+static void
+print_options(const struct ol_endpoint *e, struct ol_text *t)
+{
+    const char *join = "#";
+
+    for (size_t i = 0; i < OL_OPTIONS; i++) {
+        const struct ol_option *o = &ol_options[i];
+        int64_t value = 0;
+
+        if (o->type == OL_OPTION_FRAME) {
+            if (strcmp(e->frame, "none") == 0)
+                continue;
+        } else {
+            memcpy(&value, (const char *)&e->opts + o->offset, sizeof value);
+            if (value == ol_option_fallback(o, e->scheme, e->role))
+                continue;
+        }
+        ol_text_add(t, join);
+        ol_text_add(t, o->key);
+        ol_text_add(t, "=");
+        if (o->type == OL_OPTION_FRAME)
+            ol_text_add(t, e->frame);
+        else
+            ol_option_print(o, value, t);
+        join = ",";
+    }
+}
+
+size_t
+ol_endpoint_print(const struct ol_endpoint *e, uint16_t port, char *text, size_t room)
+{
+    struct ol_text t;
+
+    ol_text_init(&t, text, room);
+    ol_text_add(&t, ol_scheme_name(e->scheme));
+    ol_text_add(&t, ":");
+    print_place(e, port, &t);
+    print_options(e, &t);
+    return t.len;
+}

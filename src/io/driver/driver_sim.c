@@ -1,0 +1,491 @@
+/*
+ * driver_sim.c - the simulated network as a driver: its table of functions and its wait().
+ *
+ * One thread steps the world and all its drivers (sim.h); only wake() may come from elsewhere.  A
+ * wait() never blocks, and tells a random part of what there is to tell: what is left comes with
+ * the next one, as if it had happened later.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "sim_world.h"
+
+/* 2001-09-09 01:46:40 UTC, plus the virtual time: certificates and logs see a plausible clock. */
+#define EPOCH_NS INT64_C(1000000000000000000)
+
+static struct sim_driver *
+sim_of(struct ol_driver *d)
+{
+    OL_ASSERT(d->ops == &ol_driver_sim);
+    return OL_CONTAINER(d, struct sim_driver, base);
+}
+
+static struct sim_socket *
+socket_of(struct sim_driver *d, const struct ol_link *l)
+{
+    struct sim_socket *s = sim_socket_of(d->world, l->token);
+
+    OL_ASSERT(s->link == l && s->driver == d);
+    return s;
+}
+
+static struct sim_end *
+stream_of(struct sim_driver *d, const struct ol_link *l)
+{
+    return sim_end_of(socket_of(d, l));
+}
+
+struct ol_sim *
+ol_sim_of(struct ol_driver *d)
+{
+    return sim_of(d)->world;
+}
+
+
+static void
+discard_socket(struct ol_sim *w, struct sim_socket *s, bool reset)
+{
+    switch ((enum sim_kind)s->kind) {
+    case SIM_END:
+        sim_end_discard(w, sim_end_of(s), reset);
+        return;
+    case SIM_LISTENER:
+        sim_listener_discard(w, sim_listener_of(s));
+        return;
+    case SIM_DGRAM:
+        sim_dgram_discard(w, sim_dgram_of(s));
+        return;
+    }
+}
+
+/* ---- the driver's life ---- */
+
+static int
+op_open(struct ol_driver **out, const struct ol_driver_opts *opts)
+{
+    const ol_heap *heap = &opts->budget->heap;
+    struct sim_driver *d;
+    int err = opts->world ? sim_call(opts->world) : 0;
+
+    if (err)
+        return err;
+    d = ol_alloc_zero(heap, sizeof *d);
+    if (!d)
+        return -ENOMEM;
+    d->addrs = ol_alloc(heap, (size_t)2 * OL_BATCH_MAX * sizeof *d->addrs);
+    if (!d->addrs)
+        goto free_driver;
+    d->world = opts->world;
+    if (!d->world) {
+        d->world = ol_sim_new(heap, opts->sim_seed, NULL);
+        d->owns_world = true;
+    }
+    if (!d->world)
+        goto free_addrs;
+
+    d->base.ops = &ol_driver_sim;
+    d->budget = ol_budget_ref(opts->budget);
+    d->next = d->world->drivers;
+    d->world->drivers = d;
+    *out = &d->base;
+    return 0;
+
+free_addrs:
+    ol_free(heap, d->addrs);
+free_driver:
+    ol_free(heap, d);
+    return -ENOMEM;
+}
+
+/* Links may still be open in a forked child, and may be gone already: they are not looked into. */
+static void
+op_free(struct ol_driver *driver)
+{
+    struct sim_driver *d = sim_of(driver);
+    struct ol_sim *w = d->world;
+    struct ol_budget *budget = d->budget;
+    struct sim_driver **at = &w->drivers;
+
+    for (size_t i = 0; i < w->token_count; i++) {
+        struct sim_socket *s = sim_socket_at(w, i);
+
+        if (s && s->driver == d)
+            s->link = NULL;
+    }
+    for (size_t i = 0; i < w->token_count; i++) {
+        struct sim_socket *s = sim_socket_at(w, i);
+
+        if (s && s->driver == d)
+            discard_socket(w, s, true);
+    }
+    while (*at != d)
+        at = &(*at)->next;
+    *at = d->next;
+    if (d->owns_world)
+        ol_sim_free(w);
+    sim_lent_fini(d);
+    ol_free(&budget->heap, d->addrs);
+    ol_free(&budget->heap, d);
+    ol_budget_unref(budget);
+}
+
+/* ---- sockets ---- */
+
+static int
+op_listen(struct ol_driver *driver, struct ol_link *l, const struct ol_listen_spec *spec,
+          struct ol_addr *bound)
+{
+    struct sim_driver *d = sim_of(driver);
+    int err = sim_call(d->world);
+
+    if (err)
+        return err;
+    return spec->kind == OL_LINK_DGRAM ? sim_dgram_listen(d, l, spec, bound)
+                                       : sim_listen(d, l, spec, bound);
+}
+
+static int
+op_accept_start(struct ol_driver *driver, struct ol_link *l)
+{
+    struct sim_driver *d = sim_of(driver);
+    int err = sim_call(d->world);
+
+    if (!err)
+        sim_listener_accept(d->world, sim_listener_of(socket_of(d, l)), true);
+    return err;
+}
+
+static void
+op_accept_stop(struct ol_driver *driver, struct ol_link *l)
+{
+    struct sim_driver *d = sim_of(driver);
+
+    sim_listener_accept(d->world, sim_listener_of(socket_of(d, l)), false);
+}
+
+static int
+op_connect(struct ol_driver *driver, struct ol_link *l, const struct ol_connect_spec *spec)
+{
+    struct sim_driver *d = sim_of(driver);
+    int err = sim_call(d->world);
+
+    if (err)
+        return err;
+    return spec->kind == OL_LINK_DGRAM ? sim_dgram_connect(d, l, spec) : sim_connect(d, l, spec);
+}
+
+static int
+op_pair(struct ol_driver *driver, int32_t tokens[2])
+{
+    struct sim_driver *d = sim_of(driver);
+    int err = sim_call(d->world);
+
+    return err ? err : sim_pair(d, tokens);
+}
+
+static int
+op_adopt(struct ol_driver *driver, struct ol_link *l, int32_t token)
+{
+    struct sim_driver *d = sim_of(driver);
+    struct sim_socket *s = sim_socket_of(d->world, token);
+    int err = sim_call(d->world);
+
+    if (err)
+        return err;
+    OL_ASSERT(s->kind == SIM_END && !s->link);
+    s->driver = d;
+    s->link = l;
+    sim_link_init(l, OL_LINK_STREAM, token);
+    return 0;
+}
+
+static void
+op_discard(struct ol_driver *driver, int32_t token, bool reset)
+{
+    struct sim_driver *d = sim_of(driver);
+    struct sim_socket *s = sim_socket_of(d->world, token);
+
+    OL_ASSERT(!s->link);
+    discard_socket(d->world, s, reset);
+}
+
+static void
+receive(struct sim_driver *d, struct ol_link *l, bool on)
+{
+    struct sim_socket *s = socket_of(d, l);
+
+    if (s->kind == SIM_DGRAM)
+        sim_dgram_receive(d->world, sim_dgram_of(s), on);
+    else
+        sim_end_receive(d->world, sim_end_of(s), on);
+}
+
+static int
+op_receive_start(struct ol_driver *driver, struct ol_link *l)
+{
+    struct sim_driver *d = sim_of(driver);
+    int err = sim_call(d->world);
+
+    if (!err)
+        receive(d, l, true);
+    return err;
+}
+
+static void
+op_receive_stop(struct ol_driver *driver, struct ol_link *l)
+{
+    receive(sim_of(driver), l, false);
+}
+
+static void
+op_give_back(struct ol_driver *driver, struct ol_lent *bytes)
+{
+    sim_give_back(sim_of(driver), bytes);
+}
+
+static int64_t
+op_send_now(struct ol_driver *driver, struct ol_link *l, const struct iovec *pieces, int count)
+{
+    struct sim_driver *d = sim_of(driver);
+    int err = sim_call(d->world);
+
+    return err ? err : sim_end_send(d->world, stream_of(d, l), pieces, count, false);
+}
+
+static int64_t
+op_send(struct ol_driver *driver, struct ol_link *l, const struct iovec *pieces, int count)
+{
+    struct sim_driver *d = sim_of(driver);
+    int err = sim_call(d->world);
+
+    return err ? err : sim_end_send(d->world, stream_of(d, l), pieces, count, true);
+}
+
+static int
+op_send_dgrams(struct ol_driver *driver, struct ol_link *l, const struct ol_dgram *messages,
+               int count)
+{
+    struct sim_driver *d = sim_of(driver);
+    int err = sim_call(d->world);
+
+    return err ? err : sim_dgram_send(d->world, sim_dgram_of(socket_of(d, l)), messages, count);
+}
+
+static int
+op_end_writing(struct ol_driver *driver, struct ol_link *l)
+{
+    struct sim_driver *d = sim_of(driver);
+    int err = sim_call(d->world);
+
+    return err ? err : sim_end_writing(d->world, stream_of(d, l));
+}
+
+static void
+op_close(struct ol_driver *driver, struct ol_link *l, bool reset)
+{
+    struct sim_driver *d = sim_of(driver);
+    struct sim_socket *s = socket_of(d, l);
+
+    switch ((enum sim_kind)s->kind) {
+    case SIM_END:
+        sim_end_close(d->world, sim_end_of(s), reset);
+        return;
+    case SIM_LISTENER:
+        sim_listener_close(d->world, sim_listener_of(s));
+        return;
+    case SIM_DGRAM:
+        sim_dgram_close(d->world, sim_dgram_of(s));
+        return;
+    }
+}
+
+static int
+op_address(struct ol_driver *driver, struct ol_link *l, bool peer, struct ol_addr *out)
+{
+    struct sim_driver *d = sim_of(driver);
+    struct sim_socket *s = socket_of(d, l);
+    int err = sim_call(d->world);
+
+    if (err)
+        return err;
+    switch ((enum sim_kind)s->kind) {
+    case SIM_END:
+        if (peer && s->state != SIM_OPEN)
+            return -ENOTCONN;
+        sim_end_name(sim_end_of(s), peer, out);
+        return 0;
+    case SIM_LISTENER:
+        if (peer)
+            return -ENOTCONN;
+        *out = sim_listener_of(s)->bound.at;
+        return 0;
+    case SIM_DGRAM:
+        if (peer && !(s->flags & SIM_CONNECTED))
+            return -ENOTCONN;
+        *out = peer ? sim_dgram_of(s)->peer : sim_dgram_of(s)->bound.at;
+        return 0;
+    }
+    return -ENOTSOCK;
+}
+
+/* Nothing is ever sent twice, because nothing gets lost on a stream. */
+static int
+op_tcp_facts(struct ol_driver *driver, struct ol_link *l, struct ol_tcp_facts *out)
+{
+    struct sim_driver *d = sim_of(driver);
+    struct sim_socket *s = socket_of(d, l);
+    struct ol_addr a;
+    int err = sim_call(d->world);
+
+    if (err)
+        return err;
+    if (s->kind != SIM_END)
+        return -EOPNOTSUPP;
+    sim_end_name(sim_end_of(s), true, &a);
+    if (!sim_is_inet(&a))
+        return -EOPNOTSUPP;
+    if (s->state != SIM_OPEN)
+        return -ENOTCONN;
+    out->rtt_us = d->world->faults.delay_max_us + 2 * SIM_DELAY_MIN_US;
+    out->retransmits = 0;
+    return 0;
+}
+
+static int
+op_watch(struct ol_driver *driver, struct ol_link *l, int fd, unsigned events)
+{
+    (void)driver;
+    (void)l;
+    (void)fd;
+    (void)events;
+    return -EOPNOTSUPP; /* a real descriptor knows nothing of virtual time */
+}
+
+/* ---- waiting ---- */
+
+static bool
+complete(struct sim_driver *d, struct sim_socket *s, struct ol_completion *c,
+         struct ol_addr addrs[2])
+{
+    switch ((enum sim_kind)s->kind) {
+    case SIM_END:
+        return sim_end_complete(d->world, sim_end_of(s), c);
+    case SIM_LISTENER:
+        return sim_listener_complete(d->world, sim_listener_of(s), c, &addrs[0]);
+    case SIM_DGRAM:
+        return sim_dgram_complete(d->world, sim_dgram_of(s), c, addrs);
+    }
+    return false;
+}
+
+static bool
+has_more(struct sim_driver *d, struct sim_socket *s)
+{
+    switch ((enum sim_kind)s->kind) {
+    case SIM_END:
+        return sim_end_has(d->world, sim_end_of(s));
+    case SIM_LISTENER:
+        return sim_listener_has(sim_listener_of(s));
+    case SIM_DGRAM:
+        return sim_dgram_has(sim_dgram_of(s));
+    }
+    return false;
+}
+
+static int
+op_wait(struct ol_driver *driver, ol_time until, struct ol_completion *out, int max)
+{
+    struct sim_driver *d = sim_of(driver);
+    struct ol_sim *w = d->world;
+    int n = 0;
+
+    d->until = until;
+    d->woken = false;
+    sim_run_due(w);
+    max = max < OL_BATCH_MAX ? max : OL_BATCH_MAX;
+    if (max > 1 && sim_odds(w, 4))
+        max = 1 + (int)ol_rng_below(&w->rng, (uint64_t)max);
+    while (n < max && d->ready) {
+        struct ol_link *l = d->ready;
+        struct sim_socket *s = sim_socket_of(w, l->token);
+
+        d->ready = l->next;
+        l->next = NULL;
+        s->flags &= (uint16_t)~SIM_READY;
+        memset(&out[n], 0, sizeof out[n]);
+        out[n].link = l;
+        if (!complete(d, s, &out[n], &d->addrs[(size_t)2 * n]))
+            continue;
+        if (out[n++].kind != OL_CLOSED && has_more(d, s))
+            sim_ready(w, s);
+    }
+    return n;
+}
+
+static void
+op_wake(struct ol_driver *driver)
+{
+    sim_of(driver)->woken = true;
+}
+
+static ol_time
+op_now(struct ol_driver *driver)
+{
+    return sim_of(driver)->world->now;
+}
+
+static int64_t
+op_real_now(struct ol_driver *driver)
+{
+    return EPOCH_NS + sim_of(driver)->world->now;
+}
+
+static void
+op_random(struct ol_driver *driver, void *bytes, size_t len)
+{
+    ol_rng_fill(&sim_of(driver)->world->rng, bytes, len);
+}
+
+static int
+op_embed(struct ol_driver *driver)
+{
+    (void)driver;
+    return -ENOTSUP;
+}
+
+/* A deadline that was found after the last wait(). */
+static void
+op_arm(struct ol_driver *driver, ol_time until)
+{
+    sim_of(driver)->until = until;
+}
+
+const struct ol_driver_ops ol_driver_sim = {
+    .name = "sim",
+    .open = op_open,
+    .free = op_free,
+    .listen = op_listen,
+    .accept_start = op_accept_start,
+    .accept_stop = op_accept_stop,
+    .connect = op_connect,
+    .pair = op_pair,
+    .adopt = op_adopt,
+    .discard = op_discard,
+    .receive_start = op_receive_start,
+    .receive_stop = op_receive_stop,
+    .give_back = op_give_back,
+    .send_now = op_send_now,
+    .send = op_send,
+    .send_dgrams = op_send_dgrams,
+    .end_writing = op_end_writing,
+    .close = op_close,
+    .address = op_address,
+    .tcp_facts = op_tcp_facts,
+    .watch = op_watch,
+    .wait = op_wait,
+    .wake = op_wake,
+    .now = op_now,
+    .real_now = op_real_now,
+    .random = op_random,
+    .embed = op_embed,
+    .arm = op_arm,
+};

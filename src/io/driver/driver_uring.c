@@ -1,0 +1,1486 @@
+/*
+ * driver_uring.c - the world through io_uring: accepts and receives that are started once, sends
+ * that leave together, one system call per wait.
+ *
+ * What a newcomer would get wrong: a socket that is O_NONBLOCK.  The ring answers -EAGAIN on such a
+ * descriptor instead of waiting for it, so streams and listeners are blocking sockets here, and
+ * every direct system call says MSG_DONTWAIT.
+ *
+ * The ring is opened disabled, by anybody; the first wait() enables it and so makes its own thread
+ * the only one that may enter.  A completion names its link in user_data, with the kind of
+ * operation in the three low bits.  link->pending counts what the kernel holds; a link is closed
+ * when that is zero, because an operation holds the socket and closing the descriptor earlier would
+ * end nothing.
+ *
+ * Every link that something must be done about, other than by a completion, stands on `todo`, or on
+ * `starved` when what it lacks is a buffer to receive into.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "driver.h"
+#include "host.h"
+#include "lend.h"
+#include "sock.h"
+#include "uring_blocks.h"
+#include "uring_embed.h"
+
+#include "outlet/loop.h"
+
+#include <errno.h>
+#include <liburing.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Newer than the oldest liburing we build with; used only when the kernel says it knows them. */
+#ifndef IORING_ENTER_NO_IOWAIT
+#define IORING_ENTER_NO_IOWAIT (1U << 7) /* Linux 6.15 */
+#define IORING_FEAT_NO_IOWAIT (1U << 17)
+#endif
+
+enum {
+    SUBMISSIONS = 1024,
+    COMPLETIONS = 8192,
+    BUFFER_GROUP = 0,
+    SEND_PIECES = 64,     /* of one gathered send */
+    SEND_MAX = 1 << 30,   /* bytes of one piece: the kernel's length has 32 bits */
+    OPS_KEPT = 256,       /* idle operation structs */
+    DGRAM_ROOM = 65536,   /* more than any udp datagram */
+    RETRY_MS = 20,        /* when the system has no memory for us */
+    NO_BUFFER = OL_BLOCKS /* lent->id of what is not a block's */
+};
+#define SECOND (1000 * OL_MS)
+
+/* flags of a link */
+enum {
+    WANTED = 1,      /* accepting, receiving or watching, as far as our user knows */
+    ARMED = 2,       /* the kernel is at it */
+    CANCELLED = 4,   /* ... but was told to stop */
+    SENDING = 8,     /* stream: a send is under way; datagrams: waiting for room */
+    CLOSING = 16,    /* nothing is told any more but OL_CLOSED */
+    LISTED = 32,     /* on `todo` or `starved` */
+    CONNECTING = 64, /* OL_CONNECTED is owed; `work` is the operation, NULL: connected already */
+    READABLE = 128,  /* datagrams: there may be some */
+    BROKEN = 128,    /* stream: a send has failed */
+    RESET = 128      /* stream that is CLOSING */
+};
+
+/* The low bits of user_data.  Values without a link: cancellations and the wake-up. */
+enum tag {
+    TAG_MAIN, /* accept, receive, or poll for reading, by the link's kind */
+    TAG_SEND, /* send, or poll for room */
+    TAG_CONNECT,
+    TAG_CANCEL,
+    TAG_WAKE,
+    TAG_BITS = 7
+};
+
+/* What the kernel reads while an operation is under way. */
+struct op {
+    struct op *next; /* idle ones */
+    union ol_sockaddr name;
+    struct msghdr head;
+    struct iovec pieces[SEND_PIECES];
+};
+
+/* Where the reactor is.  Whoever wakes an awake one spares the system call. */
+enum bed { AWAKE, ASLEEP, WOKEN };
+
+struct links { /* first in, first out, through `next` */
+    struct ol_link *first;
+    struct ol_link *last;
+};
+
+/* Made when the first datagram socket wants to receive. */
+struct dgrams {
+    struct ol_lender lender;
+    struct ol_sock_inbox inbox;
+    struct ol_addr to[OL_BATCH_MAX]; /* of the completion with the same index */
+};
+
+/*
+ * Other fields of a link.  `work`: a stream's struct op; a unix listener's struct ol_sock_file; the
+ * poll bits of a watch.
+ */
+struct uring {
+    struct ol_driver base;
+    struct ol_budget *budget;
+    struct io_uring ring;
+    bool is_enabled;
+    bool is_child; /* links are being closed in a forked child: the ring is not there */
+    pid_t pid;     /* of who opened it */
+
+    int wake_fd;
+    _Atomic int bed;    /* enum bed */
+    bool is_wake_heard; /* the kernel is reading wake_fd... */
+    uint64_t wakes;     /* ... into this */
+    struct ol_embed embed;
+    bool is_armed; /* embedded and outside of a turn: whoever begins something must kick() */
+
+    struct io_uring_buf_ring *buffers; /* one page, shared with the kernel */
+    struct ol_blocks blocks;
+    unsigned lent; /* blocks that our user holds */
+
+    struct links todo;
+    struct links starved;
+    bool sweep_starved; /* somebody on it wants to be closed */
+
+    struct op *ops;
+    unsigned op_count;
+    struct dgrams *dgrams;
+
+    struct ol_completion *out; /* what wait() is filling */
+    int out_count;
+    int out_max;
+    struct ol_addr from[OL_BATCH_MAX]; /* of the completion with the same index */
+};
+
+static struct uring *
+self(struct ol_driver *d)
+{
+    return OL_CONTAINER(d, struct uring, base);
+}
+
+static const ol_heap *
+heap_of(struct uring *u)
+{
+    return &u->budget->heap;
+}
+
+/* ---- entering the kernel ---- */
+
+static int
+enable(struct uring *u)
+{
+    int err = 0;
+
+    /* Not by io_uring_enable_rings(), which liburing 2.3 declares and does not export. */
+    if (!u->is_enabled)
+        err = io_uring_register((unsigned)u->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+    if (!err)
+        u->is_enabled = true;
+    return err;
+}
+
+/* Does the kernel hold something back until we enter?  It says so in the shared flags. */
+static bool
+must_enter(struct uring *u)
+{
+    unsigned flags = __atomic_load_n(u->ring.sq.kflags, __ATOMIC_RELAXED);
+
+    return flags & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN);
+}
+
+static unsigned
+publish_submissions(struct uring *u)
+{
+    struct io_uring_sq *sq = &u->ring.sq;
+
+    sq->sqe_head = sq->sqe_tail;
+    __atomic_store_n(sq->ktail, sq->sqe_tail, __ATOMIC_RELEASE);
+    return sq->sqe_tail - __atomic_load_n(sq->khead, __ATOMIC_ACQUIRE);
+}
+
+/* Submit all, run what the kernel has deferred and, if told to, wait for a completion. */
+static int
+enter(struct uring *u, bool is_blocking, ol_time until)
+{
+    struct __kernel_timespec left;
+    struct io_uring_getevents_arg arg = {0};
+    unsigned flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
+    unsigned count = publish_submissions(u);
+    int n;
+
+    if (count == 0 && !is_blocking && !must_enter(u))
+        return 0;
+    if (is_blocking && until != OL_NEVER) {
+        ol_time ns = until - ol_host_now(NULL);
+
+        if (ns < 0)
+            ns = 0;
+        left = (struct __kernel_timespec){.tv_sec = ns / SECOND, .tv_nsec = ns % SECOND};
+        arg.ts = (uintptr_t)&left;
+    }
+    /* An idle server is not a machine that waits for its disk. */
+    if (u->ring.features & IORING_FEAT_NO_IOWAIT)
+        flags |= IORING_ENTER_NO_IOWAIT;
+    n = io_uring_enter2((unsigned)u->ring.ring_fd, count, is_blocking, flags, (sigset_t *)&arg,
+                        sizeof arg);
+    switch (n) {
+    case -ETIME:
+    case -EINTR:
+        return 0;
+    case -EAGAIN: /* no memory for an operation, or for completions that did not fit */
+    case -ENOMEM:
+    case -EBUSY:
+        if (is_blocking)
+            (void)poll(NULL, 0, 1); /* it did not wait; neither must we spin */
+        return 0;
+    default:
+        return n < 0 ? n : 0;
+    }
+}
+
+/* Something was begun that only a turn brings on: who polls the embedded descriptor must come. */
+static void
+kick(struct uring *u)
+{
+    if (!u->is_armed)
+        return;
+    u->is_armed = false;
+    ol_embed_arm(&u->embed, 0);
+}
+
+/* NULL: the kernel takes nothing more for now. */
+static struct io_uring_sqe *
+new_submission(struct uring *u)
+{
+    struct io_uring_sqe *s = io_uring_get_sqe(&u->ring);
+
+    kick(u);
+    if (s)
+        return s;
+    if (enable(u) != 0 || enter(u, false, 0) != 0)
+        return NULL; /* wait() will find the same and tell */
+    return io_uring_get_sqe(&u->ring);
+}
+
+static void
+set_tag(struct io_uring_sqe *s, struct ol_link *l, enum tag tag)
+{
+    uint64_t key = (uintptr_t)l;
+
+    OL_ASSERT((key & TAG_BITS) == 0);
+    io_uring_sqe_set_data64(s, key | tag);
+}
+
+static void
+set_blocking(int fd)
+{
+    int off = 0;
+
+    /* On a socket it cannot fail. */
+    (void)ioctl(fd, FIONBIO, &off);
+}
+
+/* ---- lists ---- */
+
+static void
+push(struct links *list, struct ol_link *l)
+{
+    l->next = NULL;
+    if (list->last)
+        list->last->next = l;
+    else
+        list->first = l;
+    list->last = l;
+}
+
+static struct ol_link *
+pop(struct links *list)
+{
+    struct ol_link *l = list->first;
+
+    if (!l)
+        return NULL;
+    list->first = l->next;
+    if (!list->first)
+        list->last = NULL;
+    l->next = NULL;
+    return l;
+}
+
+static void
+put_on(struct links *list, struct ol_link *l)
+{
+    if (l->flags & LISTED)
+        return;
+    l->flags |= LISTED;
+    push(list, l);
+}
+
+static void
+clear(struct ol_link *l, unsigned flags)
+{
+    l->flags &= (uint8_t)~flags;
+}
+
+static bool
+has_room(const struct uring *u)
+{
+    return u->out_count < u->out_max;
+}
+
+static struct ol_completion *
+tell(struct uring *u, struct ol_link *l, enum ol_activity kind, int32_t result, bool more)
+{
+    struct ol_completion *c = &u->out[u->out_count++];
+
+    OL_ASSERT(u->out_count <= u->out_max);
+    *c = (struct ol_completion){.link = l, .kind = kind, .result = result, .more = more};
+    c->bytes.id = NO_BUFFER;
+    return c;
+}
+
+/* ---- operation structs ---- */
+
+static struct op *
+take_op(struct uring *u)
+{
+    struct op *op = u->ops;
+
+    if (!op)
+        return ol_alloc(heap_of(u), sizeof *op);
+    u->ops = op->next;
+    u->op_count--;
+    return op;
+}
+
+static void
+return_op(struct uring *u, struct op *op)
+{
+    if (!op)
+        return;
+    if (u->op_count >= OPS_KEPT) {
+        ol_free(heap_of(u), op);
+        return;
+    }
+    op->next = u->ops;
+    u->ops = op;
+    u->op_count++;
+}
+
+/* ---- buffers ---- */
+
+static void
+offer_block(struct uring *u, unsigned id)
+{
+    io_uring_buf_ring_add(u->buffers, ol_blocks_room(&u->blocks, id), OL_RECEIVE_MIN,
+                          (unsigned short)id, io_uring_buf_ring_mask(OL_BLOCKS), 0);
+    io_uring_buf_ring_advance(u->buffers, 1);
+}
+
+static int
+make_blocks(struct uring *u)
+{
+    int err;
+
+    if (u->blocks.count > 0)
+        return 0;
+    err = ol_blocks_make(&u->blocks, u->budget);
+    for (unsigned id = 0; id < u->blocks.count; id++)
+        offer_block(u, id);
+    return err;
+}
+
+static void
+renew_blocks(struct uring *u)
+{
+    int id;
+
+    while ((id = ol_blocks_renew(&u->blocks)) >= 0)
+        offer_block(u, (unsigned)id);
+}
+
+static void
+uring_give_back(struct ol_driver *d, struct ol_lent *bytes)
+{
+    struct uring *u = self(d);
+
+    if (bytes->id < NO_BUFFER) {
+        OL_ASSERT(u->lent > 0);
+        u->lent--;
+        if (ol_blocks_take_back(&u->blocks, bytes->id))
+            offer_block(u, bytes->id);
+    } else if (bytes->block) {
+        ol_lender_give_back(&u->dgrams->lender, bytes);
+    }
+    bytes->block = NULL;
+}
+
+/* ---- starting what the kernel goes on with ---- */
+
+/* false: the kernel takes nothing more for now. */
+static bool
+arm(struct uring *u, struct ol_link *l)
+{
+    struct io_uring_sqe *s = new_submission(u);
+
+    if (!s)
+        return false;
+    switch ((enum ol_link_kind)l->kind) {
+    case OL_LINK_LISTENER:
+        io_uring_prep_multishot_accept(s, l->token, NULL, NULL, SOCK_CLOEXEC);
+        break;
+    case OL_LINK_STREAM:
+        io_uring_prep_recv_multishot(s, l->token, NULL, 0, 0);
+        s->flags |= IOSQE_BUFFER_SELECT;
+        s->buf_group = BUFFER_GROUP;
+        break;
+    case OL_LINK_DGRAM:
+        io_uring_prep_poll_multishot(s, l->token, POLLIN);
+        break;
+    case OL_LINK_WATCH:
+        io_uring_prep_poll_add(s, l->token, (unsigned)(uintptr_t)l->work);
+        break;
+    case OL_LINK_NONE:
+        OL_ASSERT(false); /* such a link is not in use */
+    }
+    set_tag(s, l, TAG_MAIN);
+    l->pending++;
+    l->flags |= ARMED;
+    return true;
+}
+
+static void
+arm_again(struct uring *u, struct ol_link *l)
+{
+    if (!(l->flags & WANTED) || l->flags & (ARMED | LISTED))
+        return;
+    if (!arm(u, l))
+        put_on(&u->todo, l);
+}
+
+static bool
+cancel(struct uring *u, struct ol_link *l, enum tag tag)
+{
+    struct io_uring_sqe *s = new_submission(u);
+
+    if (!s)
+        return false;
+    /* By user_data, which the kernel has hashed; by descriptor it would walk all operations. */
+    io_uring_prep_cancel64(s, (uintptr_t)l | tag, 0);
+    set_tag(s, NULL, TAG_CANCEL);
+    return true;
+}
+
+static void
+stop(struct uring *u, struct ol_link *l)
+{
+    clear(l, WANTED);
+    if (!(l->flags & ARMED) || l->flags & CANCELLED)
+        return;
+    /* Not cancelled, for want of memory: what comes is told, which the contract allows. */
+    if (cancel(u, l, TAG_MAIN))
+        l->flags |= CANCELLED;
+}
+
+/* ---- the end of a link ---- */
+
+static void
+tell_closed(struct uring *u, struct ol_link *l)
+{
+    if (l->kind == OL_LINK_LISTENER || l->kind == OL_LINK_DGRAM) {
+        if (l->work)
+            ol_sock_unlink(l->work); /* before the descriptor, see sock.h */
+        ol_free(heap_of(u), l->work);
+    }
+    if (l->kind != OL_LINK_WATCH && l->token >= 0)
+        ol_sock_close(l->token, l->flags & RESET);
+    l->token = -1;
+    l->kind = OL_LINK_NONE;
+    l->flags = 0;
+    l->work = NULL;
+    tell(u, l, OL_CLOSED, 0, false);
+}
+
+/* Cancel what is under way, once each; then wait for the completions, on no list. */
+static void
+go_on_closing(struct uring *u, struct ol_link *l)
+{
+    if (l->flags & ARMED && !(l->flags & CANCELLED)) {
+        if (!cancel(u, l, TAG_MAIN))
+            goto later;
+        l->flags |= CANCELLED;
+    }
+    if (l->flags & SENDING) {
+        if (!cancel(u, l, TAG_SEND))
+            goto later;
+        clear(l, SENDING);
+    }
+    if (l->flags & CONNECTING && l->work) {
+        if (!cancel(u, l, TAG_CONNECT))
+            goto later;
+    }
+    clear(l, CONNECTING);
+    if (l->pending > 0)
+        return;
+    if (has_room(u)) {
+        tell_closed(u, l);
+        return;
+    }
+
+later:
+    put_on(&u->todo, l);
+}
+
+/* A completion of a link that is closing. */
+static void
+drop(struct uring *u, struct ol_link *l, enum tag tag, const struct io_uring_cqe *e)
+{
+    if (e->flags & IORING_CQE_F_BUFFER)
+        offer_block(u, e->flags >> IORING_CQE_BUFFER_SHIFT);
+    if (tag == TAG_MAIN && l->kind == OL_LINK_LISTENER && e->res >= 0)
+        ol_sock_close(e->res, false);
+    if (tag == TAG_CONNECT || (tag == TAG_SEND && l->kind == OL_LINK_STREAM)) {
+        return_op(u, l->work);
+        l->work = NULL;
+    }
+    if (l->pending == 0 && !(l->flags & LISTED))
+        tell_closed(u, l);
+}
+
+/* ---- datagrams ---- */
+
+static void
+tell_dgram(struct uring *u, struct ol_link *l, int i, uint8_t *data)
+{
+    struct dgrams *g = u->dgrams;
+    size_t len = g->inbox.heads[i].msg_len;
+    struct ol_completion *c = tell(u, l, OL_RECEIVED, (int32_t)len, true);
+    struct ol_addr *from = &u->from[u->out_count - 1];
+    struct ol_addr *to = &g->to[u->out_count - 1];
+
+    ol_lender_lend_slot(&g->lender, data, len, DGRAM_ROOM, &c->bytes);
+    c->bytes.id = NO_BUFFER;
+    c->truncated = ol_sock_dgram_truncated(&g->inbox, i);
+    ol_sock_dgram_from(&g->inbox, i, from);
+    c->from = from;
+    c->to = ol_sock_dgram_to(&g->inbox, i, to) ? to : NULL;
+}
+
+/* One system call's worth, so that other sockets get their turn; READABLE stays until a call brings
+ * less than it could have. */
+static void
+receive_dgrams(struct uring *u, struct ol_link *l)
+{
+    struct dgrams *g = u->dgrams;
+    size_t stride = ol_lender_stride(DGRAM_ROOM);
+    int room = u->out_max - u->out_count;
+    uint8_t *first = NULL;
+    int asked;
+    int n;
+
+    asked = ol_lender_offer_slots(&g->lender, DGRAM_ROOM,
+                                  room < OL_SOCK_BATCH ? room : OL_SOCK_BATCH, &first);
+    if (asked <= 0) /* this batch's room is used up, or there is no memory */
+        return;
+    for (int i = 0; i < asked; i++)
+        g->inbox.pieces[i] = (struct iovec){first + (size_t)i * stride, DGRAM_ROOM};
+    n = ol_sock_receive_dgrams(l->token, &g->inbox, asked);
+    if (n == -EINTR)
+        return;
+    if (n < asked && (n >= 0 || n == -EAGAIN))
+        clear(l, READABLE); /* the next arrival completes the poll once more */
+    if (n < 0 && n != -EAGAIN) {
+        bool more = ol_sock_is_peer_error(-n);
+
+        tell(u, l, OL_RECEIVED, n, more);
+        if (!more)
+            stop(u, l);
+    }
+    for (int i = 0; i < n; i++)
+        tell_dgram(u, l, i, first + (size_t)i * stride);
+}
+
+/* ---- links that something must be done about ---- */
+
+static void
+go_on(struct uring *u, struct ol_link *l)
+{
+    if (l->flags & CLOSING) {
+        go_on_closing(u, l);
+        return;
+    }
+    if (l->flags & CONNECTING && !l->work) {
+        if (!has_room(u)) {
+            put_on(&u->todo, l);
+            return;
+        }
+        clear(l, CONNECTING);
+        tell(u, l, OL_CONNECTED, 0, false);
+    }
+    arm_again(u, l);
+    if (l->kind == OL_LINK_DGRAM && l->flags & WANTED && l->flags & READABLE) {
+        if (has_room(u))
+            receive_dgrams(u, l);
+        if (l->flags & READABLE)
+            put_on(&u->todo, l);
+    }
+}
+
+/* Each link that is there now, once. */
+static void
+do_todo(struct uring *u)
+{
+    struct links list = u->todo;
+    struct ol_link *l;
+
+    u->todo = (struct links){NULL, NULL};
+    while ((l = pop(&list))) {
+        clear(l, LISTED);
+        if (!u->is_child || l->flags & CLOSING)
+            go_on(u, l);
+    }
+}
+
+/* Receive again, as many links as there are buffers: more would only come back. */
+static void
+feed_starved(struct uring *u)
+{
+    struct links list = u->starved;
+    unsigned buffers = u->blocks.count - u->blocks.missing - u->lent;
+    bool is_sweep = u->sweep_starved;
+    struct ol_link *l;
+
+    if (u->is_child)
+        buffers = 0;
+    if (!list.first || (buffers == 0 && !is_sweep))
+        return;
+    u->starved = (struct links){NULL, NULL};
+    u->sweep_starved = false;
+    while ((l = pop(&list))) {
+        bool is_closing = l->flags & CLOSING;
+
+        if (!is_closing && l->flags & WANTED && buffers == 0) {
+            push(&u->starved, l);
+            if (is_sweep)
+                continue;
+            /* The rest as it is: it may be long. */
+            if (list.first) {
+                u->starved.last->next = list.first;
+                u->starved.last = list.last;
+            }
+            return;
+        }
+        clear(l, LISTED);
+        if (is_closing) {
+            put_on(&u->todo, l);
+        } else if (l->flags & WANTED) {
+            buffers--;
+            arm_again(u, l);
+        }
+    }
+}
+
+/* ---- completions ---- */
+
+static void
+on_accepted(struct uring *u, struct ol_link *l, int32_t result)
+{
+    if (result >= 0) {
+        struct ol_completion *c = tell(u, l, OL_ACCEPTED, result, l->flags & WANTED);
+        struct ol_addr *from = &u->from[u->out_count - 1];
+
+        /* A multishot accept has one place for the address and many clients.  One that has gone
+         * already has none. */
+        if (ol_sock_name(result, true, from) == 0)
+            c->from = from;
+    } else if (result == -EAGAIN) {
+        set_blocking(l->token);
+    } else if (result != -ECANCELED && !ol_sock_is_lost_client(-result)) {
+        /* Mostly EMFILE: the client stays in the backlog until accepting starts again. */
+        clear(l, WANTED);
+        tell(u, l, OL_ACCEPTED, result, false);
+    }
+    arm_again(u, l);
+}
+
+static void
+on_received(struct uring *u, struct ol_link *l, const struct io_uring_cqe *e)
+{
+    unsigned id = e->flags >> IORING_CQE_BUFFER_SHIFT;
+
+    if (e->res > 0) {
+        struct ol_completion *c = tell(u, l, OL_RECEIVED, e->res, l->flags & WANTED);
+
+        OL_ASSERT(e->flags & IORING_CQE_F_BUFFER);
+        ol_blocks_lend(&u->blocks, id, (size_t)e->res, &c->bytes);
+        u->lent++;
+        arm_again(u, l); /* it ends by itself when completions overflow */
+        return;
+    }
+    if (e->flags & IORING_CQE_F_BUFFER)
+        offer_block(u, id);
+    switch (e->res) {
+    case -ENOBUFS:
+        if (l->flags & WANTED)
+            put_on(&u->starved, l);
+        return;
+    case -EAGAIN: /* a descriptor that we did not make */
+        set_blocking(l->token);
+        break;
+    case -ECANCELED: /* perhaps receiving was started again meanwhile */
+    case -EINTR:
+        break;
+    default:
+        clear(l, WANTED);
+        /* A socket tells of a reset once.  If it told a send, this looks like an end in order. */
+        tell(u, l, OL_RECEIVED, e->res == 0 && l->flags & BROKEN ? -ECONNRESET : e->res, false);
+        return;
+    }
+    arm_again(u, l);
+}
+
+static void
+on_dgram_ready(struct uring *u, struct ol_link *l, int32_t result)
+{
+    if (result < 0 && result != -ECANCELED) {
+        clear(l, WANTED);
+        tell(u, l, OL_RECEIVED, result, false);
+        return;
+    }
+    if (result >= 0)
+        l->flags |= READABLE;
+    put_on(&u->todo, l);
+}
+
+static void
+on_watch_ready(struct uring *u, struct ol_link *l, int32_t result)
+{
+    int32_t ready = 0;
+
+    if (result < 0) {
+        clear(l, WANTED);
+        tell(u, l, OL_READY, result, false);
+        return;
+    }
+    if (result & POLLIN)
+        ready |= OUTLET_READABLE;
+    if (result & POLLOUT)
+        ready |= OUTLET_WRITABLE;
+    if (result & (POLLHUP | POLLERR))
+        ready |= OUTLET_HANGUP;
+    tell(u, l, OL_READY, ready, true);
+    put_on(&u->todo, l); /* polled again when the next wait() submits: level-triggered */
+}
+
+static void
+on_main(struct uring *u, struct ol_link *l, const struct io_uring_cqe *e)
+{
+    switch ((enum ol_link_kind)l->kind) {
+    case OL_LINK_LISTENER:
+        on_accepted(u, l, e->res);
+        return;
+    case OL_LINK_STREAM:
+        on_received(u, l, e);
+        return;
+    case OL_LINK_DGRAM:
+        on_dgram_ready(u, l, e->res);
+        return;
+    case OL_LINK_WATCH:
+        on_watch_ready(u, l, e->res);
+        return;
+    case OL_LINK_NONE:
+        break;
+    }
+    OL_ASSERT(false); /* such a link has no operations */
+}
+
+static void
+on_sent(struct uring *u, struct ol_link *l, int32_t result)
+{
+    if (l->kind == OL_LINK_DGRAM) {
+        tell(u, l, OL_SENT, 0, false); /* what is wrong the next send will say */
+        return;
+    }
+    return_op(u, l->work);
+    l->work = NULL;
+    if (result == -EAGAIN)
+        set_blocking(l->token); /* a descriptor that we did not make */
+    if (result == -EAGAIN || result == -EINTR)
+        result = 0;
+    if (result < 0)
+        l->flags |= BROKEN;
+    tell(u, l, OL_SENT, result, false);
+}
+
+static void
+on_completion(struct uring *u, const struct io_uring_cqe *e)
+{
+    enum tag tag = (enum tag)(e->user_data & TAG_BITS);
+    struct ol_link *l = (struct ol_link *)(uintptr_t)(e->user_data & ~(uint64_t)TAG_BITS);
+
+    if (!l) {
+        if (tag == TAG_WAKE)
+            u->is_wake_heard = false;
+        return;
+    }
+    if (!(e->flags & IORING_CQE_F_MORE)) {
+        OL_ASSERT(l->pending > 0);
+        l->pending--;
+        clear(l, tag == TAG_MAIN ? ARMED | CANCELLED : tag == TAG_SEND ? SENDING : 0);
+    }
+    if (l->flags & CLOSING) {
+        drop(u, l, tag, e);
+        return;
+    }
+    if (tag == TAG_MAIN) {
+        on_main(u, l, e);
+    } else if (tag == TAG_SEND) {
+        on_sent(u, l, e->res);
+    } else {
+        OL_ASSERT(tag == TAG_CONNECT);
+        return_op(u, l->work);
+        l->work = NULL;
+        clear(l, CONNECTING);
+        tell(u, l, OL_CONNECTED, e->res, false);
+    }
+}
+
+/* A completion of the ring makes at most one of ours. */
+static void
+reap(struct uring *u)
+{
+    const struct io_uring_cq *cq = &u->ring.cq;
+    unsigned ready = io_uring_cq_ready(&u->ring);
+    unsigned head = *cq->khead; /* only we write it */
+    unsigned seen = 0;
+
+    for (; seen < ready && has_room(u); seen++)
+        on_completion(u, &cq->cqes[(head + seen) & cq->ring_mask]);
+    io_uring_cq_advance(&u->ring, seen);
+}
+
+/* ---- waiting ---- */
+
+static void
+listen_for_wakes(struct uring *u)
+{
+    struct io_uring_sqe *s = u->is_wake_heard ? NULL : new_submission(u);
+
+    if (!s)
+        return;
+    io_uring_prep_read(s, u->wake_fd, &u->wakes, sizeof u->wakes, 0);
+    set_tag(s, NULL, TAG_WAKE);
+    u->is_wake_heard = true;
+}
+
+/* What is to be done before the kernel is entered. */
+static void
+prepare(struct uring *u)
+{
+    listen_for_wakes(u);
+    renew_blocks(u);
+    feed_starved(u);
+    do_todo(u);
+}
+
+/* Is something left that no completion will tell of?  Then memory was short; look again soon. */
+static bool
+must_retry(const struct uring *u)
+{
+    return !u->is_wake_heard || u->todo.first || (u->starved.first && u->blocks.missing > 0);
+}
+
+/* false: somebody woke us already. */
+static bool
+lie_down(struct uring *u)
+{
+    int bed = AWAKE;
+
+    return atomic_compare_exchange_strong(&u->bed, &bed, ASLEEP) || bed == ASLEEP;
+}
+
+/* Once around; *is_over when the caller has to be told. */
+static int
+turn(struct uring *u, ol_time until, bool *is_over)
+{
+    bool is_blocking;
+    int err;
+
+    prepare(u);
+    if (must_retry(u)) {
+        ol_time retry = ol_host_now(NULL) + RETRY_MS * OL_MS;
+
+        until = until < retry ? until : retry;
+    }
+    is_blocking = u->out_count == 0 && io_uring_cq_ready(&u->ring) == 0 && until > 0 && lie_down(u);
+    err = enter(u, is_blocking, until);
+    /* An exchange, so that what the waker wrote before it woke us is seen after this. */
+    *is_over = atomic_exchange(&u->bed, AWAKE) == WOKEN;
+    reap(u);
+    do_todo(u);
+    if (u->out_count > 0)
+        *is_over = true;
+    return err;
+}
+
+static int
+uring_wait(struct ol_driver *d, ol_time until, struct ol_completion *out, int max)
+{
+    struct uring *u = self(d);
+    bool is_over = false;
+    int err;
+
+    OL_ASSERT(max > 0);
+    u->out = out;
+    u->out_count = 0;
+    u->out_max = max < OL_BATCH_MAX ? max : OL_BATCH_MAX;
+    if (u->is_child) {
+        feed_starved(u);
+        do_todo(u);
+        return u->out_count;
+    }
+    err = enable(u);
+    if (u->dgrams)
+        ol_lender_renew(&u->dgrams->lender);
+    u->is_armed = false;
+    while (!err && !is_over) {
+        err = turn(u, until, &is_over);
+        if (until <= 0 || (!is_over && until != OL_NEVER && until <= ol_host_now(NULL)))
+            is_over = true;
+    }
+    return u->out_count > 0 || !err ? u->out_count : err;
+}
+
+static void
+uring_wake(struct ol_driver *d)
+{
+    struct uring *u = self(d);
+    int saved = errno; /* a signal handler may be calling */
+    uint64_t one = 1;
+
+    if (atomic_exchange(&u->bed, WOKEN) == ASLEEP) {
+        /* It can only fail when the counter is full, and then it is readable anyway. */
+        ssize_t n = write(u->wake_fd, &one, sizeof one);
+
+        (void)n;
+    }
+    errno = saved;
+}
+
+static int
+uring_embed(struct ol_driver *d)
+{
+    struct uring *u = self(d);
+    int err;
+
+    if (ol_embed_is_open(&u->embed))
+        return u->embed.poll_fd;
+    err = ol_embed_open(&u->embed, u->wake_fd);
+    if (err)
+        return err;
+    err = io_uring_register_eventfd(&u->ring, u->embed.event_fd);
+    if (err) {
+        ol_embed_close(&u->embed);
+        return err;
+    }
+    /* Nothing can be submitted before the thread that will wait is known. */
+    if (!lie_down(u) || u->todo.first || io_uring_sq_ready(&u->ring) > 0)
+        ol_embed_arm(&u->embed, 0);
+    u->is_armed = true;
+    return u->embed.poll_fd;
+}
+
+static void
+uring_arm(struct ol_driver *d, ol_time until)
+{
+    struct uring *u = self(d);
+    int err;
+
+    u->is_armed = false;
+    u->out_max = 0; /* nothing can be told here */
+    u->out_count = 0;
+    /* Before the kernel is entered: what it signals from now on stays to be seen. */
+    ol_embed_drain(&u->embed);
+    err = enable(u);
+    if (!err) {
+        prepare(u);
+        err = enter(u, false, 0);
+    }
+    /* An error is for wait() to tell. */
+    if (err || must_retry(u) || io_uring_cq_ready(&u->ring) > 0 || must_enter(u) || !lie_down(u))
+        until = 0;
+    ol_embed_arm(&u->embed, until);
+    u->is_armed = true;
+}
+
+/* ---- links ---- */
+
+static void
+take(struct ol_link *l, enum ol_link_kind kind, int fd)
+{
+    l->token = fd;
+    l->kind = (uint8_t)kind;
+    l->flags = 0;
+    l->pending = 0;
+    l->work = NULL;
+    l->next = NULL;
+}
+
+static int
+uring_listen(struct ol_driver *d, struct ol_link *l, const struct ol_listen_spec *spec,
+             struct ol_addr *bound)
+{
+    const ol_heap *heap = heap_of(self(d));
+    struct ol_sock_file *file = ol_alloc(heap, sizeof *file);
+    int fd;
+
+    if (!file)
+        return -ENOMEM;
+    fd = ol_sock_listen(spec, bound, file);
+    if (fd < 0) {
+        ol_free(heap, file);
+        return fd;
+    }
+    take(l, spec->kind, fd);
+    if (spec->kind == OL_LINK_LISTENER)
+        set_blocking(fd);
+    if (file->is_set)
+        l->work = file;
+    else
+        ol_free(heap, file);
+    return 0;
+}
+
+static int
+submit_connect(struct uring *u, struct ol_link *l, const struct ol_addr *to)
+{
+    struct op *op = take_op(u);
+    struct io_uring_sqe *s = op ? new_submission(u) : NULL;
+    socklen_t len;
+
+    if (!s) {
+        return_op(u, op);
+        return -ENOMEM;
+    }
+    len = ol_sockaddr_set(&op->name, to);
+    io_uring_prep_connect(s, l->token, &op->name.any, len);
+    set_tag(s, l, TAG_CONNECT);
+    l->work = op;
+    l->pending++;
+    return 0;
+}
+
+static int
+uring_connect(struct ol_driver *d, struct ol_link *l, const struct ol_connect_spec *spec)
+{
+    struct uring *u = self(d);
+    int fd = ol_sock_open(spec);
+    int err;
+
+    if (fd < 0)
+        return fd;
+    take(l, spec->kind, fd);
+    l->flags = CONNECTING;
+    if (spec->kind == OL_LINK_DGRAM) {
+        err = ol_sock_connect(fd, &spec->to);
+        if (!err) {
+            put_on(&u->todo, l);
+            kick(u);
+        }
+    } else {
+        set_blocking(fd);
+        err = submit_connect(u, l, &spec->to);
+    }
+    if (err) {
+        close(fd);
+        *l = (struct ol_link){.ops = l->ops, .token = -1};
+    }
+    return err;
+}
+
+static int
+uring_pair(struct ol_driver *d, int32_t tokens[2])
+{
+    int err = ol_sock_pair(tokens);
+
+    (void)d;
+    if (err)
+        return err;
+    set_blocking(tokens[0]);
+    set_blocking(tokens[1]);
+    return 0;
+}
+
+static int
+uring_adopt(struct ol_driver *d, struct ol_link *l, int32_t token)
+{
+    (void)d;
+    OL_ASSERT(token >= 0);
+    take(l, OL_LINK_STREAM, token);
+    return 0;
+}
+
+static void
+uring_discard(struct ol_driver *d, int32_t token, bool reset)
+{
+    (void)d;
+    ol_sock_close(token, reset);
+}
+
+static int
+start(struct uring *u, struct ol_link *l)
+{
+    OL_ASSERT(l->token >= 0 && !(l->flags & (CONNECTING | CLOSING)));
+    l->flags |= WANTED;
+    if (l->kind == OL_LINK_DGRAM && l->flags & READABLE)
+        put_on(&u->todo, l); /* the poll has told already */
+    kick(u);
+    if (l->flags & (ARMED | LISTED) || arm(u, l))
+        return 0;
+    clear(l, WANTED);
+    return -ENOMEM;
+}
+
+static int
+uring_accept_start(struct ol_driver *d, struct ol_link *l)
+{
+    OL_ASSERT(l->kind == OL_LINK_LISTENER);
+    return start(self(d), l);
+}
+
+static int
+make_dgrams(struct uring *u)
+{
+    if (u->dgrams)
+        return 0;
+    u->dgrams = ol_alloc(heap_of(u), sizeof *u->dgrams);
+    if (!u->dgrams)
+        return -ENOMEM;
+    /* 2 MiB of which only the pages that hold datagrams are ever touched. */
+    ol_lender_init(&u->dgrams->lender, u->budget, OL_SOCK_BATCH * ol_lender_stride(DGRAM_ROOM));
+    return 0;
+}
+
+static int
+uring_receive_start(struct ol_driver *d, struct ol_link *l)
+{
+    struct uring *u = self(d);
+    int err;
+
+    OL_ASSERT(l->kind == OL_LINK_STREAM || l->kind == OL_LINK_DGRAM);
+    err = l->kind == OL_LINK_STREAM ? make_blocks(u) : make_dgrams(u);
+    return err ? err : start(u, l);
+}
+
+static void
+uring_stop(struct ol_driver *d, struct ol_link *l)
+{
+    stop(self(d), l);
+}
+
+/* ---- sending ---- */
+
+static int64_t
+uring_send_now(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces, int count)
+{
+    int64_t n;
+
+    (void)d;
+    OL_ASSERT(!(l->flags & SENDING));
+    n = ol_sock_send(l->token, pieces, count);
+    if (n == -EINTR)
+        n = -EAGAIN;
+    if (n < 0 && n != -EAGAIN)
+        l->flags |= BROKEN;
+    return n;
+}
+
+/*
+ * Without MSG_WAITALL, so that a peer that takes little is seen to take something.  No memory for a
+ * gathered send: the first piece alone.
+ */
+static int64_t
+uring_send(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces, int count)
+{
+    struct uring *u = self(d);
+    struct op *op = count > 1 ? take_op(u) : NULL;
+    struct io_uring_sqe *s = new_submission(u);
+
+    OL_ASSERT(count > 0 && !(l->flags & (SENDING | CONNECTING)));
+    if (!s) {
+        return_op(u, op);
+        return -ENOMEM;
+    }
+    if (op) {
+        size_t n = count < SEND_PIECES ? (size_t)count : SEND_PIECES;
+
+        memcpy(op->pieces, pieces, n * sizeof *pieces);
+        op->head = (struct msghdr){.msg_iov = op->pieces, .msg_iovlen = n};
+        io_uring_prep_sendmsg(s, l->token, &op->head, MSG_NOSIGNAL);
+    } else {
+        io_uring_prep_send(s, l->token, pieces->iov_base, ol_min(pieces->iov_len, SEND_MAX),
+                           MSG_NOSIGNAL);
+    }
+    set_tag(s, l, TAG_SEND);
+    l->work = op;
+    l->pending++;
+    l->flags |= SENDING;
+    return OL_SEND_PENDING;
+}
+
+static int
+wait_for_room(struct uring *u, struct ol_link *l)
+{
+    struct io_uring_sqe *s;
+
+    if (l->flags & SENDING)
+        return 0;
+    s = new_submission(u);
+    if (!s)
+        return -ENOMEM;
+    io_uring_prep_poll_add(s, l->token, POLLOUT);
+    set_tag(s, l, TAG_SEND);
+    l->pending++;
+    l->flags |= SENDING;
+    return 0;
+}
+
+static int
+uring_send_dgrams(struct ol_driver *d, struct ol_link *l, const struct ol_dgram *messages,
+                  int count)
+{
+    int n = ol_sock_send_dgrams(l->token, messages, count);
+    int err;
+
+    if (n == count || (n < 0 && n != -EAGAIN))
+        return n;
+    /* No room, or the next one fails: then the socket is writable at once, and so OL_SENT comes. */
+    err = wait_for_room(self(d), l);
+    return err && n <= 0 ? err : n;
+}
+
+static int
+uring_end_writing(struct ol_driver *d, struct ol_link *l)
+{
+    (void)d;
+    OL_ASSERT(!(l->flags & SENDING));
+    return ol_sock_end_writing(l->token);
+}
+
+/* ---- closing ---- */
+
+/* A forked child shares the sockets with its parent, and has no ring. */
+static void
+close_in_child(struct uring *u, struct ol_link *l)
+{
+    u->is_child = true;
+    u->is_armed = false; /* its descriptors are shared, too */
+    if (l->kind != OL_LINK_WATCH) {
+        close(l->token);
+        ol_free(heap_of(u), l->work);
+    }
+    l->work = NULL;
+    l->token = -1;
+    l->pending = 0;
+    clear(l, ARMED | SENDING | CONNECTING | RESET);
+}
+
+static void
+uring_close(struct ol_driver *d, struct ol_link *l, bool reset)
+{
+    struct uring *u = self(d);
+
+    OL_ASSERT(l->kind != OL_LINK_NONE && !(l->flags & CLOSING));
+    clear(l, WANTED | READABLE);
+    l->flags |= CLOSING;
+    if (reset && l->kind == OL_LINK_STREAM)
+        l->flags |= RESET;
+    if (getpid() != u->pid)
+        close_in_child(u, l);
+    if (l->flags & LISTED)
+        u->sweep_starved = true; /* it may be on that list */
+    put_on(&u->todo, l);
+    kick(u);
+}
+
+static int
+uring_address(struct ol_driver *d, struct ol_link *l, bool peer, struct ol_addr *out)
+{
+    (void)d;
+    return ol_sock_name(l->token, peer, out);
+}
+
+static int
+uring_tcp_facts(struct ol_driver *d, struct ol_link *l, struct ol_tcp_facts *out)
+{
+    (void)d;
+    return ol_sock_tcp_facts(l->token, out);
+}
+
+static int
+uring_watch(struct ol_driver *d, struct ol_link *l, int fd, unsigned events)
+{
+    unsigned bits = 0;
+    struct stat st;
+
+    if (fstat(fd, &st) != 0)
+        return -errno;
+    if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
+        return -EPERM; /* always ready; epoll says the same */
+    if (events & OUTLET_READABLE)
+        bits |= POLLIN;
+    if (events & OUTLET_WRITABLE)
+        bits |= POLLOUT;
+    take(l, OL_LINK_WATCH, fd);
+    l->work = (void *)(uintptr_t)bits;
+    return start(self(d), l);
+}
+
+/* ---- the driver itself ---- */
+
+/* Old kernels do not know a flag; a low limit on locked memory does not hold a ring.  Either way
+ * another driver will do. */
+static int
+explain(int err)
+{
+    return err == -EINVAL || err == -ENOMEM ? -EOPNOTSUPP : err;
+}
+
+static int
+open_ring(struct uring *u)
+{
+    struct io_uring_params p = {0};
+    unsigned needed = IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG | IORING_FEAT_SUBMIT_STABLE;
+    int err;
+
+    /* TASKRUN_FLAG spares the look into an empty kernel; DEFER_TASKRUN, new in Linux 6.1, does the
+     * kernel's part of receiving when we wait, in batches, not as an interruption. */
+    p.flags = IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+              IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CLAMP |
+              IORING_SETUP_CQSIZE;
+    p.cq_entries = COMPLETIONS;
+    err = io_uring_queue_init_params(SUBMISSIONS, &u->ring, &p);
+    if (err)
+        return explain(err);
+    /* A child must not write into the ring of its parent, not even by accident. */
+    err = io_uring_ring_dontfork(&u->ring);
+    if (!err && (u->ring.features & needed) != needed)
+        err = -EOPNOTSUPP;
+    if (!err) {
+        /* A filter may allow to make rings and forbid to use them.  "Disabled" is right. */
+        err = io_uring_enter((unsigned)u->ring.ring_fd, 0, 0, 0, NULL);
+        err = err == -EBADFD || err >= 0 ? 0 : err;
+    }
+    if (err)
+        io_uring_queue_exit(&u->ring);
+    return err;
+}
+
+static size_t
+buffers_size(void)
+{
+    return OL_BLOCKS * sizeof(struct io_uring_buf);
+}
+
+static int
+open_buffers(struct uring *u)
+{
+    struct io_uring_buf_reg reg = {.ring_entries = OL_BLOCKS, .bgid = BUFFER_GROUP};
+    int err;
+
+    u->buffers = mmap(NULL, buffers_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+                      0);
+    if (u->buffers == MAP_FAILED)
+        return -errno;
+    io_uring_buf_ring_init(u->buffers);
+    reg.ring_addr = (uintptr_t)u->buffers;
+    err = madvise(u->buffers, buffers_size(), MADV_DONTFORK) == 0 ? 0 : -errno;
+    if (!err)
+        err = io_uring_register_buf_ring(&u->ring, &reg, 0);
+    if (err)
+        munmap(u->buffers, buffers_size());
+    return explain(err);
+}
+
+static int
+uring_open(struct ol_driver **out, const struct ol_driver_opts *opts)
+{
+    const ol_heap *heap = &opts->budget->heap;
+    struct uring *u = ol_alloc_zero(heap, sizeof *u);
+    int err;
+
+    if (!u)
+        return -ENOMEM;
+    u->base.ops = &ol_driver_uring;
+    u->pid = getpid();
+    atomic_init(&u->bed, AWAKE);
+    ol_embed_init(&u->embed);
+    err = open_ring(u);
+    if (err)
+        goto free_driver;
+    err = open_buffers(u);
+    if (err)
+        goto close_ring;
+    u->wake_fd = eventfd(0, EFD_CLOEXEC); /* blocking, like all that the ring reads */
+    if (u->wake_fd < 0) {
+        err = -errno;
+        goto unmap_buffers;
+    }
+    u->budget = ol_budget_ref(opts->budget);
+    *out = &u->base;
+    return 0;
+
+unmap_buffers:
+    munmap(u->buffers, buffers_size());
+close_ring:
+    io_uring_queue_exit(&u->ring);
+free_driver:
+    ol_free(heap, u);
+    return err;
+}
+
+static void
+uring_free(struct ol_driver *d)
+{
+    struct uring *u = self(d);
+    struct ol_budget *budget = u->budget;
+
+    if (getpid() == u->pid) {
+        io_uring_queue_exit(&u->ring);
+        munmap(u->buffers, buffers_size());
+    } else {
+        /* Nothing is mapped here; by now something else may be, at the same addresses. */
+        close(u->ring.ring_fd);
+    }
+    ol_embed_close(&u->embed);
+    close(u->wake_fd);
+    ol_blocks_free(&u->blocks);
+    if (u->dgrams)
+        ol_lender_fini(&u->dgrams->lender);
+    ol_free(&budget->heap, u->dgrams);
+    while (u->ops) {
+        struct op *next = u->ops->next;
+
+        ol_free(&budget->heap, u->ops);
+        u->ops = next;
+    }
+    ol_free(&budget->heap, u);
+    ol_budget_unref(budget);
+}
+
+const struct ol_driver_ops ol_driver_uring = {
+    .name = "uring",
+    .open = uring_open,
+    .free = uring_free,
+    .listen = uring_listen,
+    .accept_start = uring_accept_start,
+    .accept_stop = uring_stop,
+    .connect = uring_connect,
+    .pair = uring_pair,
+    .adopt = uring_adopt,
+    .discard = uring_discard,
+    .receive_start = uring_receive_start,
+    .receive_stop = uring_stop,
+    .give_back = uring_give_back,
+    .send_now = uring_send_now,
+    .send = uring_send,
+    .send_dgrams = uring_send_dgrams,
+    .end_writing = uring_end_writing,
+    .close = uring_close,
+    .address = uring_address,
+    .tcp_facts = uring_tcp_facts,
+    .watch = uring_watch,
+    .wait = uring_wait,
+    .wake = uring_wake,
+    .now = ol_host_now,
+    .real_now = ol_host_real_now,
+    .random = ol_host_random,
+    .embed = uring_embed,
+    .arm = uring_arm,
+};

@@ -1,0 +1,405 @@
+/*
+ * driver_uring_test.c - what can only go wrong with a ring: no buffers, no room for completions, a
+ * descriptor of the wrong kind.  What every driver must do is in driver_test.c.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "driver.h"
+#include "failing_heap.h"
+#include "outlet/loop.h"
+#include "uring_blocks.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum {
+    HELD_MAX = 4 * OL_BLOCKS,
+    WATCHES = 10000, /* more than the ring has room for completions */
+    TOTAL = 3 * OL_BLOCKS * OL_RECEIVE_MIN,
+    PATIENCE_MS = 20000
+};
+
+struct end {
+    struct ol_link link;
+    struct ring *r;
+    size_t received;
+    size_t sent;
+    bool is_wrong;
+    int told; /* OL_READY */
+    int closed;
+};
+
+struct ring {
+    struct failing_heap heap;
+    struct ol_budget *budget;
+    struct ol_driver *d;
+    const struct ol_driver_ops *ops;
+    struct end a;
+    struct end b;
+    bool holds; /* give nothing back yet */
+    bool keeps; /* take a reference of what is given back */
+    struct ol_lent held[HELD_MAX];
+    int held_count;
+    struct ol_block *kept[HELD_MAX];
+    int kept_count;
+    uint8_t *bytes; /* TOTAL of them */
+};
+
+static uint8_t
+byte_at(size_t i)
+{
+    return (uint8_t)(i * 2654435761u >> 15);
+}
+
+static void
+send_rest(struct end *e)
+{
+    struct iovec piece = {e->r->bytes + e->sent, TOTAL - e->sent};
+
+    if (e->sent < TOTAL && e->r->ops->send(e->r->d, &e->link, &piece, 1) != OL_SEND_PENDING)
+        e->is_wrong = true;
+}
+
+static void
+hear_bytes(struct end *e, struct ol_completion *c)
+{
+    struct ring *r = e->r;
+
+    for (uint32_t i = 0; i < c->bytes.len; i++) {
+        if (c->bytes.data[i] != byte_at(e->received + i))
+            e->is_wrong = true;
+    }
+    e->received += c->bytes.len;
+    if (r->keeps)
+        r->kept[r->kept_count++] = ol_block_ref(c->bytes.block);
+    if (r->holds)
+        r->held[r->held_count++] = c->bytes;
+    else
+        r->ops->give_back(r->d, &c->bytes);
+}
+
+static void
+hear(struct ol_link *l, struct ol_completion *c)
+{
+    struct end *e = OL_CONTAINER(l, struct end, link);
+
+    if (c->result < 0)
+        e->is_wrong = true;
+    switch (c->kind) {
+    case OL_RECEIVED:
+        hear_bytes(e, c);
+        break;
+    case OL_SENT:
+        e->sent += (size_t)c->result;
+        send_rest(e);
+        break;
+    case OL_READY:
+        e->told++;
+        break;
+    case OL_CLOSED:
+        e->closed++;
+        break;
+    case OL_ACCEPTED:
+    case OL_CONNECTED:
+        e->is_wrong = true;
+        break;
+    }
+}
+
+static const struct ol_link_ops end_ops = {hear};
+
+static int
+step(struct ring *r, ol_time until)
+{
+    struct ol_completion out[OL_BATCH_MAX];
+    int n = r->ops->wait(r->d, until, out, OL_BATCH_MAX);
+
+    for (int i = 0; i < n; i++)
+        out[i].link->ops->complete(out[i].link, &out[i]);
+    return n;
+}
+
+#define RUN_UNTIL(r, condition)                                                                    \
+    do {                                                                                           \
+        ol_time limit_ = (r)->ops->now((r)->d) + PATIENCE_MS * OL_MS;                              \
+        while (!(condition) && (r)->ops->now((r)->d) < limit_) {                                   \
+            if (step((r), limit_) < 0)                                                             \
+                break;                                                                             \
+        }                                                                                          \
+        assert_true(condition);                                                                    \
+    } while (0)
+
+/* Waits until a wait brings nothing for a while; how many waits that took. */
+static int
+run_dry(struct ring *r)
+{
+    int waits = 1;
+
+    while (step(r, r->ops->now(r->d) + 50 * OL_MS) > 0)
+        waits++;
+    return waits;
+}
+
+static void
+begin(struct end *e, struct ring *r)
+{
+    e->r = r;
+    e->link.ops = &end_ops;
+    e->link.token = -1;
+}
+
+static int
+setup(void **state)
+{
+    struct ring *r = calloc(1, sizeof *r);
+    struct ol_driver_opts opts = {0};
+
+    if (!r)
+        return -1;
+    failing_heap_init(&r->heap, 0);
+    r->budget = ol_budget_new(&r->heap.heap, INT64_MAX);
+    r->ops = &ol_driver_uring;
+    r->bytes = malloc(TOTAL);
+    opts.budget = r->budget;
+    if (!r->budget || !r->bytes || r->ops->open(&r->d, &opts) != 0)
+        return -1;
+    for (size_t i = 0; i < TOTAL; i++)
+        r->bytes[i] = byte_at(i);
+    begin(&r->a, r);
+    begin(&r->b, r);
+    *state = r;
+    return 0;
+}
+
+static void
+give_back_all(struct ring *r)
+{
+    for (int i = 0; i < r->held_count; i++)
+        r->ops->give_back(r->d, &r->held[i]);
+    r->held_count = 0;
+    r->holds = false;
+}
+
+static void
+drop_all(struct ring *r)
+{
+    for (int i = 0; i < r->kept_count; i++)
+        ol_block_unref(r->kept[i]);
+    r->kept_count = 0;
+    r->keeps = false;
+}
+
+static int
+teardown(void **state)
+{
+    struct ring *r = *state;
+    int live;
+
+    give_back_all(r);
+    drop_all(r);
+    for (int i = 0; i < 2; i++) {
+        struct end *e = i == 0 ? &r->a : &r->b;
+
+        if (e->link.kind == OL_LINK_NONE)
+            continue;
+        r->ops->close(r->d, &e->link, false);
+        while (!e->closed && step(r, OL_NEVER) >= 0) {
+        }
+    }
+    r->ops->free(r->d);
+    ol_budget_unref(r->budget);
+    live = (int)failing_heap_live(&r->heap);
+    free(r->bytes);
+    free(r);
+    return live;
+}
+
+static void
+plug(struct ring *r, int flags)
+{
+    int fds[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0, fds), 0);
+    assert_int_equal(r->ops->adopt(r->d, &r->a.link, fds[0]), 0);
+    assert_int_equal(r->ops->adopt(r->d, &r->b.link, fds[1]), 0);
+    assert_int_equal(r->ops->receive_start(r->d, &r->b.link), 0);
+}
+
+/* ---- tests ---- */
+
+static void
+bytes_that_find_no_buffer_wait_for_one(void **state)
+{
+    struct ring *r = *state;
+
+    plug(r, 0);
+    r->holds = true;
+    send_rest(&r->a);
+    assert_true(run_dry(r) < 10000);
+    assert_int_equal(r->held_count, OL_BLOCKS);
+    assert_true(run_dry(r) < 3); /* nothing spins */
+    give_back_all(r);
+    RUN_UNTIL(r, r->b.received == TOTAL);
+    assert_false(r->a.is_wrong || r->b.is_wrong);
+}
+
+static void
+a_starving_link_can_be_closed(void **state)
+{
+    struct ring *r = *state;
+
+    plug(r, 0);
+    r->holds = true;
+    send_rest(&r->a);
+    (void)run_dry(r);
+    r->ops->close(r->d, &r->b.link, false);
+    RUN_UNTIL(r, r->b.closed);
+    assert_int_equal(r->held_count, OL_BLOCKS);
+    r->ops->close(r->d, &r->a.link, false);
+    RUN_UNTIL(r, r->a.closed);
+}
+
+static void
+a_starving_link_can_stop_and_start(void **state)
+{
+    struct ring *r = *state;
+
+    plug(r, 0);
+    r->holds = true;
+    send_rest(&r->a);
+    (void)run_dry(r);
+    r->ops->receive_stop(r->d, &r->b.link);
+    (void)run_dry(r);
+    give_back_all(r);
+    (void)run_dry(r);
+    assert_true(r->b.received < TOTAL);
+    assert_int_equal(r->ops->receive_start(r->d, &r->b.link), 0);
+    RUN_UNTIL(r, r->b.received == TOTAL);
+    assert_false(r->a.is_wrong || r->b.is_wrong);
+}
+
+static void
+without_memory_for_new_blocks_nothing_is_lost(void **state)
+{
+    struct ring *r = *state;
+    size_t before;
+
+    plug(r, 0);
+    r->keeps = true;
+    failing_heap_exhaust(&r->heap);
+    send_rest(&r->a);
+    assert_true(run_dry(r) < 10000);
+    assert_int_equal(r->kept_count, OL_BLOCKS);
+    before = r->b.received;
+    assert_true(run_dry(r) < 3); /* it looks for memory now and then, and does not spin */
+    assert_int_equal(r->b.received, before);
+    drop_all(r);
+    failing_heap_reset(&r->heap, 0);
+    RUN_UNTIL(r, r->b.received == TOTAL);
+    assert_false(r->a.is_wrong || r->b.is_wrong);
+}
+
+static void
+a_gathered_send_needs_no_memory(void **state)
+{
+    struct ring *r = *state;
+    struct iovec pieces[2] = {{r->bytes, 100}, {r->bytes + 100, 100}};
+
+    plug(r, 0);
+    failing_heap_exhaust(&r->heap);
+    assert_true(r->ops->send(r->d, &r->a.link, pieces, 2) == OL_SEND_PENDING);
+    failing_heap_reset(&r->heap, 0);
+    RUN_UNTIL(r, r->b.received == TOTAL);
+    assert_false(r->a.is_wrong || r->b.is_wrong);
+}
+
+static void
+a_non_blocking_descriptor_is_as_good(void **state)
+{
+    struct ring *r = *state;
+
+    plug(r, SOCK_NONBLOCK);
+    send_rest(&r->a);
+    RUN_UNTIL(r, r->b.received == TOTAL);
+    assert_false(r->a.is_wrong || r->b.is_wrong);
+}
+
+static bool
+all_watches(const struct end *ends, bool want_closed)
+{
+    for (int i = 0; i < WATCHES; i++) {
+        if (want_closed ? ends[i].closed != 1 : ends[i].told == 0)
+            return false;
+    }
+    return true;
+}
+
+static void
+more_completions_than_the_ring_holds_are_all_told(void **state)
+{
+    struct ring *r = *state;
+    struct end *ends = calloc(WATCHES, sizeof *ends);
+    int fd = eventfd(1, EFD_CLOEXEC);
+    bool is_wrong = false;
+
+    assert_non_null(ends);
+    assert_true(fd >= 0);
+    for (int i = 0; i < WATCHES; i++) {
+        begin(&ends[i], r);
+        assert_int_equal(r->ops->watch(r->d, &ends[i].link, fd, OUTLET_READABLE), 0);
+    }
+    RUN_UNTIL(r, all_watches(ends, false));
+    for (int i = 0; i < WATCHES; i++)
+        r->ops->close(r->d, &ends[i].link, false);
+    close(fd); /* watching holds it no longer than it takes */
+    RUN_UNTIL(r, all_watches(ends, true));
+    for (int i = 0; i < WATCHES; i++)
+        is_wrong = is_wrong || ends[i].is_wrong;
+    assert_false(is_wrong);
+    free(ends);
+}
+
+static bool
+works_here(void)
+{
+    struct ol_budget *budget = ol_budget_new(&ol_heap_system, INT64_MAX);
+    struct ol_driver_opts opts = {.budget = budget};
+    struct ol_driver *d;
+    int err = budget ? ol_driver_uring.open(&d, &opts) : -ENOMEM;
+
+    if (!err)
+        ol_driver_uring.free(d);
+    if (budget)
+        ol_budget_unref(budget);
+    return !err;
+}
+
+#define WITH_RING(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_RING(bytes_that_find_no_buffer_wait_for_one),
+        WITH_RING(a_starving_link_can_be_closed),
+        WITH_RING(a_starving_link_can_stop_and_start),
+        WITH_RING(without_memory_for_new_blocks_nothing_is_lost),
+        WITH_RING(a_gathered_send_needs_no_memory),
+        WITH_RING(a_non_blocking_descriptor_is_as_good),
+        WITH_RING(more_completions_than_the_ring_holds_are_all_told),
+    };
+
+    if (!works_here()) {
+        print_message("io_uring does not work here: skipped\n");
+        return 77;
+    }
+    return cmocka_run_group_tests_name("driver_uring", tests, NULL, NULL);
+}

@@ -1,0 +1,437 @@
+/*
+ * sim_dgram.c - datagrams: lost, doubled, overtaken, refused, or simply delivered.
+ *
+ * A datagram on its way lies with the socket that will get it.  Those that nothing happens to arrive
+ * in order, as they do between two sockets of one machine.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "sim_world.h"
+
+enum {
+    OVERHEAD = 256,             /* what a kernel counts for each, about */
+    ARRIVED_MAX = 212992,       /* Linux's default receive buffer */
+    FLYING_MAX = 4 * ARRIVED_MAX
+};
+
+struct sim_message {
+    struct sim_message *next;
+    ol_time at;
+    struct ol_addr from;
+    struct ol_addr to;
+    uint32_t len;
+    bool refused; /* no datagram but the news that nobody is there */
+    uint8_t bytes[];
+};
+
+/* ---- lists ---- */
+
+static size_t
+cost(const struct sim_message *m)
+{
+    return m->len + OVERHEAD;
+}
+
+static struct sim_message *
+take_first(struct sim_messages *l)
+{
+    struct sim_message *m = l->first;
+
+    l->first = m->next;
+    if (!l->first)
+        l->last = NULL;
+    l->bytes -= cost(m);
+    return m;
+}
+
+/* After all that are not later. */
+static void
+insert(struct sim_messages *l, struct sim_message *m)
+{
+    struct sim_message **at = &l->first;
+
+    if (l->last && l->last->at <= m->at)
+        at = &l->last->next;
+    else
+        while (*at && (*at)->at <= m->at)
+            at = &(*at)->next;
+    m->next = *at;
+    *at = m;
+    if (!m->next)
+        l->last = m;
+    l->bytes += cost(m);
+}
+
+static void
+free_all(const ol_heap *heap, struct sim_messages *l)
+{
+    while (l->first)
+        ol_free(heap, take_first(l));
+}
+
+/* ---- lives ---- */
+
+static int
+dgram_new(struct sim_driver *d, struct ol_link *l, const struct ol_addr *at,
+          enum ol_share_port share, struct sim_dgram **out)
+{
+    struct ol_sim *w = d->world;
+    struct sim_dgram *g;
+    int err;
+
+    if (sim_chance(w, w->faults.socket_fails))
+        return -EMFILE;
+    if (!sim_is_inet(at))
+        return -EAFNOSUPPORT;
+    err = sim_reserve(w, 1);
+    if (err)
+        return err;
+    g = ol_alloc_zero(w->heap, sizeof *g);
+    if (!g) {
+        err = -ENOMEM;
+        goto unreserve;
+    }
+    sim_socket_init(&g->s, SIM_DGRAM, d, l);
+    err = sim_bind(w, &g->bound, &g->s, at, share);
+    if (err)
+        goto free_dgram;
+    err = sim_token_take(w, &g->s);
+    if (err)
+        goto unbind;
+
+    sim_link_init(l, OL_LINK_DGRAM, g->s.token);
+    *out = g;
+    return 0;
+
+unbind:
+    sim_unbind(w, &g->bound);
+free_dgram:
+    ol_free(w->heap, g);
+unreserve:
+    sim_unreserve(w, 1);
+    return err;
+}
+
+int
+sim_dgram_listen(struct sim_driver *d, struct ol_link *l, const struct ol_listen_spec *spec,
+                 struct ol_addr *bound)
+{
+    struct sim_dgram *g;
+    int err = dgram_new(d, l, &spec->at, spec->share, &g);
+
+    if (!err && bound)
+        *bound = g->bound.at;
+    return err;
+}
+
+int
+sim_dgram_connect(struct sim_driver *d, struct ol_link *l, const struct ol_connect_spec *spec)
+{
+    struct ol_addr to = spec->to;
+    struct ol_addr from;
+    struct sim_dgram *g;
+    int err;
+
+    if (!sim_is_inet(&to))
+        return -EAFNOSUPPORT;
+    sim_destination(&to);
+    sim_source(&to, &from);
+    err = dgram_new(d, l, &from, OL_PORT_ALONE, &g);
+    if (err)
+        return err;
+    g->peer = to;
+    g->s.flags |= SIM_CONNECTED | SIM_TELL;
+    sim_ready(d->world, &g->s);
+    return 0;
+}
+
+void
+sim_dgram_discard(struct ol_sim *w, struct sim_dgram *g)
+{
+    sim_unbind(w, &g->bound);
+    sim_unschedule(w, &g->s);
+    free_all(w->heap, &g->flying);
+    free_all(w->heap, &g->arrived);
+    sim_token_give_back(w, &g->s);
+    sim_unreserve(w, 1);
+    ol_free(w->heap, g);
+}
+
+void
+sim_dgram_close(struct ol_sim *w, struct sim_dgram *g)
+{
+    OL_ASSERT(!(g->s.flags & SIM_CLOSING));
+    sim_dgram_receive(w, g, false);
+    g->s.flags |= SIM_CLOSING;
+    sim_unbind(w, &g->bound);
+    sim_ready(w, &g->s);
+}
+
+/* ---- on the way ---- */
+
+bool
+sim_dgram_has(const struct sim_dgram *g)
+{
+    if (g->s.flags & (SIM_CLOSING | SIM_TELL | SIM_WANTS_ROOM))
+        return true;
+    return (g->s.flags & (SIM_RECEIVING | SIM_LATE)) && (g->arrived.first || g->err);
+}
+
+void
+sim_dgram_receive(struct ol_sim *w, struct sim_dgram *g, bool on)
+{
+    uint16_t was = g->s.flags;
+
+    g->s.flags &= (uint16_t)~(SIM_RECEIVING | SIM_LATE);
+    if (on)
+        g->s.flags |= SIM_RECEIVING;
+    else if ((was & SIM_LATE) ||
+             ((was & SIM_RECEIVING) && (g->arrived.first || g->err) && sim_odds(w, 4)))
+        g->s.flags |= SIM_LATE;
+    if (sim_dgram_has(g))
+        sim_ready(w, &g->s);
+}
+
+void
+sim_dgram_happens(struct ol_sim *w, struct sim_dgram *g)
+{
+    while (g->flying.first && g->flying.first->at <= w->now) {
+        struct sim_message *m = take_first(&g->flying);
+
+        if (m->refused) {
+            g->err = ECONNREFUSED;
+            ol_free(w->heap, m);
+        } else if (g->arrived.bytes + cost(m) > ARRIVED_MAX) {
+            ol_free(w->heap, m);
+        } else {
+            insert(&g->arrived, m);
+        }
+    }
+    if (g->flying.first)
+        sim_schedule(w, &g->s, g->flying.first->at);
+    if (sim_dgram_has(g))
+        sim_ready(w, &g->s);
+}
+
+static void
+launch(struct ol_sim *w, struct sim_dgram *to, struct sim_message *m)
+{
+    m->at = w->now + sim_delay(w);
+    if (sim_chance(w, w->faults.reorder)) {
+        m->at += (ol_time)(1 + ol_rng_below(&w->rng, 1 + w->faults.delay_max_us)) * 1000;
+    } else {
+        m->at = m->at > to->last_at ? m->at : to->last_at;
+        to->last_at = m->at;
+    }
+    insert(&to->flying, m);
+    sim_schedule(w, &to->s, to->flying.first->at);
+}
+
+static struct sim_message *
+message_new(struct ol_sim *w, const struct ol_dgram *d, const struct ol_addr *from,
+            const struct ol_addr *to)
+{
+    size_t len = sim_pieces_len(d->pieces, d->count);
+    struct sim_message *m = ol_alloc(w->heap, sizeof *m + len);
+    uint8_t *at;
+
+    if (!m)
+        return NULL;
+    m->next = NULL;
+    m->from = *from;
+    m->to = *to;
+    m->len = (uint32_t)len;
+    m->refused = false;
+    at = m->bytes;
+    for (int i = 0; i < d->count; i++) {
+        if (d->pieces[i].iov_len > 0)
+            memcpy(at, d->pieces[i].iov_base, d->pieces[i].iov_len);
+        at += d->pieces[i].iov_len;
+    }
+    return m;
+}
+
+/* Nobody is at `to`: only a connected socket gets to know, and it may miss it. */
+static void
+refused(struct ol_sim *w, struct sim_dgram *g)
+{
+    struct sim_message *m;
+
+    if (!(g->s.flags & SIM_CONNECTED) || g->flying.bytes > FLYING_MAX)
+        return;
+    m = ol_alloc_zero(w->heap, sizeof *m);
+    if (m) {
+        m->refused = true;
+        launch(w, g, m);
+    }
+}
+
+static int
+addresses(const struct sim_dgram *g, const struct ol_dgram *d, struct ol_addr *from,
+          struct ol_addr *to)
+{
+    if (g->s.flags & SIM_CONNECTED) {
+        if (d->to)
+            return -EISCONN;
+        *to = g->peer;
+        *from = g->bound.at;
+        return 0;
+    }
+    if (!d->to)
+        return -EDESTADDRREQ;
+    if (d->to->kind != g->bound.at.kind)
+        return -EAFNOSUPPORT;
+    *to = *d->to;
+    sim_destination(to);
+    if (d->from)
+        *from = *d->from;
+    else if (ol_addr_is_any(&g->bound.at))
+        sim_source(to, from);
+    else
+        *from = g->bound.at;
+    from->port = g->bound.at.port;
+    return 0;
+}
+
+static int
+send_one(struct ol_sim *w, struct sim_dgram *g, const struct ol_dgram *d)
+{
+    struct ol_addr from;
+    struct ol_addr to;
+    struct sim_socket *s;
+    int err = addresses(g, d, &from, &to);
+    int copies = sim_chance(w, w->faults.duplicate) ? 2 : 1;
+
+    if (err)
+        return err;
+    if (sim_pieces_len(d->pieces, d->count) > OL_DGRAM_MAX)
+        return -EMSGSIZE;
+    if (g->err && sim_odds(w, 2)) {
+        err = -g->err;
+        g->err = 0;
+        return err;
+    }
+    if (sim_chance(w, w->faults.lose))
+        return 0;
+    s = sim_find(w, SIM_DGRAM, &to, &from);
+    if (!s) {
+        refused(w, g);
+        return 0;
+    }
+    for (; copies > 0; copies--) {
+        struct sim_dgram *r = sim_dgram_of(s);
+        struct sim_message *m;
+
+        if (r->flying.bytes > FLYING_MAX)
+            return 0; /* lost in some router */
+        m = message_new(w, d, &from, &to);
+        if (!m)
+            return -ENOMEM;
+        launch(w, r, m);
+    }
+    return 0;
+}
+
+/* The send buffer is empty again an instant later.  As with a kernel, a datagram that finds any room
+ * at all is taken whole. */
+static bool
+has_room(struct ol_sim *w, struct sim_dgram *g)
+{
+    size_t max = w->faults.send_room ? w->faults.send_room : ARRIVED_MAX;
+
+    if (g->burst_at != w->now)
+        g->burst = 0;
+    g->burst_at = w->now;
+    return g->burst < max;
+}
+
+int
+sim_dgram_send(struct ol_sim *w, struct sim_dgram *g, const struct ol_dgram *messages, int count)
+{
+    int most = (int)sim_slice(w, (size_t)count);
+    int err = 0;
+    int taken = 0;
+
+    OL_ASSERT(!(g->s.flags & SIM_CLOSING));
+    while (taken < most) {
+        err = has_room(w, g) ? send_one(w, g, &messages[taken]) : -EAGAIN;
+        if (err)
+            break;
+        g->burst += OVERHEAD + sim_pieces_len(messages[taken].pieces, messages[taken].count);
+        taken++;
+    }
+    if (err && taken == 0 && err != -EAGAIN)
+        return err;
+    if (taken < count) {
+        g->s.flags |= SIM_WANTS_ROOM;
+        sim_ready(w, &g->s);
+    }
+    return taken > 0 || !err ? taken : err;
+}
+
+/* ---- completions ---- */
+
+static bool
+received(struct ol_sim *w, struct sim_dgram *g, struct ol_completion *c, struct ol_addr addrs[2])
+{
+    struct sim_message *m;
+    uint8_t *to;
+
+    if (!(g->s.flags & (SIM_RECEIVING | SIM_LATE)))
+        return false;
+    g->s.flags &= (uint16_t)~SIM_LATE;
+    if (!g->err && !g->arrived.first)
+        return false;
+
+    c->kind = OL_RECEIVED;
+    if (g->err) {
+        c->result = -g->err; /* news from the network, not an end */
+        c->more = (g->s.flags & SIM_RECEIVING) != 0;
+        g->err = 0;
+        return true;
+    }
+    to = sim_lend(g->s.driver, &c->bytes, g->arrived.first->len, 0);
+    if (!to) {
+        c->result = -ENOMEM;
+        g->s.flags &= (uint16_t)~SIM_RECEIVING;
+        return true;
+    }
+    m = take_first(&g->arrived);
+    memcpy(to, m->bytes, m->len);
+    addrs[0] = m->from;
+    addrs[1] = m->to;
+    c->result = (int32_t)m->len;
+    c->more = (g->s.flags & SIM_RECEIVING) != 0;
+    c->from = &addrs[0];
+    c->to = &addrs[1];
+    ol_free(w->heap, m);
+    return true;
+}
+
+bool
+sim_dgram_complete(struct ol_sim *w, struct sim_dgram *g, struct ol_completion *c,
+                   struct ol_addr addrs[2])
+{
+    struct ol_link *l = g->s.link;
+
+    if (g->s.flags & SIM_TELL) {
+        g->s.flags &= (uint16_t)~SIM_TELL;
+        c->kind = OL_CONNECTED;
+        return true;
+    }
+    if (received(w, g, c, addrs))
+        return true;
+    if (g->s.flags & SIM_CLOSING) {
+        c->kind = OL_CLOSED;
+        sim_dgram_discard(w, g);
+        sim_link_fini(l);
+        return true;
+    }
+    if (g->s.flags & SIM_WANTS_ROOM) {
+        g->s.flags &= (uint16_t)~SIM_WANTS_ROOM;
+        g->burst = 0; /* even if no time has passed, or it would be told so for ever */
+        c->kind = OL_SENT;
+        return true;
+    }
+    return false;
+}

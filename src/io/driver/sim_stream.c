@@ -1,0 +1,582 @@
+/*
+ * sim_stream.c - connections: how they come about, carry bytes, end and break.
+ *
+ * Each end has at most one event under way, and its state says what that is: the connect, its answer,
+ * the next slice of bytes, the end, or a reset.  Hence order on a stream needs no care.
+ *
+ * What a newcomer gets wrong: closing is not harmless.  As with a kernel, closing with unread input,
+ * or while the peer still sends, resets the connection, and what was on its way back is lost.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "sim_world.h"
+
+enum {
+    SYN_TRIES = 6
+};
+
+#define SYN_GIVE_UP (127000 * OL_MS) /* Linux with its default of six retries */
+#define SYN_AGAIN (1000 * OL_MS)     /* the first retry; each takes twice as long */
+
+/* ---- lives ---- */
+
+static struct sim_wire *
+wire_new(struct ol_sim *w, const struct ol_addr *from, const struct ol_addr *to)
+{
+    size_t size = sizeof(struct sim_wire) + sim_name_size(from) + sim_name_size(to);
+    struct sim_wire *wire;
+
+    if (sim_reserve(w, 2))
+        return NULL;
+    wire = ol_alloc(w->heap, size);
+    if (!wire) {
+        sim_unreserve(w, 2);
+        return NULL;
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        struct sim_end *e = &wire->end[i];
+
+        sim_socket_init(&e->s, SIM_END, NULL, NULL);
+        e->out = NULL;
+        e->err = 0;
+        e->which = (uint8_t)i;
+        e->tries = 0;
+    }
+    (void)sim_name_pack(to, sim_name_pack(from, wire->names)); /* the end is known by its content */
+    return wire;
+}
+
+static void
+wire_free(struct ol_sim *w, struct sim_wire *wire)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        sim_unschedule(w, &wire->end[i].s);
+        sim_pipe_free(w->heap, &wire->end[i].out);
+    }
+    sim_unreserve(w, 2);
+    ol_free(w->heap, wire);
+}
+
+static bool
+held(const struct sim_end *e)
+{
+    return e->s.token >= 0 || (e->s.flags & SIM_QUEUED);
+}
+
+/* Once nobody holds either end nobody can see what is still on its way. */
+void
+sim_end_release(struct ol_sim *w, struct sim_end *e)
+{
+    if (e->s.token >= 0)
+        sim_token_give_back(w, &e->s);
+    e->s.link = NULL;
+    if (!held(e) && !held(sim_peer(e)))
+        wire_free(w, sim_wire_of(e));
+}
+
+void
+sim_end_name(struct sim_end *e, bool peer, struct ol_addr *out)
+{
+    const uint8_t *second = sim_name_unpack(sim_wire_of(e)->names, out);
+
+    if ((e->which == 1) != peer)
+        (void)sim_name_unpack(second, out); /* the end is known by its content */
+}
+
+/* ---- what there is to tell ---- */
+
+static bool
+connecting(const struct sim_end *e)
+{
+    return e->s.state == SIM_SYN || e->s.state == SIM_SYN_BACK || e->s.state == SIM_LOST;
+}
+
+static size_t
+unread(const struct sim_end *e)
+{
+    const struct sim_pipe *in = sim_peer(e)->out;
+
+    return in ? in->arrived : 0;
+}
+
+static bool
+readable(const struct sim_end *e)
+{
+    return unread(e) > 0 || e->s.state == SIM_BROKEN || (e->s.flags & SIM_HEARD_END);
+}
+
+static size_t
+send_room(const struct ol_sim *w, const struct sim_end *e)
+{
+    size_t max = w->faults.send_room ? w->faults.send_room : SIM_SEND_ROOM;
+    size_t len = e->out ? e->out->len : 0;
+
+    return len < max ? max - len : 0;
+}
+
+bool
+sim_end_has(struct ol_sim *w, const struct sim_end *e)
+{
+    if (e->s.flags & (SIM_CLOSING | SIM_TELL))
+        return true;
+    if (connecting(e))
+        return false;
+    if ((e->s.flags & (SIM_RECEIVING | SIM_LATE)) && readable(e))
+        return true;
+    return e->out && e->out->pending && (e->s.state == SIM_BROKEN || send_room(w, e) > 0);
+}
+
+static void
+tell(struct ol_sim *w, struct sim_end *e)
+{
+    if (e->s.link && !(e->s.flags & SIM_QUEUED) && sim_end_has(w, e))
+        sim_ready(w, &e->s);
+}
+
+/* ---- breaking ---- */
+
+/* Both ends at once.  Bytes that have arrived can mostly still be read, those on their way not. */
+static void
+wire_break(struct ol_sim *w, struct sim_wire *wire, int err)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct sim_end *e = &wire->end[i];
+
+        if (e->s.state == SIM_BROKEN)
+            continue;
+        if (connecting(e))
+            e->s.flags |= SIM_TELL;
+        e->s.state = SIM_BROKEN;
+        e->err = (uint16_t)err;
+        sim_unschedule(w, &e->s);
+        sim_pipe_cut(w->heap, &e->out, e->out && !sim_odds(w, 4) ? e->out->arrived : 0);
+    }
+    tell(w, &wire->end[0]);
+    tell(w, &wire->end[1]);
+}
+
+static int
+take_err(struct sim_end *e, int otherwise)
+{
+    int err = e->err ? e->err : otherwise;
+
+    e->err = 0;
+    return -err;
+}
+
+/* ---- connecting ---- */
+
+int
+sim_pair(struct sim_driver *d, int32_t tokens[2])
+{
+    struct ol_sim *w = d->world;
+    struct ol_addr none = {.kind = OL_ADDR_NONE};
+    struct sim_wire *wire;
+
+    if (sim_chance(w, w->faults.socket_fails))
+        return -EMFILE;
+    wire = wire_new(w, &none, &none);
+    if (!wire)
+        return -ENOMEM;
+    for (unsigned i = 0; i < 2; i++) {
+        if (sim_token_take(w, &wire->end[i].s))
+            goto free_wire;
+        wire->end[i].s.state = SIM_OPEN;
+        wire->end[i].s.driver = d;
+    }
+    tokens[0] = wire->end[0].s.token;
+    tokens[1] = wire->end[1].s.token;
+    return 0;
+
+free_wire:
+    if (wire->end[0].s.token >= 0)
+        sim_token_give_back(w, &wire->end[0].s);
+    wire_free(w, wire);
+    return -ENOMEM;
+}
+
+static int
+refusal(const struct ol_addr *to)
+{
+    return to->kind == OL_ADDR_PATH ? ENOENT : ECONNREFUSED;
+}
+
+int
+sim_connect(struct sim_driver *d, struct ol_link *l, const struct ol_connect_spec *spec)
+{
+    struct ol_sim *w = d->world;
+    struct ol_addr to = spec->to;
+    struct ol_addr from;
+    struct sim_wire *wire;
+    struct sim_end *e;
+
+    if (sim_chance(w, w->faults.socket_fails))
+        return -EMFILE;
+    if (to.kind == OL_ADDR_NONE)
+        return -EAFNOSUPPORT;
+    sim_destination(&to);
+    sim_source(&to, &from);
+    if (sim_is_inet(&to))
+        from.port = sim_ephemeral_port(w);
+    else if (!sim_find(w, SIM_LISTENER, &to, NULL) && sim_odds(w, 2))
+        return -refusal(&to); /* epoll hears of it at once, io_uring later: so either */
+
+    wire = wire_new(w, &from, &to);
+    if (!wire)
+        return -ENOMEM;
+    e = &wire->end[0];
+    if (sim_token_take(w, &e->s)) {
+        wire_free(w, wire);
+        return -ENOMEM;
+    }
+    e->s.state = SIM_SYN;
+    e->s.driver = d;
+    e->s.link = l;
+    sim_link_init(l, OL_LINK_STREAM, e->s.token);
+    sim_schedule_if_idle(w, &e->s);
+    return 0;
+}
+
+static void
+answer(struct ol_sim *w, struct sim_end *e, int err)
+{
+    e->s.state = SIM_SYN_BACK;
+    e->err = (uint16_t)err;
+    sim_schedule_if_idle(w, &e->s);
+}
+
+static void
+syn_arrives(struct ol_sim *w, struct sim_end *e)
+{
+    struct sim_socket *s;
+    struct ol_addr to;
+
+    sim_end_name(e, true, &to);
+    if (sim_is_inet(&to) && sim_chance(w, w->faults.black_hole)) {
+        e->s.state = SIM_LOST;
+        sim_schedule(w, &e->s, w->now + SYN_GIVE_UP);
+        return;
+    }
+    s = sim_find(w, SIM_LISTENER, &to, NULL);
+    if (!s || sim_chance(w, w->faults.refuse)) {
+        answer(w, e, refusal(&to));
+        return;
+    }
+    if (sim_listener_offer(w, sim_listener_of(s), sim_peer(e)) == 0) {
+        answer(w, e, 0);
+        return;
+    }
+    if (!sim_is_inet(&to)) {
+        answer(w, e, EAGAIN);
+        return;
+    }
+    if (e->tries == SYN_TRIES) {
+        wire_break(w, sim_wire_of(e), ETIMEDOUT);
+        return;
+    }
+    sim_schedule(w, &e->s, w->now + (SYN_AGAIN << e->tries++));
+}
+
+static void
+answer_arrives(struct ol_sim *w, struct sim_end *e)
+{
+    if (e->err) {
+        wire_break(w, sim_wire_of(e), e->err);
+        return;
+    }
+    e->s.state = SIM_OPEN;
+    e->s.flags |= SIM_TELL;
+    tell(w, e);
+}
+
+/* ---- carrying ---- */
+
+static bool
+on_its_way(const struct sim_end *e)
+{
+    return e->out && e->out->len > e->out->arrived;
+}
+
+static void
+deliver(struct ol_sim *w, struct sim_end *e)
+{
+    struct sim_end *peer = sim_peer(e);
+
+    if (e->s.flags & SIM_RESETS || sim_chance(w, w->faults.reset)) {
+        wire_break(w, sim_wire_of(e), ECONNRESET);
+        return;
+    }
+    if (on_its_way(e)) {
+        if (!held(peer) || (peer->s.flags & SIM_CLOSING)) {
+            wire_break(w, sim_wire_of(e), ECONNRESET); /* bytes for a closed socket */
+            return;
+        }
+        e->out->arrived += (uint32_t)sim_slice(w, e->out->len - e->out->arrived);
+    } else if (e->s.flags & SIM_ENDED) {
+        peer->s.flags |= SIM_HEARD_END;
+    }
+    tell(w, peer);
+    if (on_its_way(e) || ((e->s.flags & SIM_ENDED) && !(peer->s.flags & SIM_HEARD_END)))
+        sim_schedule_if_idle(w, &e->s);
+}
+
+void
+sim_end_happens(struct ol_sim *w, struct sim_end *e)
+{
+    switch ((enum sim_state)e->s.state) {
+    case SIM_SYN:
+        syn_arrives(w, e);
+        return;
+    case SIM_SYN_BACK:
+        answer_arrives(w, e);
+        return;
+    case SIM_LOST:
+        wire_break(w, sim_wire_of(e), ETIMEDOUT);
+        return;
+    case SIM_OPEN:
+        deliver(w, e);
+        return;
+    case SIM_UNUSED:
+    case SIM_BROKEN:
+        OL_ASSERT(e->s.state == SIM_OPEN); /* else nothing is under way */
+    }
+}
+
+static int64_t
+pend(struct ol_sim *w, struct sim_end *e, const struct iovec *pieces, int count)
+{
+    enum sim_finish finish = (enum sim_finish)ol_rng_below(&w->rng, 3);
+    int err = sim_pipe_pend(w->heap, &e->out, pieces, count, finish);
+
+    if (err)
+        return err;
+    tell(w, e);
+    return OL_SEND_PENDING;
+}
+
+int64_t
+sim_end_send(struct ol_sim *w, struct sim_end *e, const struct iovec *pieces, int count,
+             bool may_wait)
+{
+    size_t total = sim_pieces_len(pieces, count);
+    size_t n;
+    int err;
+
+    OL_ASSERT(!(e->out && e->out->pending) && !(e->s.flags & SIM_CLOSING));
+    if (e->s.state == SIM_BROKEN)
+        return e->err && sim_odds(w, 2) ? -e->err : -EPIPE; /* the receiver is told too */
+    if (e->s.flags & SIM_ENDED)
+        return -EPIPE;
+    if (total == 0)
+        return 0;
+    n = connecting(e) ? 0 : ol_min(send_room(w, e), total);
+    if (n == 0 || sim_odds(w, may_wait ? 4 : 8))
+        return may_wait ? pend(w, e, pieces, count) : -EAGAIN;
+
+    n = sim_slice(w, n);
+    err = sim_pipe_append(w->heap, &e->out, pieces, count, 0, n);
+    if (err)
+        return err;
+    sim_schedule_if_idle(w, &e->s);
+    return (int64_t)n;
+}
+
+int
+sim_end_writing(struct ol_sim *w, struct sim_end *e)
+{
+    OL_ASSERT(!(e->out && e->out->pending) && !(e->s.flags & SIM_CLOSING));
+    if (e->s.state != SIM_OPEN)
+        return -ENOTCONN;
+    if (!(e->s.flags & SIM_ENDED)) {
+        e->s.flags |= SIM_ENDED;
+        sim_schedule_if_idle(w, &e->s);
+    }
+    return 0;
+}
+
+void
+sim_end_receive(struct ol_sim *w, struct sim_end *e, bool on)
+{
+    uint16_t was = e->s.flags;
+
+    e->s.flags &= (uint16_t)~(SIM_RECEIVING | SIM_LATE);
+    if (on)
+        e->s.flags |= SIM_RECEIVING;
+    else if ((was & SIM_LATE) || ((was & SIM_RECEIVING) && readable(e) && sim_odds(w, 4)))
+        e->s.flags |= SIM_LATE;
+    tell(w, e);
+}
+
+/* ---- ending ---- */
+
+static void
+send_reset(struct ol_sim *w, struct sim_end *e)
+{
+    e->s.flags |= SIM_RESETS;
+    if (e->out)
+        sim_pipe_cut(w->heap, &e->out, e->out->arrived);
+    sim_schedule_if_idle(w, &e->s);
+}
+
+/* What the network sees of a close. */
+static void
+hang_up(struct ol_sim *w, struct sim_end *e, bool reset)
+{
+    if (connecting(e)) {
+        wire_break(w, sim_wire_of(e), ECONNRESET);
+        e->err = ECANCELED;
+        if (sim_odds(w, 2))
+            e->s.flags &= (uint16_t)~SIM_TELL;
+        return;
+    }
+    if (e->s.state != SIM_OPEN)
+        return;
+    if (reset || (unread(e) > 0 && !(e->s.flags & SIM_LATE)))
+        send_reset(w, e);
+    e->s.flags |= SIM_ENDED;
+    sim_schedule_if_idle(w, &e->s);
+}
+
+void
+sim_end_close(struct ol_sim *w, struct sim_end *e, bool reset)
+{
+    OL_ASSERT(!(e->s.flags & SIM_CLOSING));
+    if ((e->s.flags & SIM_RECEIVING) && unread(e) > 0 && sim_odds(w, 4))
+        e->s.flags |= SIM_LATE; /* read before the cancel came, so it does not count as unread */
+    e->s.flags &= (uint16_t)~SIM_RECEIVING;
+    e->s.flags |= SIM_CLOSING;
+    hang_up(w, e, reset);
+    sim_ready(w, &e->s);
+}
+
+void
+sim_end_discard(struct ol_sim *w, struct sim_end *e, bool reset)
+{
+    hang_up(w, e, reset);
+    sim_end_release(w, e);
+}
+
+void
+sim_end_refuse(struct ol_sim *w, struct sim_end *e)
+{
+    e->s.flags &= (uint16_t)~SIM_QUEUED;
+    e->s.link = NULL;
+    wire_break(w, sim_wire_of(e), ECONNRESET);
+    sim_end_release(w, e);
+}
+
+/* ---- completions ---- */
+
+static bool
+received(struct ol_sim *w, struct sim_end *e, struct ol_completion *c)
+{
+    struct sim_end *peer = sim_peer(e);
+    size_t n = ol_min(unread(e), OL_RECEIVE_MIN);
+    uint8_t *to;
+
+    if (!(e->s.flags & (SIM_RECEIVING | SIM_LATE)))
+        return false;
+    e->s.flags &= (uint16_t)~SIM_LATE;
+    if (!readable(e))
+        return false;
+
+    c->kind = OL_RECEIVED;
+    if (n == 0) {
+        c->result = e->s.state == SIM_BROKEN ? take_err(e, 0) : 0;
+        if (c->result == 0)
+            sim_lend_nothing(e->s.driver, &c->bytes);
+        e->s.flags &= (uint16_t)~SIM_RECEIVING;
+        return true;
+    }
+    n = sim_slice(w, n);
+    to = sim_lend(e->s.driver, &c->bytes, n, OL_LENT_ROOM);
+    if (!to) {
+        c->result = -ENOMEM;
+        e->s.flags &= (uint16_t)~SIM_RECEIVING;
+        return true;
+    }
+    sim_pipe_read(w->heap, &peer->out, to, n);
+    c->result = (int32_t)n;
+    c->more = (e->s.flags & SIM_RECEIVING) != 0;
+    tell(w, peer); /* there is room again */
+    return true;
+}
+
+static bool
+sent(struct ol_sim *w, struct sim_end *e, struct ol_completion *c)
+{
+    struct sim_pending *p = e->out ? e->out->pending : NULL;
+
+    if (!p)
+        return false;
+    c->kind = OL_SENT;
+    if (e->s.state == SIM_BROKEN) {
+        c->result = p->taken > 0 ? (int32_t)p->taken : sim_odds(w, 2) ? -EPIPE : -ECONNRESET;
+    } else {
+        size_t n = ol_min(send_room(w, e), p->total - p->taken);
+
+        if (n == 0)
+            return false;
+        if (p->finish == SIM_FINISH_ROOM) {
+            n = 0;
+        } else {
+            n = p->finish == SIM_FINISH_SOME ? sim_slice(w, n) : n;
+            if (sim_pipe_append(w->heap, &e->out, p->pieces, p->count, p->taken, n))
+                n = 0;
+            else
+                sim_schedule_if_idle(w, &e->s);
+            p->taken += n;
+            if (n > 0 && p->finish == SIM_FINISH_ALL && p->taken < p->total)
+                return false; /* on with it when there is room */
+        }
+        c->result = (int32_t)p->taken;
+        if (n == 0 && p->taken == 0 && p->finish != SIM_FINISH_ROOM)
+            c->result = -ENOMEM;
+    }
+    sim_pipe_unpend(w->heap, &e->out);
+    return true;
+}
+
+/* A cancelled send is sometimes heard of and sometimes not; its bytes are free either way. */
+static bool
+closed(struct ol_sim *w, struct sim_end *e, struct ol_completion *c)
+{
+    struct ol_link *l = e->s.link;
+
+    if (e->out && e->out->pending) {
+        size_t taken = e->out->pending->taken;
+
+        sim_pipe_unpend(w->heap, &e->out);
+        if (sim_odds(w, 2)) {
+            c->kind = OL_SENT;
+            c->result = taken > 0 ? (int32_t)taken : -ECANCELED;
+            return true;
+        }
+    }
+    if (received(w, e, c))
+        return true;
+    if (e->s.state == SIM_OPEN && unread(e) > 0)
+        send_reset(w, e); /* the late read left some */
+    c->kind = OL_CLOSED;
+    sim_end_release(w, e);
+    sim_link_fini(l);
+    return true;
+}
+
+bool
+sim_end_complete(struct ol_sim *w, struct sim_end *e, struct ol_completion *c)
+{
+    if (e->s.flags & SIM_TELL) {
+        e->s.flags &= (uint16_t)~SIM_TELL;
+        c->kind = OL_CONNECTED;
+        c->result = e->s.state == SIM_BROKEN ? take_err(e, ECONNRESET) : 0;
+        return true;
+    }
+    if (e->s.flags & SIM_CLOSING)
+        return closed(w, e, c);
+    if (connecting(e))
+        return false;
+    if (sim_odds(w, 2))
+        return sent(w, e, c) || received(w, e, c);
+    return received(w, e, c) || sent(w, e, c);
+}

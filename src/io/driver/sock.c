@@ -1,0 +1,719 @@
+/*
+ * sock.c - create, bind, name and use sockets: what is the same for every kernel driver.
+ *
+ * A newcomer would replace a stale unix socket file by "connect fails, so unlink and bind".  Two
+ * programs that start at once then remove each other's file.  Here a lock file stands beside the path
+ * while somebody decides, and the probe is a datagram connect: it cannot disturb a stream server, and
+ * it sees one that has bound but does not listen yet.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "sock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    /* The default of 208 KiB holds a single datagram of 65,507 bytes with its bookkeeping. */
+    DGRAM_RECEIVE_BUFFER = 4 << 20,
+    DGRAM_SEND_BUFFER = 1 << 20,
+    LOCK_TRIES = 16
+};
+
+static const char lock_suffix[] = ".lock";
+
+/* ---- addresses ---- */
+
+static socklen_t
+set_local(struct sockaddr_un *s, const struct ol_addr *a)
+{
+    bool is_path = a->kind == OL_ADDR_PATH;
+    size_t head = offsetof(struct sockaddr_un, sun_path);
+
+    OL_ASSERT(a->path_len <= OL_PATH_MAX);
+    memset(s, 0, sizeof *s);
+    s->sun_family = AF_UNIX;
+    memcpy(s->sun_path + (is_path ? 0 : 1), a->path, a->path_len);
+    return (socklen_t)(head + a->path_len + 1); /* NUL behind a path, before an abstract name */
+}
+
+socklen_t
+ol_sockaddr_set(union ol_sockaddr *s, const struct ol_addr *a)
+{
+    switch ((enum ol_addr_kind)a->kind) {
+    case OL_ADDR_V4:
+        memset(&s->v4, 0, sizeof s->v4);
+        s->v4.sin_family = AF_INET;
+        s->v4.sin_port = htons(a->port);
+        memcpy(&s->v4.sin_addr, a->ip, 4);
+        return sizeof s->v4;
+    case OL_ADDR_V6:
+        memset(&s->v6, 0, sizeof s->v6);
+        s->v6.sin6_family = AF_INET6;
+        s->v6.sin6_port = htons(a->port);
+        s->v6.sin6_scope_id = a->zone;
+        memcpy(&s->v6.sin6_addr, a->ip, 16);
+        return sizeof s->v6;
+    case OL_ADDR_PATH:
+    case OL_ADDR_ABSTRACT:
+        return set_local(&s->local, a);
+    case OL_ADDR_NONE:
+        break;
+    }
+    return 0;
+}
+
+static void
+get_local(const struct sockaddr_un *s, size_t path_len, struct ol_addr *out)
+{
+    const char *path = s->sun_path;
+
+    if (path_len == 0)
+        return;
+    if (path[0] == '\0') {
+        out->kind = OL_ADDR_ABSTRACT;
+        path++;
+        path_len--;
+    } else {
+        out->kind = OL_ADDR_PATH;
+        path_len = strnlen(path, path_len);
+    }
+    out->path_len = (uint8_t)ol_min(path_len, OL_PATH_MAX);
+    memcpy(out->path, path, out->path_len);
+    out->path[out->path_len] = '\0';
+}
+
+void
+ol_sockaddr_get(const union ol_sockaddr *s, socklen_t len, struct ol_addr *out)
+{
+    size_t head = offsetof(struct sockaddr_un, sun_path);
+
+    memset(out, 0, OL_ADDR_INET_SIZE);
+    out->path[0] = '\0';
+    if (len < sizeof s->any.sa_family)
+        return;
+    if (s->any.sa_family == AF_INET && len >= sizeof s->v4) {
+        out->kind = OL_ADDR_V4;
+        out->port = ntohs(s->v4.sin_port);
+        memcpy(out->ip, &s->v4.sin_addr, 4);
+    } else if (s->any.sa_family == AF_INET6 && len >= sizeof s->v6) {
+        out->kind = OL_ADDR_V6;
+        out->port = ntohs(s->v6.sin6_port);
+        out->zone = s->v6.sin6_scope_id;
+        memcpy(out->ip, &s->v6.sin6_addr, 16);
+    } else if (s->any.sa_family == AF_UNIX && len > head) {
+        get_local(&s->local, ol_min(len - head, sizeof s->local.sun_path), out);
+    }
+}
+
+int
+ol_sock_name(int fd, bool peer, struct ol_addr *out)
+{
+    union ol_sockaddr name;
+    socklen_t len = sizeof name;
+
+    if ((peer ? getpeername(fd, &name.any, &len) : getsockname(fd, &name.any, &len)) != 0)
+        return -errno;
+    ol_sockaddr_get(&name, len, out);
+    return 0;
+}
+
+/* ---- making sockets ---- */
+
+static int
+set_int(int fd, int level, int option, int value)
+{
+    return setsockopt(fd, level, option, &value, sizeof value) == 0 ? 0 : -errno;
+}
+
+static int
+new_socket(const struct ol_addr *a, bool is_dgram)
+{
+    int type = (is_dgram ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC;
+    int fd;
+
+    switch ((enum ol_addr_kind)a->kind) {
+    case OL_ADDR_V4:
+        fd = socket(AF_INET, type, 0);
+        break;
+    case OL_ADDR_V6:
+        fd = socket(AF_INET6, type, 0);
+        break;
+    case OL_ADDR_PATH:
+    case OL_ADDR_ABSTRACT:
+        fd = socket(AF_UNIX, type, 0);
+        break;
+    case OL_ADDR_NONE:
+    default:
+        return -EAFNOSUPPORT;
+    }
+    return fd < 0 ? -errno : fd;
+}
+
+static bool
+is_internet(const struct ol_addr *a)
+{
+    return a->kind == OL_ADDR_V4 || a->kind == OL_ADDR_V6;
+}
+
+static void
+grow_dgram_buffers(int fd)
+{
+    /* The kernel cuts to its own limit; less room only means that a burst loses more. */
+    (void)set_int(fd, SOL_SOCKET, SO_RCVBUF, DGRAM_RECEIVE_BUFFER);
+    (void)set_int(fd, SOL_SOCKET, SO_SNDBUF, DGRAM_SEND_BUFFER);
+}
+
+/* What must be set before bind. */
+static int
+prepare_listener(int fd, const struct ol_listen_spec *spec)
+{
+    bool is_dgram = spec->kind == OL_LINK_DGRAM;
+    int err = 0;
+
+    if (is_dgram)
+        grow_dgram_buffers(fd);
+    if (!is_internet(&spec->at))
+        return 0;
+    if (spec->at.kind == OL_ADDR_V6)
+        err = set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    /* For tcp: connections of an earlier run in TIME_WAIT must not hold the port.  For udp it would
+     * let a stranger share the port. */
+    if (!err && !is_dgram)
+        err = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (!err && !is_dgram && spec->nodelay)
+        err = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (!err && is_dgram && spec->at.kind == OL_ADDR_V4)
+        err = set_int(fd, IPPROTO_IP, IP_PKTINFO, 1);
+    if (!err && is_dgram && spec->at.kind == OL_ADDR_V6)
+        err = set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+    if (!err && spec->share == OL_PORT_SIBLING)
+        err = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    return err;
+}
+
+static int
+bind_to(int fd, const struct ol_addr *at)
+{
+    union ol_sockaddr name;
+    socklen_t len = ol_sockaddr_set(&name, at);
+
+    return bind(fd, &name.any, len) == 0 ? 0 : -errno;
+}
+
+static int
+start_listening(int fd, const struct ol_listen_spec *spec)
+{
+    if (spec->kind == OL_LINK_DGRAM)
+        return 0;
+    return listen(fd, spec->backlog > 0 ? spec->backlog : SOMAXCONN) == 0 ? 0 : -errno;
+}
+
+/* ---- unix paths ---- */
+
+/*
+ * Lock "PATH.lock" and answer its descriptor; -EADDRINUSE when somebody else is binding there right
+ * now.  The file is removed by whoever holds the lock, so after locking it must still be the one that
+ * the name stands for.
+ */
+static int
+lock_path(const char *lock)
+{
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        struct stat ours;
+        struct stat named;
+        int fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+        if (fd < 0)
+            return -errno;
+        if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+            int err = errno == EWOULDBLOCK ? -EADDRINUSE : -errno;
+
+            close(fd);
+            return err;
+        }
+        if (fstat(fd, &ours) == 0 && lstat(lock, &named) == 0 && ours.st_dev == named.st_dev &&
+            ours.st_ino == named.st_ino)
+            return fd;
+        close(fd);
+    }
+    return -EADDRINUSE;
+}
+
+static void
+unlock_path(int fd, const char *lock)
+{
+    (void)unlink(lock); /* a lock file that stays does no harm */
+    close(fd);
+}
+
+/* Remove a socket file that nobody is bound to any more. */
+static int
+remove_stale(const struct ol_addr *at)
+{
+    union ol_sockaddr name;
+    socklen_t len = ol_sockaddr_set(&name, at);
+    struct stat before;
+    struct stat after;
+    int probe;
+    int err;
+
+    if (lstat(at->path, &before) != 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (!S_ISSOCK(before.st_mode))
+        return -EEXIST;
+    probe = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (probe < 0)
+        return -errno;
+    err = connect(probe, &name.any, len) == 0 ? 0 : errno;
+    close(probe);
+    if (err == ENOENT)
+        return 0;
+    if (err != ECONNREFUSED) /* connected, EPROTOTYPE, EACCES...: somebody may live there */
+        return -EADDRINUSE;
+    if (lstat(at->path, &after) != 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (after.st_dev != before.st_dev || after.st_ino != before.st_ino)
+        return -EADDRINUSE;
+    return unlink(at->path) == 0 || errno == ENOENT ? 0 : -errno;
+}
+
+/*
+ * The mode that a socket has before bind is the mode of the file that bind makes, less the umask: so
+ * the file is never more open than asked, not even for an instant.  What the umask took is given
+ * back afterwards.
+ */
+static int
+widen_mode(const struct ol_addr *at, const struct stat *file, int mode)
+{
+    if (mode < 0 || (file->st_mode & 07777) == (mode_t)mode)
+        return 0;
+    return chmod(at->path, (mode_t)mode) == 0 ? 0 : -errno;
+}
+
+static int
+bind_path_locked(int fd, const struct ol_listen_spec *spec, struct ol_sock_file *file)
+{
+    const struct ol_addr *at = &spec->at;
+    struct stat made;
+    int err;
+
+    if (spec->mode >= 0 && fchmod(fd, (mode_t)spec->mode) != 0)
+        return -errno;
+    err = bind_to(fd, at);
+    if (err == -EADDRINUSE) {
+        err = remove_stale(at);
+        if (!err)
+            err = bind_to(fd, at);
+    }
+    if (err)
+        return err;
+
+    if (lstat(at->path, &made) != 0)
+        return -errno;
+    file->dev = made.st_dev;
+    file->ino = made.st_ino;
+    file->is_set = true;
+    memcpy(file->path, at->path, (size_t)at->path_len + 1);
+    err = widen_mode(at, &made, spec->mode);
+    if (!err)
+        err = start_listening(fd, spec);
+    if (err) {
+        ol_sock_unlink(file);
+        file->is_set = false;
+    }
+    return err;
+}
+
+static int
+bind_path(int fd, const struct ol_listen_spec *spec, struct ol_sock_file *file)
+{
+    char lock[OL_PATH_MAX + sizeof lock_suffix];
+    int lock_fd;
+    int err;
+
+    if (spec->at.path_len == 0 || strlen(spec->at.path) != spec->at.path_len)
+        return -EINVAL;
+    (void)snprintf(lock, sizeof lock, "%s%s", spec->at.path, lock_suffix); /* it fits */
+    lock_fd = lock_path(lock);
+    if (lock_fd < 0)
+        return lock_fd;
+    err = bind_path_locked(fd, spec, file);
+    unlock_path(lock_fd, lock);
+    return err;
+}
+
+void
+ol_sock_unlink(const struct ol_sock_file *file)
+{
+    struct stat now;
+
+    if (!file->is_set || lstat(file->path, &now) != 0)
+        return;
+    /* Nothing to do about a directory that has become read-only. */
+    if (now.st_dev == file->dev && now.st_ino == file->ino)
+        (void)unlink(file->path);
+}
+
+/* ---- listening and connecting ---- */
+
+static int
+bind_plain(int fd, const struct ol_listen_spec *spec)
+{
+    int err = bind_to(fd, &spec->at);
+
+    /* After bind, so that a port that is somebody's is refused; before listen(), which founds the
+     * group that siblings join. */
+    if (!err && spec->share == OL_PORT_FIRST && is_internet(&spec->at))
+        err = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    return err ? err : start_listening(fd, spec);
+}
+
+int
+ol_sock_listen(const struct ol_listen_spec *spec, struct ol_addr *bound, struct ol_sock_file *file)
+{
+    int fd;
+    int err;
+
+    memset(file, 0, sizeof *file);
+    fd = new_socket(&spec->at, spec->kind == OL_LINK_DGRAM);
+    if (fd < 0)
+        return fd;
+    err = prepare_listener(fd, spec);
+    if (err)
+        goto close_fd;
+    err = spec->at.kind == OL_ADDR_PATH ? bind_path(fd, spec, file) : bind_plain(fd, spec);
+    if (err)
+        goto close_fd;
+    err = ol_sock_name(fd, false, bound);
+    if (err)
+        goto remove_file;
+    return fd;
+
+remove_file:
+    ol_sock_unlink(file);
+close_fd:
+    close(fd);
+    return err;
+}
+
+int
+ol_sock_accept(int fd, struct ol_addr *from)
+{
+    union ol_sockaddr name;
+    socklen_t len = sizeof name;
+    int got = accept4(fd, &name.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if (got < 0)
+        return -errno;
+    if (from)
+        ol_sockaddr_get(&name, len, from);
+    return got;
+}
+
+int
+ol_sock_open(const struct ol_connect_spec *spec)
+{
+    bool is_dgram = spec->kind == OL_LINK_DGRAM;
+    int fd = new_socket(&spec->to, is_dgram);
+    int err = 0;
+
+    if (fd < 0)
+        return fd;
+    if (is_dgram)
+        grow_dgram_buffers(fd);
+    else if (spec->nodelay && is_internet(&spec->to))
+        err = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (err) {
+        close(fd);
+        return err;
+    }
+    return fd;
+}
+
+int
+ol_sock_connect(int fd, const struct ol_addr *to)
+{
+    union ol_sockaddr name;
+    socklen_t len = ol_sockaddr_set(&name, to);
+
+    if (connect(fd, &name.any, len) == 0)
+        return 0;
+    /* Interrupted means under way, like EINPROGRESS: calling again would answer EALREADY. */
+    return errno == EINTR ? -EINPROGRESS : -errno;
+}
+
+int
+ol_sock_error(int fd)
+{
+    int err = 0;
+    socklen_t len = sizeof err;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0)
+        return -errno;
+    return -err;
+}
+
+int
+ol_sock_pair(int32_t tokens[2])
+{
+    int fds[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0)
+        return -errno;
+    tokens[0] = fds[0];
+    tokens[1] = fds[1];
+    return 0;
+}
+
+void
+ol_sock_close(int fd, bool reset)
+{
+    struct linger now = {.l_onoff = 1, .l_linger = 0};
+
+    /* Not a TCP socket: there is no reset to send, and closing is the same. */
+    if (reset)
+        (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    close(fd);
+}
+
+int
+ol_sock_end_writing(int fd)
+{
+    return shutdown(fd, SHUT_WR) == 0 ? 0 : -errno;
+}
+
+int
+ol_sock_tcp_facts(int fd, struct ol_tcp_facts *out)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+
+    memset(&info, 0, sizeof info);
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+        return -errno;
+    out->rtt_us = info.tcpi_rtt;
+    out->retransmits = info.tcpi_total_retrans;
+    return 0;
+}
+
+/* ---- bytes ---- */
+
+int64_t
+ol_sock_send(int fd, const struct iovec *pieces, int count)
+{
+    ssize_t n;
+
+    if (count == 1) {
+        n = send(fd, pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } else {
+        struct msghdr head = {.msg_iov = (struct iovec *)pieces,
+                              .msg_iovlen = (size_t)(count < OL_SOCK_PIECES ? count
+                                                                            : OL_SOCK_PIECES)};
+
+        n = sendmsg(fd, &head, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    return n < 0 ? -errno : n;
+}
+
+/* ---- datagrams ---- */
+
+int
+ol_sock_receive_dgrams(int fd, struct ol_sock_inbox *in, int count)
+{
+    int n;
+
+    OL_ASSERT(count > 0 && count <= OL_SOCK_BATCH);
+    for (int i = 0; i < count; i++) {
+        in->heads[i].msg_hdr = (struct msghdr){.msg_name = &in->names[i],
+                                               .msg_namelen = sizeof in->names[i],
+                                               .msg_iov = &in->pieces[i],
+                                               .msg_iovlen = 1,
+                                               .msg_control = in->control[i],
+                                               .msg_controllen = OL_SOCK_CONTROL};
+        in->heads[i].msg_len = 0;
+    }
+    n = recvmmsg(fd, in->heads, (unsigned)count, MSG_DONTWAIT, NULL);
+    return n < 0 ? -errno : n;
+}
+
+bool
+ol_sock_dgram_truncated(const struct ol_sock_inbox *in, int i)
+{
+    return in->heads[i].msg_hdr.msg_flags & MSG_TRUNC;
+}
+
+void
+ol_sock_dgram_from(const struct ol_sock_inbox *in, int i, struct ol_addr *out)
+{
+    ol_sockaddr_get(&in->names[i], in->heads[i].msg_hdr.msg_namelen, out);
+}
+
+static bool
+get_info_v4(const struct cmsghdr *c, struct ol_addr *out)
+{
+    struct in_pktinfo info;
+
+    memcpy(&info, CMSG_DATA(c), sizeof info);
+    out->kind = OL_ADDR_V4;
+    /* Not ipi_addr: for a broadcast that is the broadcast address, which no answer can leave from. */
+    memcpy(out->ip, &info.ipi_spec_dst, 4);
+    return true;
+}
+
+static bool
+get_info_v6(const struct cmsghdr *c, struct ol_addr *out)
+{
+    struct in6_pktinfo info;
+
+    memcpy(&info, CMSG_DATA(c), sizeof info);
+    if (IN6_IS_ADDR_MULTICAST(&info.ipi6_addr))
+        return false;
+    out->kind = OL_ADDR_V6;
+    memcpy(out->ip, &info.ipi6_addr, 16);
+    if (IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr))
+        out->zone = (uint32_t)info.ipi6_ifindex;
+    return true;
+}
+
+bool
+ol_sock_dgram_to(const struct ol_sock_inbox *in, int i, struct ol_addr *out)
+{
+    struct msghdr *head = (struct msghdr *)&in->heads[i].msg_hdr; /* CMSG_NXTHDR wants it plain */
+
+    memset(out, 0, OL_ADDR_INET_SIZE);
+    out->path[0] = '\0';
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(head); c; c = CMSG_NXTHDR(head, c)) {
+        if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO)
+            return get_info_v4(c, out);
+        if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO)
+            return get_info_v6(c, out);
+    }
+    return false;
+}
+
+struct outbox {
+    struct mmsghdr heads[OL_SOCK_BATCH];
+    union ol_sockaddr names[OL_SOCK_BATCH];
+    _Alignas(struct cmsghdr) char control[OL_SOCK_BATCH][OL_SOCK_CONTROL];
+};
+
+static void
+put_control(struct msghdr *head, char *room, int level, int type, const void *data, size_t len)
+{
+    struct cmsghdr *c;
+
+    OL_ASSERT(CMSG_SPACE(len) <= OL_SOCK_CONTROL);
+    memset(room, 0, CMSG_SPACE(len));
+    head->msg_control = room;
+    head->msg_controllen = CMSG_SPACE(len);
+    c = CMSG_FIRSTHDR(head);
+    c->cmsg_level = level;
+    c->cmsg_type = type;
+    c->cmsg_len = CMSG_LEN(len);
+    memcpy(CMSG_DATA(c), data, len);
+}
+
+static void
+put_from(struct msghdr *head, char *room, const struct ol_addr *from)
+{
+    if (from->kind == OL_ADDR_V4) {
+        struct in_pktinfo info = {0};
+
+        memcpy(&info.ipi_spec_dst, from->ip, 4);
+        put_control(head, room, IPPROTO_IP, IP_PKTINFO, &info, sizeof info);
+    } else if (from->kind == OL_ADDR_V6) {
+        struct in6_pktinfo info = {.ipi6_ifindex = from->zone};
+
+        memcpy(&info.ipi6_addr, from->ip, 16);
+        put_control(head, room, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info);
+    }
+}
+
+static int
+send_batch(int fd, struct outbox *box, const struct ol_dgram *messages, int count)
+{
+    int n;
+
+    for (int i = 0; i < count; i++) {
+        struct msghdr *head = &box->heads[i].msg_hdr;
+        const struct ol_dgram *m = &messages[i];
+
+        *head = (struct msghdr){.msg_iov = (struct iovec *)m->pieces, .msg_iovlen = (size_t)m->count};
+        box->heads[i].msg_len = 0;
+        if (m->to) {
+            head->msg_name = &box->names[i];
+            head->msg_namelen = ol_sockaddr_set(&box->names[i], m->to);
+        }
+        if (m->from)
+            put_from(head, box->control[i], m->from);
+    }
+    n = sendmmsg(fd, box->heads, (unsigned)count, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return n < 0 ? -errno : n;
+}
+
+int
+ol_sock_send_dgrams(int fd, const struct ol_dgram *messages, int count)
+{
+    struct outbox box;
+    int done = 0;
+
+    while (done < count) {
+        int batch = count - done < OL_SOCK_BATCH ? count - done : OL_SOCK_BATCH;
+        int n = send_batch(fd, &box, messages + done, batch);
+
+        if (n < 0)
+            return done > 0 ? done : n;
+        done += n;
+        if (n < batch)
+            break;
+    }
+    return done;
+}
+
+bool
+ol_sock_is_peer_error(int sys_errno)
+{
+    switch (sys_errno) {
+    case ECONNREFUSED:
+    case EHOSTUNREACH:
+    case EHOSTDOWN:
+    case ENETUNREACH:
+    case ENETDOWN:
+    case ENONET:
+    case ENOPROTOOPT:
+    case EOPNOTSUPP:
+    case EACCES:
+    case EPROTO:
+    case EMSGSIZE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool
+ol_sock_is_lost_client(int sys_errno)
+{
+    switch (sys_errno) {
+    case ECONNABORTED:
+    case EINTR:
+    case ENETDOWN:
+    case EPROTO:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+    case EPERM:
+        return true;
+    default:
+        return false;
+    }
+}

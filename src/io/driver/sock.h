@@ -1,0 +1,94 @@
+/*
+ * sock.h - the plain system calls on sockets that both kernel drivers share.
+ *
+ * Nothing here knows of links, completions or events.  Every socket that is made here is non-blocking
+ * and close-on-exec; int answers 0, a descriptor or a count, or a negated errno.  What a newcomer would
+ * get wrong: a unix listener's file is removed *before* its descriptor is closed (ol_sock_unlink), so
+ * that whoever finds the file still finds somebody alive behind it.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef OL_SOCK_H
+#define OL_SOCK_H
+
+#include "driver.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/un.h>
+
+union ol_sockaddr {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    struct sockaddr_un local;
+};
+
+socklen_t ol_sockaddr_set(union ol_sockaddr *s, const struct ol_addr *a); /* 0: a is OL_ADDR_NONE */
+void ol_sockaddr_get(const union ol_sockaddr *s, socklen_t len, struct ol_addr *out);
+
+/* The file of a unix listener, to remove it at close if it is still ours. */
+struct ol_sock_file {
+    dev_t dev;
+    ino_t ino;
+    bool is_set;
+    char path[OL_PATH_MAX + 1];
+};
+
+/* Socket, options, bind, listen; answers the descriptor.  *file is always written. */
+int ol_sock_listen(const struct ol_listen_spec *spec, struct ol_addr *bound,
+                   struct ol_sock_file *file);
+void ol_sock_unlink(const struct ol_sock_file *file);
+
+/* One new socket of a listener, or -EAGAIN, or what else accept4 said.  `from` may be NULL.  The
+ * listener hands TCP_NODELAY down, so there is nothing more to set. */
+int ol_sock_accept(int fd, struct ol_addr *from);
+
+int ol_sock_open(const struct ol_connect_spec *spec); /* a descriptor that is not connected yet */
+int ol_sock_connect(int fd, const struct ol_addr *to); /* 0, -EINPROGRESS, or why not */
+int ol_sock_error(int fd);                             /* 0 or the negated SO_ERROR, which it clears */
+int ol_sock_pair(int32_t tokens[2]);
+void ol_sock_close(int fd, bool reset); /* reset: a TCP peer gets RST and loses what is under way */
+int ol_sock_end_writing(int fd);
+
+int ol_sock_name(int fd, bool peer, struct ol_addr *out);
+int ol_sock_tcp_facts(int fd, struct ol_tcp_facts *out);
+
+/* One system call; bytes taken or a negated errno. */
+int64_t ol_sock_send(int fd, const struct iovec *pieces, int count);
+
+enum {
+    OL_SOCK_BATCH = 32,   /* datagrams per system call */
+    OL_SOCK_CONTROL = 64, /* holds one packet info of either family */
+    OL_SOCK_PIECES = 1024 /* IOV_MAX: more make the system call fail */
+};
+
+/* What recvmmsg works on, about 8 KiB: one per driver.  The caller sets pieces[i] before each call. */
+struct ol_sock_inbox {
+    struct iovec pieces[OL_SOCK_BATCH];
+    struct mmsghdr heads[OL_SOCK_BATCH];
+    union ol_sockaddr names[OL_SOCK_BATCH];
+    _Alignas(struct cmsghdr) char control[OL_SOCK_BATCH][OL_SOCK_CONTROL];
+};
+
+/* Up to `count` (at most OL_SOCK_BATCH) datagrams that are there now, or -EAGAIN, or the error that the
+ * network reported about an earlier one we sent (connected sockets: -ECONNREFUSED and the like). */
+int ol_sock_receive_dgrams(int fd, struct ol_sock_inbox *in, int count);
+bool ol_sock_dgram_truncated(const struct ol_sock_inbox *in, int i);
+void ol_sock_dgram_from(const struct ol_sock_inbox *in, int i, struct ol_addr *out);
+/* The local address it was sent to, port 0.  false: not known (connected, unix) or a multicast group,
+ * which cannot be answered from. */
+bool ol_sock_dgram_to(const struct ol_sock_inbox *in, int i, struct ol_addr *out);
+
+/* How many were taken, or why the first one was not. */
+int ol_sock_send_dgrams(int fd, const struct ol_dgram *messages, int count);
+
+/* Did accept4 speak of a connection that died before it was accepted, or a network that did?  Then
+ * the next one may be alive: see accept(2). */
+bool ol_sock_is_lost_client(int sys_errno);
+
+/* Did the network say it about an earlier datagram?  Then the socket goes on. */
+bool ol_sock_is_peer_error(int sys_errno);
+
+#endif

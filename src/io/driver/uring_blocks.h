@@ -1,0 +1,36 @@
+/*
+ * uring_blocks.h - the numbered blocks that stream bytes are received into and lent from.
+ *
+ * Knows nothing of rings: an id is a place, and a place holds a block that is ours alone or, when
+ * memory ran out while somebody kept the last one, nothing.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef OL_URING_BLOCKS_H
+#define OL_URING_BLOCKS_H
+
+#include "driver.h"
+
+enum {
+    OL_BLOCKS = 64 /* a power of two, as the kernel wants it */
+};
+
+struct ol_blocks {
+    struct ol_budget *budget; /* not a reference: the driver holds one */
+    unsigned count;           /* OL_BLOCKS, or 0 before they were made */
+    unsigned missing;         /* places without a block */
+    struct ol_block *at[OL_BLOCKS];
+};
+
+int ol_blocks_make(struct ol_blocks *b, struct ol_budget *budget); /* all or -ENOMEM */
+void ol_blocks_free(struct ol_blocks *b);
+
+uint8_t *ol_blocks_room(const struct ol_blocks *b, unsigned id); /* OL_RECEIVE_MIN bytes */
+void ol_blocks_lend(const struct ol_blocks *b, unsigned id, size_t len, struct ol_lent *out);
+/* What was lent comes back.  true: the place has a block of ours alone, perhaps a new one; false:
+ * no memory, the place is missing until ol_blocks_renew() fills it. */
+bool ol_blocks_take_back(struct ol_blocks *b, unsigned id);
+/* Fill one missing place: its id, -ENOENT when none is missing, or -ENOMEM. */
+int ol_blocks_renew(struct ol_blocks *b);
+
+#endif

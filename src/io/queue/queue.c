@@ -1,0 +1,432 @@
+/*
+ * queue.c - a ring of pieces, filled at the end by messages and emptied at the front by the kernel.
+ *
+ * Small messages are copied one behind the other into a chunk and, where borders need not be kept,
+ * grow one single piece: a turn's worth of messages leaves as one write of one piece.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "store.h"
+
+static struct ol_piece *
+piece_at(const struct ol_queue *q, uint32_t i)
+{
+    return &q->ring[(q->first + i) & (q->room - 1)];
+}
+
+struct ol_queue *
+ol_queue_new(struct ol_store *s, bool borders)
+{
+    struct ol_queue *q = s->free_queues;
+
+    if (q) {
+        s->free_queues = q->next_free;
+        s->free_queue_count--;
+    } else {
+        q = ol_alloc(s->heap, sizeof *q);
+        if (!q)
+            return NULL;
+    }
+    *q = (struct ol_queue){
+        .store = s, .borders = borders, .stalled_since = OL_NEVER, .room = OL_COUNT(q->inline_ring)};
+    q->ring = q->inline_ring;
+    return q;
+}
+
+static void
+release_piece(struct ol_queue *q, struct ol_piece *p)
+{
+    if (p->buf)
+        outlet_buf_unref(p->buf);
+    if (p->chunk && --p->chunk->pieces == 0)
+        ol_chunk_give_back(q->store, p->chunk);
+}
+
+void
+ol_queue_free(struct ol_queue *q)
+{
+    struct ol_store *s = q->store;
+
+    OL_ASSERT(q->out == 0);
+    OL_ASSERT(!q->dirty);
+    for (uint32_t i = 0; i < q->count; i++) {
+        release_piece(q, piece_at(q, i));
+    }
+    if (q->ring != q->inline_ring) {
+        ol_share_release(s->share, q->room * sizeof *q->ring);
+        ol_free(s->heap, q->ring);
+    }
+    if (s->free_queue_count >= OL_STORE_KEEPS) {
+        ol_free(s->heap, q);
+        return;
+    }
+    q->next_free = s->free_queues;
+    s->free_queues = q;
+    s->free_queue_count++;
+}
+
+/* Room for `more` pieces. */
+static outlet_err
+reserve(struct ol_queue *q, uint32_t more)
+{
+    uint32_t room = q->room;
+    struct ol_piece *ring;
+
+    if (q->count + more <= room)
+        return OUTLET_OK;
+    while (room < q->count + more) {
+        room *= 2;
+    }
+    if (!ol_share_charge(q->store->share, room * sizeof *ring))
+        return OUTLET_ENOMEM;
+    ring = ol_alloc(q->store->heap, room * sizeof *ring);
+    if (!ring) {
+        ol_share_release(q->store->share, room * sizeof *ring);
+        return OUTLET_ENOMEM;
+    }
+    for (uint32_t i = 0; i < q->count; i++) {
+        ring[i] = *piece_at(q, i);
+    }
+    if (q->ring != q->inline_ring) {
+        ol_share_release(q->store->share, q->room * sizeof *ring);
+        ol_free(q->store->heap, q->ring);
+    }
+    q->ring = ring;
+    q->room = room;
+    q->first = 0;
+    return OUTLET_OK;
+}
+
+static struct ol_piece *
+last_piece(const struct ol_queue *q)
+{
+    return q->count ? piece_at(q, q->count - 1) : NULL;
+}
+
+/* The chunk that the last piece lies in, if bytes can be put right behind it. */
+static struct ol_chunk *
+open_chunk(const struct ol_queue *q)
+{
+    struct ol_piece *p = last_piece(q);
+
+    if (!p || !p->chunk || p->chunk->used == p->chunk->room)
+        return NULL;
+    return p->chunk;
+}
+
+static void
+push(struct ol_queue *q, struct ol_piece piece)
+{
+    OL_ASSERT(q->count < q->room);
+    q->count++;
+    *piece_at(q, q->count - 1) = piece;
+}
+
+/*
+ * A piece that the kernel holds must not grow: what it was given is what it answers for.  Without
+ * borders the last piece grows, unless it is out.
+ */
+static bool
+may_grow(const struct ol_queue *q, const struct ol_chunk *c)
+{
+    struct ol_piece *p = last_piece(q);
+
+    return p && p->chunk == c && q->out < q->count && !(q->borders && p->last);
+}
+
+static void
+append_to_chunk(struct ol_queue *q, struct ol_chunk *c, const uint8_t *bytes, size_t len)
+{
+    memcpy(c->bytes + c->used, bytes, len);
+    if (may_grow(q, c)) {
+        last_piece(q)->len += len;
+    } else {
+        push(q, (struct ol_piece){.bytes = c->bytes + c->used, .len = len, .chunk = c});
+        c->pieces++;
+    }
+    c->used += (uint32_t)len;
+    q->bytes += len;
+}
+
+/* How the queue was before a message, to go back to when memory ends half-way. */
+struct mark {
+    uint32_t count;
+    size_t last_len;
+    uint32_t chunk_used;
+    size_t bytes;
+    bool last;
+};
+
+static struct mark
+mark_here(const struct ol_queue *q)
+{
+    struct ol_piece *p = last_piece(q);
+
+    return (struct mark){.count = q->count,
+                         .last_len = p ? p->len : 0,
+                         .chunk_used = p && p->chunk ? p->chunk->used : 0,
+                         .bytes = q->bytes,
+                         .last = p && p->last};
+}
+
+static void
+go_back(struct ol_queue *q, struct mark m)
+{
+    struct ol_piece *p;
+
+    while (q->count > m.count) {
+        release_piece(q, last_piece(q));
+        q->count--;
+    }
+    p = last_piece(q);
+    if (p) {
+        p->len = m.last_len;
+        p->last = m.last;
+        if (p->chunk)
+            p->chunk->used = m.chunk_used;
+    }
+    q->bytes = m.bytes;
+}
+
+static outlet_err
+append(struct ol_queue *q, const uint8_t *bytes, size_t len, size_t whole)
+{
+    while (len > 0) {
+        struct ol_chunk *c = open_chunk(q);
+        struct ol_chunk *last = last_piece(q) ? last_piece(q)->chunk : NULL;
+        size_t part;
+        outlet_err err = reserve(q, 1);
+
+        if (err)
+            return err;
+        if (!c) {
+            uint8_t class_min = last && last->class_ + 1 < OL_CHUNK_CLASSES
+                                    ? (uint8_t)(last->class_ + 1)
+                                : last ? last->class_
+                                       : 0;
+
+            c = ol_chunk_take(q->store, whole, class_min);
+            if (!c)
+                return OUTLET_ENOMEM;
+        }
+        part = ol_min(len, c->room - c->used);
+        append_to_chunk(q, c, bytes, part);
+        bytes += part;
+        len -= part;
+        whole -= part;
+    }
+    return OUTLET_OK;
+}
+
+/* An empty message still is one, where borders are kept. */
+static outlet_err
+finish_message(struct ol_queue *q, uint32_t count_before)
+{
+    if (q->borders && q->count == count_before) {
+        outlet_err err = reserve(q, 1);
+
+        if (err)
+            return err;
+        push(q, (struct ol_piece){.bytes = (const uint8_t *)""});
+    }
+    if (q->count)
+        last_piece(q)->last = true;
+    return OUTLET_OK;
+}
+
+outlet_err
+ol_queue_copy(struct ol_queue *q, const struct iovec *pieces, int n, size_t skip)
+{
+    struct mark before = mark_here(q);
+    size_t whole = 0;
+    outlet_err err = OUTLET_OK;
+
+    for (int i = 0; i < n; i++) {
+        whole += pieces[i].iov_len;
+    }
+    OL_ASSERT(skip <= whole);
+    whole -= skip;
+    for (int i = 0; i < n && !err; i++) {
+        const uint8_t *bytes = pieces[i].iov_base;
+        size_t len = pieces[i].iov_len;
+        size_t left_out = ol_min(skip, len);
+
+        skip -= left_out;
+        err = append(q, bytes + left_out, len - left_out, whole);
+        whole -= len - left_out;
+    }
+    if (!err)
+        err = finish_message(q, before.count);
+    if (err)
+        go_back(q, before);
+    return err;
+}
+
+outlet_err
+ol_queue_share(struct ol_queue *q, const struct iovec *head, struct outlet_buf *buf,
+               const struct iovec *tail)
+{
+    struct mark before = mark_here(q);
+    outlet_err err = append(q, head->iov_base, head->iov_len, head->iov_len);
+
+    if (!err && buf->len) {
+        err = reserve(q, 1);
+        if (!err) {
+            push(q, (struct ol_piece){
+                        .bytes = buf->bytes, .len = buf->len, .buf = outlet_buf_ref(buf)});
+            q->bytes += buf->len;
+        }
+    }
+    if (!err)
+        err = append(q, tail->iov_base, tail->iov_len, tail->iov_len);
+    if (!err)
+        err = finish_message(q, before.count);
+    if (err)
+        go_back(q, before);
+    return err;
+}
+
+int
+ol_queue_gather(const struct ol_queue *q, struct iovec *iov, int max)
+{
+    int n = 0;
+
+    for (uint32_t i = 0; i < q->count; i++) {
+        struct ol_piece *p = piece_at(q, i);
+
+        if (n > 0 && (const uint8_t *)iov[n - 1].iov_base + iov[n - 1].iov_len == p->bytes) {
+            iov[n - 1].iov_len += p->len;
+            continue;
+        }
+        if (n == max)
+            break;
+        iov[n].iov_base = (void *)(uintptr_t)p->bytes; /* the kernel only reads it */
+        iov[n].iov_len = p->len;
+        n++;
+    }
+    return n;
+}
+
+int
+ol_queue_first_message(const struct ol_queue *q, struct iovec *iov, int max, uint32_t after,
+                       uint32_t *pieces)
+{
+    int n = 0;
+
+    for (uint32_t i = after; i < q->count; i++) {
+        struct ol_piece *p = piece_at(q, i);
+
+        if (n == max)
+            return 0;
+        iov[n].iov_base = (void *)(uintptr_t)p->bytes; /* the kernel only reads it */
+        iov[n].iov_len = p->len;
+        n++;
+        if (p->last) {
+            *pieces = i - after + 1;
+            return n;
+        }
+    }
+    return 0;
+}
+
+static void
+pop(struct ol_queue *q)
+{
+    struct ol_piece *p = piece_at(q, 0);
+
+    q->begun = !p->last;
+    release_piece(q, p);
+    q->first = (q->first + 1) & (q->room - 1);
+    q->count--;
+    if (q->out)
+        q->out--;
+}
+
+void
+ol_queue_taken(struct ol_queue *q, size_t bytes)
+{
+    OL_ASSERT(bytes <= q->bytes);
+    q->bytes -= bytes;
+    while (q->count) {
+        struct ol_piece *p = piece_at(q, 0);
+
+        if (p->len > bytes) {
+            p->bytes += bytes;
+            p->len -= bytes;
+            if (bytes)
+                q->begun = true;
+            return;
+        }
+        bytes -= p->len;
+        pop(q);
+    }
+}
+
+void
+ol_queue_drop_message(struct ol_queue *q)
+{
+    bool last = false;
+
+    while (q->count && !last) {
+        last = piece_at(q, 0)->last;
+        q->bytes -= piece_at(q, 0)->len;
+        pop(q);
+    }
+}
+
+void
+ol_queue_hold(struct ol_queue *q)
+{
+    q->out = q->count;
+}
+
+void
+ol_queue_returned(struct ol_queue *q)
+{
+    q->out = 0;
+}
+
+/* The first piece that is neither out nor part of a message that has begun to leave. */
+static uint32_t
+first_droppable(const struct ol_queue *q)
+{
+    uint32_t i = q->out;
+    bool inside = q->begun;
+
+    if (i > 0)
+        inside = !piece_at(q, i - 1)->last;
+    while (inside && i < q->count) {
+        inside = !piece_at(q, i)->last;
+        i++;
+    }
+    return i;
+}
+
+size_t
+ol_queue_drop_oldest(struct ol_queue *q, size_t need, size_t cap)
+{
+    uint32_t at = first_droppable(q);
+    uint32_t end = at;
+    size_t dropped = 0;
+
+    while (q->bytes + need > cap && end < q->count) {
+        bool last = false;
+
+        while (!last) {
+            struct ol_piece *p = piece_at(q, end);
+
+            last = p->last;
+            q->bytes -= p->len;
+            release_piece(q, p);
+            end++;
+        }
+        dropped++;
+    }
+    /* What stays in front moves up to what stays behind: it is the shorter side. */
+    for (uint32_t i = at; i > 0; i--) {
+        *piece_at(q, end - at + i - 1) = *piece_at(q, i - 1);
+    }
+    q->first = (q->first + (end - at)) & (q->room - 1);
+    q->count -= end - at;
+    return dropped;
+}

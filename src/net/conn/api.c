@@ -1,0 +1,507 @@
+/*
+ * api.c - the public functions of a connection: check, then do it here or post it there.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "conn.h"
+
+#include <limits.h>
+
+enum { PIECES_MAX = 1024 };
+
+/* ---- connect ------------------------------------------------------------------------------------------ */
+
+static void
+run_dial(struct ol_conn *c, struct ol_conn_mail *m)
+{
+    (void)m;
+    ol_conn_begin(c);
+    ol_conn_dial(c);
+}
+
+/* Everything that can fail is done before the handle works. */
+static outlet_err
+make_dial(struct ol_reactor *r, struct ol_settings *s, const struct ol_endpoint *e,
+          outlet_conn *out)
+{
+    struct ol_conn_mail *m = ol_alloc(r->heap, sizeof *m);
+    struct ol_dial *d = ol_alloc_zero(r->heap, sizeof *d);
+    struct ol_conn *c;
+    struct ol_extra *extra;
+    outlet_err err = OUTLET_ENOMEM;
+
+    if (!m || !d)
+        goto free_both;
+    err = ol_conn_new(r, s, s->user, &c);
+    if (err)
+        goto free_both;
+    extra = ol_conn_extra(c);
+    if (!extra) {
+        err = OUTLET_ENOMEM;
+        goto discard_conn;
+    }
+    d->count = ol_endpoint_addrs(e, d->addrs, OL_DIAL_ADDRS);
+    extra->dial = d;
+    *m = (struct ol_conn_mail){.id = c->id, .run = run_dial};
+    out->id = c->id;
+    ol_conn_publish(c);
+    ol_conn_post(r, m);
+    return OUTLET_OK;
+
+discard_conn:
+    ol_conn_discard(c);
+free_both:
+    ol_free(r->heap, d);
+    ol_free(r->heap, m);
+    return err;
+}
+
+outlet_err
+ol_why_fail(struct outlet_reason *why, outlet_err err)
+{
+    if (why && why->code == OUTLET_OK)
+        ol_reason_set(why, err, "%s", outlet_strerror(err));
+    return err;
+}
+
+struct outlet_reason *
+ol_why_of(const struct outlet_opts *opts)
+{
+    struct outlet_reason *why = NULL;
+
+    if (opts && opts->size >= offsetof(struct outlet_opts, why) + sizeof opts->why)
+        why = opts->why;
+    if (why)
+        *why = (struct outlet_reason)OUTLET_REASON;
+    return why;
+}
+
+outlet_err
+outlet_connect(outlet_loop *l, const char *url, const struct outlet_opts *opts, outlet_conn *out)
+{
+    struct outlet_reason *why = ol_why_of(opts);
+    struct ol_endpoint e;
+    struct ol_settings *s;
+    struct ol_reactor *r;
+    uint32_t epoch;
+    outlet_err err = url && out ? ol_loop_check(l) : OUTLET_EINVAL;
+
+    if (err)
+        return ol_why_fail(why, err);
+    err = ol_endpoint_parse(url, OUTLET_TO_CONNECT, opts, &e, why);
+    if (!err)
+        err = ol_loop_attach(l, &ol_net_hooks);
+    if (err)
+        return ol_why_fail(why, err);
+    err = ol_settings_new(l, &e, why, &s);
+    if (err)
+        return ol_why_fail(why, err);
+    r = ol_loop_pick(l, false);
+    if (!ol_enter(r->cell, &epoch)) {
+        err = OUTLET_ESTATE;
+        goto unref_settings;
+    }
+    err = make_dial(r, s, &e, out);
+    ol_leave(r->cell, epoch);
+
+unref_settings:
+    ol_settings_unref(s);
+    return ol_why_fail(why, err);
+}
+
+/* ---- send --------------------------------------------------------------------------------------------- */
+
+struct send_mail {
+    struct ol_conn_mail mail;
+    struct outlet_buf *buf;
+};
+
+static void
+run_send(struct ol_conn *c, struct ol_conn_mail *mail)
+{
+    struct send_mail *m = OL_CONTAINER(mail, struct send_mail, mail);
+    int64_t sent;
+
+    atomic_fetch_sub_explicit(&c->cold->mailed, (int64_t)m->buf->len, memory_order_relaxed);
+    sent = ol_conn_send_wrapped(c, m->buf);
+    /* It was taken when it was posted.  Closed since: its end is told by on_close.  No memory or the
+     * queue filled from here meanwhile: taking it back is impossible, so the stream ends. */
+    if (sent < 0 && sent != OUTLET_ESTATE)
+        ol_conn_break(c, CAUSE_QUEUE_FULL, OUTLET_EFULL, OUTLET_BY_US);
+    outlet_buf_unref(m->buf);
+}
+
+static void
+send_gone(struct ol_reactor *r, struct ol_conn_mail *mail)
+{
+    (void)r;
+    outlet_buf_unref(OL_CONTAINER(mail, struct send_mail, mail)->buf);
+}
+
+static struct outlet_buf *
+wrap_away(const struct ol_settings *s, const struct iovec *pieces, int n, size_t len,
+          struct ol_budget *budget, outlet_err *err)
+{
+    struct outlet_buf *plain = ol_buf_join(budget, pieces, n, len);
+    struct outlet_buf *wrapped;
+
+    *err = OUTLET_ENOMEM;
+    if (!plain)
+        return NULL;
+    wrapped = ol_wrap_buf(s, plain, budget, err);
+    outlet_buf_unref(plain);
+    return wrapped;
+}
+
+/* Framed on this thread, because only here it can still be refused. */
+static int64_t
+send_away(struct ol_visit *v, const struct iovec *pieces, int n, struct outlet_buf *shared)
+{
+    struct ol_conn *c = v->conn;
+    const struct ol_settings *s = atomic_load_explicit(&c->settings, memory_order_acquire);
+    struct ol_budget *budget = v->reactor->share.budget;
+    enum ol_conn_state state = ol_conn_state(c);
+    struct send_mail *m;
+    struct outlet_buf *buf;
+    size_t len = 0;
+    int64_t queued;
+    outlet_err err = OUTLET_ENOMEM;
+
+    if (state > CONN_OPEN)
+        return OUTLET_ESTATE;
+    for (int i = 0; i < n; i++) {
+        if (!ol_add(len, pieces[i].iov_len, &len))
+            return OUTLET_EMSGSIZE;
+    }
+    buf = shared ? ol_wrap_buf(s, shared, budget, &err)
+                 : wrap_away(s, pieces, n, len, budget, &err);
+    if (!buf)
+        return err;
+    len = buf->len;
+    atomic_fetch_add_explicit(&c->cold->mailed, (int64_t)len, memory_order_relaxed);
+    queued = ol_conn_queued_seen(c);
+    if ((uint64_t)queued > s->cap) {
+        err = len > s->cap ? OUTLET_EMSGSIZE : OUTLET_EFULL;
+        goto take_back;
+    }
+    m = ol_alloc(v->reactor->heap, sizeof *m);
+    if (!m) {
+        err = OUTLET_ENOMEM;
+        goto take_back;
+    }
+    *m = (struct send_mail){
+        .mail = {.id = c->id, .run = run_send, .gone = send_gone}, .buf = buf};
+    ol_conn_post(v->reactor, &m->mail);
+    return queued;
+
+take_back:
+    atomic_fetch_sub_explicit(&c->cold->mailed, (int64_t)len, memory_order_relaxed);
+    outlet_buf_unref(buf);
+    return err;
+}
+
+static int64_t
+send_any(outlet_conn h, const struct iovec *pieces, int n, struct outlet_buf *shared)
+{
+    struct ol_visit v;
+    int64_t result;
+
+    if (!ol_visit_begin(h, &v))
+        return OUTLET_ESTALE;
+    result = v.own ? ol_conn_send(v.conn, pieces, n, shared)
+                   : send_away(&v, pieces, n, shared);
+    ol_visit_end(&v);
+    return result;
+}
+
+int64_t
+outlet_send(outlet_conn h, const void *bytes, size_t len)
+{
+    struct iovec piece = {(void *)(uintptr_t)bytes, len};
+
+    return !bytes && len ? OUTLET_EINVAL : send_any(h, &piece, 1, NULL);
+}
+
+int64_t
+outlet_sendv(outlet_conn h, const struct iovec *pieces, int n)
+{
+    if (n < 0 || n > PIECES_MAX || (n && !pieces))
+        return OUTLET_EINVAL;
+    return send_any(h, pieces, n, NULL);
+}
+
+int64_t
+outlet_send_buf(outlet_conn h, outlet_buf *b)
+{
+    struct iovec piece;
+
+    if (!b)
+        return OUTLET_EINVAL;
+    piece = (struct iovec){(void *)(uintptr_t)b->bytes, b->len};
+    return send_any(h, &piece, 1, b);
+}
+
+/* ---- orders: done at once here, posted elsewhere -------------------------------------------------------- */
+
+static void
+do_close(struct ol_conn *c)
+{
+    ol_conn_close(c, OUTLET_BY_US);
+}
+
+static void
+do_abort(struct ol_conn *c)
+{
+    ol_conn_break(c, CAUSE_ABORT, OUTLET_ECANCELED, OUTLET_BY_US);
+}
+
+static void
+do_pause(struct ol_conn *c)
+{
+    if (ol_conn_state(c) > CONN_OPEN || c->flags & CONN_PAUSED)
+        return;
+    c->flags |= CONN_PAUSED;
+    if (c->flags & CONN_RECEIVING) {
+        c->flags &= (uint16_t)~CONN_RECEIVING;
+        ol_conn_settings(c)->transport->receive_stop(c);
+    }
+}
+
+static void
+run_resumed(struct ol_conn *c, struct ol_conn_mail *m)
+{
+    (void)m;
+    if (!(c->flags & CONN_DELIVERING))
+        ol_conn_deliver_held(c);
+}
+
+/* Held messages are delivered from mail: nothing calls back inside the call that caused it. */
+static outlet_err
+do_resume(struct ol_conn *c)
+{
+    struct ol_conn_mail *m;
+
+    if (!(c->flags & CONN_PAUSED))
+        return OUTLET_OK;
+    m = ol_alloc(c->cold->reactor->heap, sizeof *m);
+    if (!m)
+        return OUTLET_ENOMEM;
+    c->flags &= (uint16_t)~CONN_PAUSED;
+    atomic_store_explicit(&c->active, c->cold->reactor->now, memory_order_relaxed);
+    if (ol_conn_state(c) == CONN_OPEN)
+        ol_conn_limits_start(c);
+    *m = (struct ol_conn_mail){.id = c->id, .run = run_resumed};
+    ol_conn_post(c->cold->reactor, m);
+    return OUTLET_OK;
+}
+
+static outlet_err
+do_end(struct ol_conn *c)
+{
+    if (!ol_conn_settings(c)->transport->end_writing)
+        return OUTLET_ENOTSUP;
+    if (ol_conn_state(c) > CONN_OPEN || c->flags & CONN_END_ASKED)
+        return OUTLET_ESTATE;
+    c->flags |= CONN_END_ASKED;
+    if (c->queue)
+        return OUTLET_OK; /* after what is queued */
+    if (ol_conn_state(c) == CONN_OPEN)
+        ol_conn_after_flush(c);
+    return OUTLET_OK;
+}
+
+struct order_mail {
+    struct ol_conn_mail mail;
+    outlet_err (*order)(struct ol_conn *c);
+};
+
+static void
+run_order(struct ol_conn *c, struct ol_conn_mail *mail)
+{
+    (void)OL_CONTAINER(mail, struct order_mail, mail)->order(c); /* its caller is long gone */
+}
+
+static outlet_err
+order(outlet_conn h, outlet_err (*what)(struct ol_conn *c))
+{
+    struct ol_visit v;
+    struct order_mail *m;
+    outlet_err err = OUTLET_OK;
+
+    if (!ol_visit_begin(h, &v))
+        return OUTLET_ESTALE;
+    if (v.own) {
+        err = what(v.conn);
+    } else {
+        m = ol_alloc(v.reactor->heap, sizeof *m);
+        if (m) {
+            *m = (struct order_mail){.mail = {.id = h.id, .run = run_order}, .order = what};
+            ol_conn_post(v.reactor, &m->mail);
+        } else {
+            err = OUTLET_ENOMEM;
+        }
+    }
+    ol_visit_end(&v);
+    return err;
+}
+
+static outlet_err
+order_close(struct ol_conn *c)
+{
+    do_close(c);
+    return OUTLET_OK;
+}
+
+static outlet_err
+order_abort(struct ol_conn *c)
+{
+    do_abort(c);
+    return OUTLET_OK;
+}
+
+static outlet_err
+order_pause(struct ol_conn *c)
+{
+    do_pause(c);
+    return OUTLET_OK;
+}
+
+outlet_err
+outlet_close(outlet_conn h)
+{
+    return order(h, order_close);
+}
+
+outlet_err
+outlet_abort(outlet_conn h)
+{
+    return order(h, order_abort);
+}
+
+outlet_err
+outlet_pause(outlet_conn h)
+{
+    return order(h, order_pause);
+}
+
+outlet_err
+outlet_resume(outlet_conn h)
+{
+    return order(h, do_resume);
+}
+
+outlet_err
+outlet_end(outlet_conn h)
+{
+    return order(h, do_end);
+}
+
+/* ---- framing, user data ----------------------------------------------------------------------------------- */
+
+struct old_settings {
+    struct ol_retired retired;
+    struct ol_settings *settings;
+};
+
+static void
+free_old_settings(struct ol_reactor *r, struct ol_retired *x)
+{
+    struct old_settings *old = OL_CONTAINER(x, struct old_settings, retired);
+
+    ol_settings_unref(old->settings);
+    ol_free(r->heap, old);
+}
+
+static outlet_err
+reframe(struct ol_conn *c, const char *text, const struct outlet_framing *custom)
+{
+    struct ol_reactor *r = c->cold->reactor;
+    struct ol_settings *now = ol_conn_settings(c);
+    struct ol_settings *next;
+    struct old_settings *old;
+    outlet_err err;
+
+    if (!now->transport->stream)
+        return OUTLET_ENOTSUP;
+    old = ol_alloc(r->heap, sizeof *old);
+    if (!old)
+        return OUTLET_ENOMEM;
+    err = ol_settings_reframe(now, text, custom, &next);
+    if (err) {
+        ol_free(r->heap, old);
+        return err;
+    }
+    atomic_store_explicit(&c->settings, next, memory_order_release);
+    if (c->input)
+        c->input->scan = (struct ol_frame_scan){0};
+    old->settings = now;
+    ol_retire(r, &old->retired, free_old_settings); /* another thread may be reading them */
+    return OUTLET_OK;
+}
+
+outlet_err
+outlet_set_framing(outlet_conn h, const char *text, const struct outlet_framing *custom)
+{
+    struct ol_visit v;
+    outlet_err err = OUTLET_ETHREAD;
+
+    if (!text)
+        return OUTLET_EINVAL;
+    if (!ol_visit_begin(h, &v))
+        return OUTLET_ESTALE;
+    if (v.own)
+        err = reframe(v.conn, text, custom);
+    ol_visit_end(&v);
+    return err;
+}
+
+outlet_err
+outlet_set_user(outlet_conn h, void *user)
+{
+    struct ol_visit v;
+
+    if (!ol_visit_begin(h, &v))
+        return OUTLET_ESTALE;
+    atomic_store_explicit(&v.conn->user, user, memory_order_release);
+    ol_visit_end(&v);
+    return OUTLET_OK;
+}
+
+void *
+outlet_user(outlet_conn h)
+{
+    struct ol_visit v;
+    void *user;
+
+    if (!ol_visit_begin(h, &v))
+        return NULL;
+    user = atomic_load_explicit(&v.conn->user, memory_order_acquire);
+    ol_visit_end(&v);
+    return user;
+}
+
+int64_t
+outlet_queued(outlet_conn h)
+{
+    struct ol_visit v;
+    int64_t queued;
+
+    if (!ol_visit_begin(h, &v))
+        return OUTLET_ESTALE;
+    queued = v.own ? ol_conn_queued(v.conn) : ol_conn_queued_seen(v.conn);
+    ol_visit_end(&v);
+    return queued;
+}
+
+outlet_listener
+outlet_listener_of(outlet_conn h)
+{
+    struct ol_visit v;
+    outlet_listener l = {0};
+
+    if (!ol_visit_begin(h, &v))
+        return l;
+    l = atomic_load_explicit(&v.conn->settings, memory_order_acquire)->listener;
+    ol_visit_end(&v);
+    return l;
+}

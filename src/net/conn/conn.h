@@ -1,0 +1,432 @@
+/*
+ * conn.h - one connection: where a link, a queue, a filter and a user's handlers meet.
+ *
+ *     DIALING --> SHAKING --> OPEN --> FLUSHING --> LINGERING --> CLOSING --> CLOSED
+ *         \__________\__________\__________\____________\___________^
+ *
+ * FLUSHING   we end: what is queued still leaves
+ * LINGERING  our side is ended: input is discarded until the peer's end
+ * CLOSING    the driver was told; its last completion is awaited
+ *
+ * The files: conn.c life and states, receive.c bytes to messages, send.c messages to the queue and
+ * out, limits.c everything that runs out of time, cause.c why it ended, dial.c connecting, settings.c
+ * what is shared by all connections of a listener, visit.c from handle to connection, api.c the
+ * public functions, info.c facts.
+ *
+ * What a newcomer gets wrong: to free or to call back from within a public call.  Those only change
+ * state; the driver's completion, mail or the end of the turn does the rest.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef OL_CONN_H
+#define OL_CONN_H
+
+#include "addr/addr.h"
+#include "base/base.h"
+#include "io/loop/loop.h"
+#include "io/queue/queue.h"
+#include "net/filter/filter.h"
+#include "outlet/conn.h"
+#include "outlet/listener.h"
+
+struct ol_conn;
+struct ol_net;
+
+/* ---- settings: shared, counted, never changed ------------------------------------------------ */
+
+/* A listener's numbers, which outlive it while connections remain. */
+struct ol_counts {
+    _Atomic uint32_t refs;
+    const ol_heap *heap;
+    _Atomic int64_t connections;
+    _Atomic int64_t accepted;
+    _Atomic int64_t refused;
+    _Atomic int64_t dropped;
+    int64_t connections_max;
+    int64_t per_address_max; /* 0: off */
+    pthread_mutex_t lock;    /* of `addresses`, only used with per_address_max */
+    struct ol_map addresses;
+};
+
+/* How a kind of link is driven; the only thing that differs between transports. */
+struct ol_transport {
+    const char *name;
+    bool stream; /* bytes without borders, and a half-close */
+    int (*receive_start)(struct ol_conn *c);
+    void (*receive_stop)(struct ol_conn *c);
+    /* Take from the queue what the kernel takes.  0, or a negated errno that ends the connection. */
+    int (*flush)(struct ol_conn *c);
+    int64_t (*send_now)(struct ol_conn *c, const struct iovec *pieces, int n); /* or NULL */
+    int (*end_writing)(struct ol_conn *c);                                    /* or NULL */
+    void (*close)(struct ol_conn *c, bool reset); /* leads to ol_conn_closed(), later */
+};
+
+extern const struct ol_transport ol_transport_stream;
+extern const struct ol_transport ol_transport_dgram; /* a connected datagram socket */
+
+struct ol_settings {
+    _Atomic uint32_t refs;
+    const ol_heap *heap;
+    struct outlet_loop *loop;
+    const struct ol_transport *transport;
+    const struct ol_filter *filter;
+    struct outlet_handlers on;
+    void *user;
+    enum ol_scheme scheme;
+    ol_time connect, handshake, idle, partial, stall, flush; /* durations; OL_NEVER: off */
+    size_t high, low, cap;
+    enum outlet_full full;
+    bool half_open;
+    bool nodelay;
+    outlet_listener listener;
+    struct ol_counts *counts; /* NULL: made by connect */
+    struct ol_framing framing;
+    size_t url_room;
+    char url[]; /* canonical, without a secret */
+};
+
+outlet_err ol_settings_new(struct outlet_loop *l, const struct ol_endpoint *e,
+                           struct outlet_reason *why, struct ol_settings **out);
+outlet_err ol_framing_of(const struct ol_endpoint *e, struct outlet_reason *why,
+                         struct ol_framing *out);
+struct ol_settings *ol_settings_ref(struct ol_settings *s);
+void ol_settings_unref(struct ol_settings *s);
+/* Before they are shared: the port that the system picked, for the URL. */
+void ol_settings_set_port(struct ol_settings *s, const struct ol_endpoint *e, uint16_t port);
+/* A copy with another framing. */
+outlet_err ol_settings_reframe(const struct ol_settings *s, const char *text,
+                               const struct outlet_framing *custom, struct ol_settings **out);
+
+struct ol_counts *ol_counts_new(const ol_heap *heap, struct ol_hash_key key);
+struct ol_counts *ol_counts_ref(struct ol_counts *n);
+void ol_counts_unref(struct ol_counts *n);
+/* May this peer come in?  Counts it if so. */
+bool ol_counts_enter(struct ol_counts *n, const struct ol_addr *peer);
+void ol_counts_leave(struct ol_counts *n, const struct ol_addr *peer);
+
+/* Room for a listener in its slot; the server layer fills it. */
+#define OL_LISTENER_SIZE 64
+
+/* ---- the connection -------------------------------------------------------------------------- */
+
+enum ol_conn_state {
+    CONN_NONE,
+    CONN_DIALING,
+    CONN_SHAKING,
+    CONN_OPEN,
+    CONN_FLUSHING,
+    CONN_LINGERING,
+    CONN_CLOSING,
+    CONN_CLOSED
+};
+
+enum ol_conn_flag {
+    CONN_LINKED = 1,       /* the driver knows the link */
+    CONN_RECEIVING = 2,    /* OL_RECEIVED may come */
+    CONN_PAUSED = 4,       /* by the user */
+    CONN_STARVED = 8,      /* by memory_max */
+    CONN_SENDING = 16,     /* the driver holds pieces of the queue */
+    CONN_END_ASKED = 32,   /* outlet_end(): after the queue */
+    CONN_ENDED = 64,       /* our sending side is ended */
+    CONN_PEER_ENDED = 128,
+    CONN_DELIVERING = 256, /* inside the receive path: held input must stay where it is */
+    CONN_ENDING = 512,     /* on the list of those that end without a driver's word */
+    CONN_COUNTED = 1024,   /* in settings->counts */
+    CONN_UNTOLD = 2048     /* refused before the user heard of it: no on_close */
+};
+
+/* Bytes of an unfinished message, or of messages held back by a pause. */
+struct ol_input {
+    struct ol_bytes bytes;
+    struct ol_frame_scan scan;
+    ol_time since; /* when its first byte came */
+    bool given_away; /* the bytes were retained by the message callback */
+};
+
+/* Something that a layer above ties to a connection, and that must hear of its end. */
+struct ol_tie {
+    struct ol_list node;
+    void (*conn_gone)(struct ol_conn *c, struct ol_tie *t); /* frees the tie */
+};
+
+/* What few connections need. */
+struct ol_extra {
+    struct ol_list ties;
+    struct name *name; /* of names.c; under the loop's lock */
+    _Atomic int64_t dropped;
+    struct ol_dial *dial;
+    void *peer; /* datagram peers: what their socket keeps of them */
+};
+
+/* What an address is as published words, so that any thread may read it while we live. */
+struct ol_shown_addr {
+    _Atomic uint64_t words[OL_ADDR_INET_SIZE / 8];
+};
+
+struct ol_conn_cold {
+    union {
+        struct ol_alarm alarm;
+        struct ol_retired retired; /* after the end, when the alarm is clear */
+    };
+    struct ol_conn *conn;
+    struct ol_reactor *reactor;
+    uint32_t opened; /* in eighths of a second of the driver's clock: 17 years in four bytes */
+    _Atomic uint32_t shown_queued; /* queue bytes in units of 16, rounded up */
+    struct ol_shown_addr peer;
+    struct ol_shown_addr local;
+    _Atomic int64_t mailed; /* bytes on their way from other threads */
+    _Atomic(struct ol_extra *) extra;
+};
+
+/* Two cache lines: all that an echo touches. */
+struct ol_conn {
+    struct ol_link link;
+    _Atomic(struct ol_settings *) settings;
+    struct ol_queue *queue; /* NULL: nothing waits */
+    struct ol_input *input; /* NULL: nothing held */
+    _Atomic uint8_t state;
+    uint8_t cause;     /* enum ol_cause, set once by whoever ends it */
+    uint8_t phase_side;
+    int8_t code;
+    uint16_t flags;
+    int16_t sys_errno;
+
+    _Atomic(void *) user;
+    uint64_t id;
+    _Atomic int64_t bytes_in;
+    _Atomic int64_t bytes_out;
+    _Atomic int64_t messages_in;
+    _Atomic int64_t messages_out;
+    _Atomic int64_t active; /* when bytes last came or went */
+    struct ol_conn_cold *cold;
+};
+_Static_assert(sizeof(struct ol_conn) == 128, "two cache lines");
+_Static_assert(sizeof(struct ol_conn) + sizeof(struct ol_conn_cold) + 4 <= 256,
+               "what an idle connection may cost, its generation included");
+
+/* Sockets that are no connections: closed before the connections when the loop drains or stops. */
+struct ol_closable {
+    struct ol_list node;
+    void (*close)(struct ol_closable *x);
+};
+
+/* Per reactor. */
+struct ol_net {
+    struct ol_reactor *reactor;
+    struct ol_mail attach;
+    struct ol_turn_end turn_end;
+    struct ol_store store;
+    struct ol_queue *dirty_first;
+    struct ol_queue *dirty_last;
+    struct ol_conn *ending;  /* linked by link.next: no driver will tell of their end */
+    size_t starved;          /* connections whose receiving memory_max has stopped */
+    struct ol_list closables;
+    void *groups; /* of the group layer */
+    void (*groups_free)(struct ol_net *n);
+};
+
+/* Where in-process connections of one name arrive. */
+struct ol_pair_port {
+    struct ol_list node;
+    const char *name;
+    size_t name_len;
+    /* Under the loop's lock, on any reactor: posts the token to the listener's.  False: no memory. */
+    bool (*arrived)(struct ol_pair_port *p, int32_t token);
+};
+
+/* Per loop; names and ports under the loop's lock. */
+struct ol_net_loop {
+    struct ol_net *nets;
+    struct ol_map names;
+    struct ol_list ports;
+};
+
+static inline struct ol_net *
+ol_net_of(struct ol_reactor *r)
+{
+    return atomic_load_explicit(&r->net, memory_order_relaxed);
+}
+
+static inline struct ol_settings *
+ol_conn_settings(const struct ol_conn *c)
+{
+    return atomic_load_explicit(&c->settings, memory_order_relaxed);
+}
+
+static inline enum ol_conn_state
+ol_conn_state(const struct ol_conn *c)
+{
+    return (enum ol_conn_state)atomic_load_explicit(&c->state, memory_order_relaxed);
+}
+
+/* A published counter with one writer: no locked instruction. */
+static inline void
+ol_count_add(_Atomic int64_t *counter, int64_t n)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+void ol_shown_addr_set(struct ol_shown_addr *s, const struct ol_addr *a);
+void ol_shown_addr_get(const struct ol_shown_addr *s, struct ol_addr *out);
+
+/* ---- life (conn.c) --------------------------------------------------------------------------- */
+
+/* From any thread that is in the reactor's cell, or on it.  Takes a reference of settings.  The handle
+ * works from ol_conn_publish() on; until then the connection may be discarded. */
+outlet_err ol_conn_new(struct ol_reactor *r, struct ol_settings *s, void *user,
+                       struct ol_conn **out);
+void ol_conn_publish(struct ol_conn *c);
+/* On the reactor: it will be closed sooner or later, and told. */
+void ol_conn_begin(struct ol_conn *c);
+/* Not published. */
+void ol_conn_discard(struct ol_conn *c);
+/* In a forked child: frees the memory of the parent's connection, and tells nobody. */
+void ol_conn_abandon(struct ol_conn *c);
+struct ol_extra *ol_conn_extra(struct ol_conn *c); /* NULL: no memory */
+/* The link is up: run handshakes (none yet), then open. */
+void ol_conn_linked_up(struct ol_conn *c);
+void ol_conn_move(struct ol_conn *c, enum ol_conn_state to); /* the only writer of the state */
+void ol_conn_receive_start(struct ol_conn *c);
+void ol_conn_peer_ended(struct ol_conn *c);
+void ol_conn_flush_step(struct ol_conn *c); /* FLUSHING or LINGERING: what comes next? */
+void ol_conn_close(struct ol_conn *c, enum outlet_side side); /* in order */
+void ol_conn_closed(struct ol_conn *c); /* nothing of it is in the kernel any more */
+void ol_conn_end_later(struct ol_conn *c); /* ol_conn_closed() at the end of this turn */
+/* At once.  The first cause stays. */
+void ol_conn_fail(struct ol_conn *c, int sys_errno);
+void ol_conn_break(struct ol_conn *c, uint8_t cause, outlet_err code, enum outlet_side side);
+outlet_conn ol_conn_handle(const struct ol_conn *c);
+const char *ol_conn_state_name(enum ol_conn_state s);
+extern const struct ol_link_ops ol_conn_link_ops; /* stream.c */
+
+/* ---- why (cause.c) ---------------------------------------------------------------------------- */
+
+enum ol_cause {
+    CAUSE_NONE,
+    CAUSE_US,         /* outlet_close() */
+    CAUSE_PEER,       /* the peer's orderly end */
+    CAUSE_ABORT,
+    CAUSE_STOP,
+    CAUSE_SYSTEM,     /* sys_errno says */
+    CAUSE_REFUSED_BY_CALLBACK,
+    CAUSE_RESOLVE,
+    CAUSE_CONNECT_TIME,
+    CAUSE_IDLE,
+    CAUSE_PARTIAL,
+    CAUSE_STALL,
+    CAUSE_FLUSH_TIME,
+    CAUSE_CUT_SHORT,  /* the peer's end inside a message */
+    CAUSE_TOO_LONG,
+    CAUSE_FRAMING,
+    CAUSE_QUEUE_FULL,
+    CAUSE_MEMORY,
+    CAUSE_EVICTED     /* datagram peers: room for a newer one */
+};
+
+/* Keeps the first cause it is told. */
+void ol_cause_set(struct ol_conn *c, enum ol_cause cause, outlet_err code, enum outlet_side side,
+                  int sys_errno);
+void ol_cause_replace(struct ol_conn *c, enum ol_cause cause, outlet_err code,
+                      enum outlet_side side);
+void ol_cause_tell(const struct ol_conn *c, struct outlet_reason *out);
+
+/* ---- receive (receive.c) ----------------------------------------------------------------------- */
+
+void ol_conn_received(struct ol_conn *c, const struct ol_lent *bytes, uint32_t flags);
+/* Messages held back by a pause, now that there is none. */
+void ol_conn_deliver_held(struct ol_conn *c);
+void ol_conn_input_free(struct ol_conn *c);
+void ol_net_feed_starved(struct ol_net *n);
+
+/* ---- send (send.c) ------------------------------------------------------------------------------ */
+
+/* One message in pieces, or shared (buf, then pieces is its one piece).  As outlet_send(). */
+int64_t ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struct outlet_buf *buf);
+/* A message that was wrapped already. */
+int64_t ol_conn_send_wrapped(struct ol_conn *c, struct outlet_buf *buf);
+void ol_conn_mark_dirty(struct ol_conn *c);
+void ol_conn_sent(struct ol_conn *c, int32_t result); /* OL_SENT */
+void ol_conn_after_flush(struct ol_conn *c);
+void ol_conn_count_sent(struct ol_conn *c, size_t bytes);
+void ol_net_flush(struct ol_net *n);
+void ol_conn_queue_free(struct ol_conn *c);
+int64_t ol_conn_queued(const struct ol_conn *c);      /* on its reactor */
+int64_t ol_conn_queued_seen(const struct ol_conn *c); /* from elsewhere */
+void ol_net_forget_dirty(struct ol_net *n, struct ol_queue *gone);
+void ol_conn_peer_error(struct ol_conn *c, int sys_errno);
+
+enum {
+    OL_DIRECT_PIECES = 18, /* gathered without joining: 16 of the user's, a head, a tail */
+    OL_SHARE_MIN = 1024    /* a shared buffer below this is copied: that costs less than a reference */
+};
+
+/* (wrap.c) One buffer of several pieces; a buffer with its framing around it. */
+struct outlet_buf *ol_buf_join(struct ol_budget *budget, const struct iovec *pieces, int n,
+                               size_t len);
+struct outlet_buf *ol_wrap_buf(const struct ol_settings *s, struct outlet_buf *plain,
+                               struct ol_budget *budget, outlet_err *err);
+
+/* ---- names (names.c) ------------------------------------------------------------------------------ */
+
+void ol_name_forget(struct ol_conn *c);
+size_t ol_name_print(struct ol_conn *c, char *text, size_t room);
+
+/* ---- limits (limits.c) -------------------------------------------------------------------------- */
+
+void ol_conn_limits_start(struct ol_conn *c);
+/* Something new has a deadline: see that the alarm is no later. */
+void ol_conn_limit_by(struct ol_conn *c, ol_time deadline);
+
+/* ---- connecting (dial.c) ------------------------------------------------------------------------ */
+
+enum { OL_DIAL_ADDRS = OL_ENDPOINT_ADDRS };
+
+/* Where a connection tries to connect to, one after the other. */
+struct ol_dial {
+    int count;
+    int next;
+    struct ol_addr addrs[OL_DIAL_ADDRS];
+};
+
+void ol_conn_dial(struct ol_conn *c); /* begun, and nothing was tried yet */
+void ol_dial_next(struct ol_conn *c);
+void ol_dial_connected(struct ol_conn *c, int32_t result);
+void ol_dial_done(struct ol_conn *c);
+/* Addresses of an endpoint: its literal, loopback, or names in /etc/hosts.  0: none. */
+int ol_endpoint_addrs(const struct ol_endpoint *e, struct ol_addr *out, int max);
+
+/* ---- from handle to connection (visit.c) --------------------------------------------------------- */
+
+struct ol_visit {
+    struct ol_reactor *reactor;
+    struct ol_conn *conn;
+    struct ol_cell *cell;
+    uint32_t epoch;
+    bool own; /* on the connection's reactor: everything is allowed */
+};
+
+bool ol_visit_begin(outlet_conn h, struct ol_visit *v); /* false: stale */
+void ol_visit_end(struct ol_visit *v);
+/* On reactor r: the connection, or NULL if stale. */
+struct ol_conn *ol_conn_find(struct ol_reactor *r, uint64_t id);
+
+/* Mail about one connection; run with the connection, if it is still alive. */
+struct ol_conn_mail {
+    struct ol_mail mail;
+    uint64_t id;
+    void (*run)(struct ol_conn *c, struct ol_conn_mail *m);
+    void (*gone)(struct ol_reactor *r, struct ol_conn_mail *m); /* NULL: nothing to undo */
+};
+void ol_conn_post(struct ol_reactor *r, struct ol_conn_mail *m);
+
+/* ---- for public calls that take a URL (api.c) --------------------------------------------------- */
+
+struct outlet_reason *ol_why_of(const struct outlet_opts *opts); /* emptied; NULL: not wanted */
+outlet_err ol_why_fail(struct outlet_reason *why, outlet_err err); /* answers err */
+
+/* ---- hooks (net.c) --------------------------------------------------------------------------------- */
+
+extern const struct ol_loop_hooks ol_net_hooks;
+
+#endif

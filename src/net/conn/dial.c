@@ -1,0 +1,189 @@
+/*
+ * dial.c - connecting: each address in turn until one answers.
+ *
+ * A failed attempt closes its link first; the next one begins when the driver has said so.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "conn.h"
+#include "hosts.h"
+
+#include <errno.h>
+
+void
+ol_dial_done(struct ol_conn *c)
+{
+    struct ol_extra *extra = atomic_load(&c->cold->extra);
+
+    if (!extra)
+        return;
+    ol_free(c->cold->reactor->heap, extra->dial);
+    extra->dial = NULL;
+}
+
+/* Both ends are sockets of this process: one for us, one for whoever listens under that name. */
+static int
+plug_in(struct ol_conn *c, const struct ol_addr *name)
+{
+    struct ol_reactor *r = c->cold->reactor;
+    struct ol_net_loop *nl = r->loop->net;
+    int32_t tokens[2];
+    int result = -ECONNREFUSED;
+
+    pthread_mutex_lock(&r->loop->lock);
+    for (struct ol_list *n = nl->ports.next; n != &nl->ports; n = n->next) {
+        struct ol_pair_port *p = OL_CONTAINER(n, struct ol_pair_port, node);
+
+        if (p->name_len != name->path_len || memcmp(p->name, name->path, p->name_len) != 0)
+            continue;
+        result = r->ops->pair(r->driver, tokens);
+        if (result < 0)
+            break;
+        if (!p->arrived(p, tokens[1])) {
+            r->ops->discard(r->driver, tokens[1], false);
+            r->ops->discard(r->driver, tokens[0], false);
+            result = -ENOMEM;
+            break;
+        }
+        result = r->ops->adopt(r->driver, &c->link, tokens[0]);
+        if (result < 0)
+            r->ops->discard(r->driver, tokens[0], false);
+        break;
+    }
+    pthread_mutex_unlock(&r->loop->lock);
+    return result;
+}
+
+static void
+dial_pair(struct ol_conn *c)
+{
+    struct ol_dial *d = atomic_load(&c->cold->extra)->dial;
+    int sys = plug_in(c, &d->addrs[0]);
+
+    ol_dial_done(c);
+    if (sys < 0) {
+        ol_conn_fail(c, -sys);
+        ol_conn_closed(c);
+        return;
+    }
+    c->flags |= CONN_LINKED;
+    ol_conn_linked_up(c);
+}
+
+void
+ol_conn_dial(struct ol_conn *c)
+{
+    struct ol_reactor *r = c->cold->reactor;
+    struct ol_dial *d = atomic_load(&c->cold->extra)->dial;
+
+    if (r->stopping || atomic_load(&r->loop->draining))
+        ol_conn_break(c, CAUSE_STOP, OUTLET_ECANCELED, OUTLET_BY_US);
+    if (ol_conn_state(c) != CONN_NONE) {
+        ol_dial_done(c); /* closed before it began: only the telling is left */
+        ol_conn_closed(c);
+        return;
+    }
+    ol_conn_move(c, CONN_DIALING);
+    ol_conn_limits_start(c);
+    if (ol_conn_settings(c)->scheme == OL_SCHEME_PAIR) {
+        dial_pair(c);
+        return;
+    }
+    if (d->count == 0)
+        ol_cause_set(c, CAUSE_RESOLVE, OUTLET_ERESOLVE, OUTLET_BY_SYSTEM, 0);
+    ol_dial_next(c);
+}
+
+/* The connection is DIALING, without a link. */
+void
+ol_dial_next(struct ol_conn *c)
+{
+    struct ol_extra *extra = atomic_load(&c->cold->extra);
+    struct ol_dial *d = extra->dial;
+    struct ol_reactor *r = c->cold->reactor;
+    const struct ol_settings *s = ol_conn_settings(c);
+
+    while (ol_conn_state(c) == CONN_DIALING && d->next < d->count) {
+        struct ol_connect_spec spec = {.kind = s->transport->stream ? OL_LINK_STREAM
+                                                                    : OL_LINK_DGRAM,
+                                       .to = d->addrs[d->next],
+                                       .nodelay = s->nodelay};
+        int sys = r->ops->connect(r->driver, &c->link, &spec);
+
+        ol_shown_addr_set(&c->cold->peer, &spec.to);
+        d->next++;
+        if (sys == 0) {
+            c->flags |= CONN_LINKED;
+            return;
+        }
+        if (d->next == d->count)
+            ol_cause_set(c, CAUSE_SYSTEM, ol_err_from_errno(-sys), OUTLET_BY_SYSTEM, -sys);
+    }
+    ol_dial_done(c);
+    ol_conn_closed(c);
+}
+
+void
+ol_dial_connected(struct ol_conn *c, int32_t result)
+{
+    struct ol_reactor *r = c->cold->reactor;
+    struct ol_dial *d = atomic_load(&c->cold->extra)->dial;
+    struct ol_addr local;
+
+    if (ol_conn_state(c) != CONN_DIALING)
+        return; /* closed meanwhile; OL_CLOSED will follow */
+    if (result < 0) {
+        /* The last one's failure is the reason, and closed() finds no other address. */
+        if (d->next == d->count)
+            ol_cause_set(c, CAUSE_SYSTEM, ol_err_from_errno(-result),
+                         result == -ECONNREFUSED ? OUTLET_BY_PEER : OUTLET_BY_SYSTEM, -result);
+        r->ops->close(r->driver, &c->link, false);
+        return;
+    }
+    if (r->ops->address(r->driver, &c->link, false, &local) == 0)
+        ol_shown_addr_set(&c->cold->local, &local);
+    ol_dial_done(c);
+    ol_conn_linked_up(c);
+}
+
+/* ---- which addresses ---------------------------------------------------------------------------------- */
+
+static struct ol_addr
+loopback(bool v6, uint16_t port)
+{
+    struct ol_addr a = {.kind = v6 ? OL_ADDR_V6 : OL_ADDR_V4, .port = port};
+
+    if (v6) {
+        a.ip[15] = 1;
+    } else {
+        a.ip[0] = 127;
+        a.ip[3] = 1;
+    }
+    return a;
+}
+
+int
+ol_endpoint_addrs(const struct ol_endpoint *e, struct ol_addr *out, int max)
+{
+    int n;
+
+    if (e->has_literal) {
+        out[0] = e->addr;
+        return 1;
+    }
+    if (e->loopback) {
+        out[0] = loopback(false, e->port);
+        out[1] = loopback(true, e->port);
+        return 2;
+    }
+    if (e->any_host) {
+        out[0] = (struct ol_addr){.kind = OL_ADDR_V4, .port = e->port};
+        out[1] = (struct ol_addr){.kind = OL_ADDR_V6, .port = e->port};
+        return 2;
+    }
+    n = ol_hosts_find(e->host, out, max);
+    for (int i = 0; i < n; i++) {
+        out[i].port = e->port;
+    }
+    return n;
+}

@@ -1,0 +1,118 @@
+/*
+ * limits.c - everything of a connection that runs out of time, on one lazily re-armed alarm.
+ *
+ * The alarm is never moved by traffic.  When it fires, the deadlines are computed from what is known
+ * (when bytes last moved, since when a message is unfinished): either one has come, or the alarm is
+ * set to the next.  Only something new with an earlier deadline moves it forward.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "conn.h"
+
+struct deadline {
+    ol_time at;
+    enum ol_cause cause;
+    enum outlet_side side;
+};
+
+static ol_time
+after(ol_time since, ol_time duration)
+{
+    return since == OL_NEVER || duration == OL_NEVER ? OL_NEVER : since + duration;
+}
+
+static void
+earlier(struct deadline *d, ol_time at, enum ol_cause cause, enum outlet_side side)
+{
+    if (at < d->at)
+        *d = (struct deadline){at, cause, side};
+}
+
+static bool
+held_by_us(const struct ol_conn *c)
+{
+    return c->flags & (CONN_PAUSED | CONN_STARVED);
+}
+
+static struct deadline
+next_deadline(const struct ol_conn *c)
+{
+    const struct ol_settings *s = ol_conn_settings(c);
+    struct deadline d = {OL_NEVER, CAUSE_NONE, OUTLET_BY_PEER};
+    ol_time active = atomic_load_explicit(&c->active, memory_order_relaxed);
+
+    switch (ol_conn_state(c)) {
+    case CONN_DIALING:
+        earlier(&d, after(active, s->connect), CAUSE_CONNECT_TIME, OUTLET_BY_SYSTEM);
+        break;
+    case CONN_SHAKING:
+        earlier(&d, after(active, s->handshake), CAUSE_CONNECT_TIME, OUTLET_BY_PEER);
+        break;
+    case CONN_OPEN:
+        if (!held_by_us(c)) {
+            earlier(&d, after(active, s->idle), CAUSE_IDLE, OUTLET_BY_PEER);
+            if (c->input)
+                earlier(&d, after(c->input->since, s->partial), CAUSE_PARTIAL, OUTLET_BY_PEER);
+        }
+        if (c->queue)
+            earlier(&d, after(c->queue->stalled_since, s->stall), CAUSE_STALL, OUTLET_BY_PEER);
+        break;
+    case CONN_FLUSHING:
+    case CONN_LINGERING:
+        /* `active` stands still from the close on. */
+        earlier(&d, after(active, s->flush), CAUSE_FLUSH_TIME, OUTLET_BY_PEER);
+        break;
+    case CONN_NONE:
+    case CONN_CLOSING:
+    case CONN_CLOSED:
+        break;
+    }
+    return d;
+}
+
+/* A peer that does not end after us, when all was sent, is no failure: we just stop listening to it. */
+static void
+expire(struct ol_conn *c, const struct deadline *d)
+{
+    if (d->cause == CAUSE_FLUSH_TIME) {
+        if (c->queue)
+            ol_cause_replace(c, CAUSE_FLUSH_TIME, OUTLET_ETIMEDOUT, OUTLET_BY_PEER);
+        ol_conn_break(c, c->cause, OUTLET_OK, OUTLET_BY_US);
+        return;
+    }
+    ol_conn_break(c, (uint8_t)d->cause, OUTLET_ETIMEDOUT, d->side);
+}
+
+static void
+fired(struct ol_reactor *r, struct ol_alarm *a)
+{
+    struct ol_conn_cold *cold = OL_CONTAINER(a, struct ol_conn_cold, alarm);
+    struct ol_conn *c = cold->conn;
+    struct deadline d = next_deadline(c);
+
+    if (d.at == OL_NEVER)
+        return;
+    if (d.at > r->now) {
+        ol_alarm_set(r, a, d.at);
+        return;
+    }
+    expire(c, &d);
+}
+
+void
+ol_conn_limit_by(struct ol_conn *c, ol_time deadline)
+{
+    struct ol_alarm *a = &c->cold->alarm;
+
+    if (deadline == OL_NEVER)
+        return;
+    a->fire = fired;
+    if (!ol_timer_running(&a->timer) || a->timer.deadline > deadline)
+        ol_alarm_set(c->cold->reactor, a, deadline);
+}
+
+void
+ol_conn_limits_start(struct ol_conn *c)
+{
+    ol_conn_limit_by(c, next_deadline(c).at);
+}

@@ -1,0 +1,278 @@
+/*
+ * receive.c - bytes that arrived become messages that are delivered.
+ *
+ *     lent bytes --+--> messages, straight from the driver's block (the usual case)
+ *                  \--> an unfinished message is copied into `input` --> messages from there
+ *
+ * A pause in the middle of a batch holds the rest back in `input`.  What a newcomer gets wrong: the
+ * callback may pause, close, abort, or change the framing; look again after each one.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "conn.h"
+#include "msg.h"
+
+/* Receives under way when a pause is asked for still arrive: a driver's whole buffer ring at most. */
+enum { LATE_MAX = 8 << 20 };
+
+static bool
+deliverable(const struct ol_conn *c)
+{
+    return ol_conn_state(c) == CONN_OPEN && !(c->flags & CONN_PAUSED);
+}
+
+static void
+deliver(struct ol_conn *c, struct outlet_msg *m)
+{
+    const struct ol_settings *s = ol_conn_settings(c);
+
+    ol_count_add(&c->messages_in, 1);
+    m->conn = c;
+    if (s->on.on_message)
+        s->on.on_message(ol_conn_handle(c), m,
+                         atomic_load_explicit(&c->user, memory_order_relaxed));
+}
+
+static void
+refuse(struct ol_conn *c, int code)
+{
+    if (code == OUTLET_EMSGSIZE)
+        ol_conn_break(c, CAUSE_TOO_LONG, OUTLET_EMSGSIZE, OUTLET_BY_PEER);
+    else
+        ol_conn_break(c, CAUSE_FRAMING, (outlet_err)code, OUTLET_BY_PEER);
+}
+
+/* ---- input held by us --------------------------------------------------------------------------- */
+
+static struct ol_input *
+input_of(struct ol_conn *c)
+{
+    struct ol_reactor *r = c->cold->reactor;
+    const struct ol_settings *s = ol_conn_settings(c);
+    struct ol_input *in = c->input;
+    size_t max = LATE_MAX;
+
+    if (in)
+        return in;
+    in = ol_alloc_zero(r->heap, sizeof *in);
+    if (!in)
+        return NULL;
+    if (!ol_add(max, s->filter->hold_max(&s->framing), &max))
+        max = SIZE_MAX;
+    ol_bytes_init(&in->bytes, &r->share, max);
+    in->since = r->now;
+    c->input = in;
+    return in;
+}
+
+void
+ol_conn_input_free(struct ol_conn *c)
+{
+    if (!c->input)
+        return;
+    ol_bytes_fini(&c->input->bytes);
+    ol_free(c->cold->reactor->heap, c->input);
+    c->input = NULL;
+}
+
+/* false: no memory, and the connection is being ended. */
+static bool
+hold(struct ol_conn *c, const uint8_t *bytes, size_t len)
+{
+    struct ol_input *in = input_of(c);
+
+    if (!in || ol_bytes_append(&in->bytes, bytes, len)) {
+        ol_conn_break(c, CAUSE_MEMORY, OUTLET_ENOMEM, OUTLET_BY_US);
+        return false;
+    }
+    ol_conn_limit_by(c, ol_conn_settings(c)->partial == OL_NEVER
+                            ? OL_NEVER
+                            : in->since + ol_conn_settings(c)->partial);
+    return true;
+}
+
+/*
+ * Messages from the held bytes.  Answers how far it got; what is left is unfinished, held back or of
+ * no use any more.
+ */
+static void
+deliver_from_input(struct ol_conn *c)
+{
+    struct ol_input *in = c->input;
+    size_t at = 0;
+    size_t len = in->bytes.len;
+
+    while (at < len && deliverable(c)) {
+        const struct ol_settings *s = ol_conn_settings(c);
+        struct outlet_frame frame;
+        struct outlet_msg m = {0};
+        int got = s->filter->next(&s->framing, &in->scan, in->bytes.data + at, len - at, &frame);
+
+        if (got < 0)
+            refuse(c, got);
+        if (got <= 0)
+            break;
+        in->scan = (struct ol_frame_scan){0};
+        in->since = c->cold->reactor->now;
+        m.bytes = in->bytes.data + at + frame.skip;
+        m.len = frame.message;
+        m.input = in;
+        at += frame.skip + frame.message + frame.tail;
+        deliver(c, &m);
+        if (in->given_away) {
+            /* The retained message took the block; what follows it moves to a new one. */
+            struct ol_bytes old = in->bytes;
+
+            in->given_away = false;
+            ol_bytes_init(&in->bytes, old.share, old.max);
+            if (at < len && ol_bytes_append(&in->bytes, old.data + at, len - at))
+                ol_conn_break(c, CAUSE_MEMORY, OUTLET_ENOMEM, OUTLET_BY_US);
+            outlet_buf_unref(m.kept); /* the message's own hold on it */
+            at = 0;
+            len = in->bytes.len;
+        }
+    }
+    ol_bytes_consume(&in->bytes, at);
+    if (in->bytes.len == 0)
+        ol_conn_input_free(c);
+}
+
+/* ---- fed by the driver --------------------------------------------------------------------------- */
+
+/* Enough to finish the held message if that is known, else all: answers how much was taken. */
+static size_t
+feed_input(struct ol_conn *c, const uint8_t *bytes, size_t len)
+{
+    struct ol_input *in = c->input;
+    size_t take = len;
+
+    if (deliverable(c) && in->scan.need > in->bytes.len)
+        take = ol_min(len, in->scan.need - in->bytes.len);
+    if (!hold(c, bytes, take))
+        return len;
+    deliver_from_input(c);
+    return take;
+}
+
+/* Straight from the driver's block.  Answers how much was used up. */
+static size_t
+feed_direct(struct ol_conn *c, const struct ol_lent *lent, size_t at, uint32_t flags)
+{
+    struct ol_frame_scan scan = {0};
+
+    while (at < lent->len && deliverable(c)) {
+        const struct ol_settings *s = ol_conn_settings(c);
+        struct outlet_frame frame;
+        struct outlet_msg m = {0};
+        int got =
+            s->filter->next(&s->framing, &scan, lent->data + at, lent->len - at, &frame);
+
+        if (got < 0) {
+            refuse(c, got);
+            return lent->len;
+        }
+        if (got == 0) {
+            if (hold(c, lent->data + at, lent->len - at))
+                c->input->scan = scan;
+            return lent->len;
+        }
+        scan = (struct ol_frame_scan){0};
+        m.bytes = lent->data + at + frame.skip;
+        m.len = frame.message;
+        m.flags = flags;
+        m.lent = lent;
+        at += frame.skip + frame.message + frame.tail;
+        deliver(c, &m);
+    }
+    return at;
+}
+
+/* Near memory_max reading stops first: what is in the kernel costs us nothing. */
+static void
+starve_if_needed(struct ol_conn *c)
+{
+    struct ol_budget *b = c->cold->reactor->share.budget;
+
+    if (b->max == INT64_MAX || c->flags & CONN_STARVED || ol_conn_state(c) != CONN_OPEN ||
+        atomic_load_explicit(&b->used, memory_order_relaxed) < b->max - b->max / 8)
+        return;
+    c->flags |= CONN_STARVED;
+    ol_net_of(c->cold->reactor)->starved++;
+    if (c->flags & CONN_RECEIVING) {
+        c->flags &= (uint16_t)~CONN_RECEIVING;
+        ol_conn_settings(c)->transport->receive_stop(c);
+    }
+}
+
+void
+ol_conn_received(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags)
+{
+    struct ol_reactor *r = c->cold->reactor;
+    size_t at = 0;
+
+    if (ol_conn_state(c) != CONN_OPEN)
+        return; /* closing: late words are discarded, by contract */
+    ol_count_add(&c->bytes_in, lent->len);
+    atomic_store_explicit(&c->active, r->now, memory_order_relaxed);
+    c->flags |= CONN_DELIVERING;
+    if (lent->len == 0 && !ol_conn_settings(c)->transport->stream && deliverable(c)) {
+        struct outlet_msg m = {.bytes = lent->data, .flags = flags, .lent = lent};
+
+        deliver(c, &m); /* an empty datagram is a message, too */
+    }
+    while (at < lent->len && ol_conn_state(c) == CONN_OPEN) {
+        if (c->input) {
+            at += feed_input(c, lent->data + at, lent->len - at);
+        } else if (!deliverable(c)) {
+            if (!ol_conn_settings(c)->transport->stream)
+                break; /* a paused datagram connection loses what comes, as datagrams do */
+            (void)hold(c, lent->data + at, lent->len - at); /* false: the state has changed */
+            break;
+        } else {
+            at = feed_direct(c, lent, at, flags);
+        }
+    }
+    c->flags &= (uint16_t)~CONN_DELIVERING;
+    starve_if_needed(c);
+}
+
+void
+ol_conn_deliver_held(struct ol_conn *c)
+{
+    if (c->input && deliverable(c)) {
+        c->flags |= CONN_DELIVERING;
+        deliver_from_input(c);
+        c->flags &= (uint16_t)~CONN_DELIVERING;
+    }
+    if (ol_conn_state(c) != CONN_OPEN || c->flags & CONN_PAUSED)
+        return;
+    if (c->flags & CONN_PEER_ENDED)
+        ol_conn_peer_ended(c);
+    else
+        ol_conn_receive_start(c);
+}
+
+/* At the end of a turn in which some are starved: once a quarter is free again, all go on. */
+void
+ol_net_feed_starved(struct ol_net *n)
+{
+    struct ol_reactor *r = n->reactor;
+    struct ol_slots *slots = &r->slots[OL_KIND_CONN];
+    struct ol_budget *b = r->share.budget;
+    uint32_t made;
+
+    if (atomic_load_explicit(&b->used, memory_order_relaxed) > b->max - b->max / 4)
+        return;
+    made = ol_slots_made(slots);
+    for (uint32_t slot = 0; slot < made && n->starved; slot++) {
+        uint32_t generation;
+        struct ol_conn *c = ol_slot_peek(slots, slot, &generation);
+
+        if (!c || !(c->flags & CONN_STARVED))
+            continue;
+        c->flags &= (uint16_t)~CONN_STARVED;
+        n->starved--;
+        if (ol_conn_state(c) == CONN_OPEN)
+            ol_conn_receive_start(c);
+    }
+}

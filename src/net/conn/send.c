@@ -1,0 +1,443 @@
+/*
+ * send.c - messages on their way out.
+ *
+ *     send --> wrap --> (large, nothing waiting: straight to the kernel) --> queue --> turn's end: flush
+ *
+ * Small messages are copied and gathered; what one turn sends leaves in one write.  What a newcomer
+ * gets wrong: a message is taken whole or refused whole, so every check comes before the first byte.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "conn.h"
+
+#include <errno.h>
+
+enum { DIRECT_MIN = 16384 }; /* from here on copying costs more than a system call of its own */
+
+/* ---- the queue ----------------------------------------------------------------------------------- */
+
+int64_t
+ol_conn_queued(const struct ol_conn *c)
+{
+    return (c->queue ? (int64_t)c->queue->bytes : 0) +
+           atomic_load_explicit(&c->cold->mailed, memory_order_relaxed);
+}
+
+int64_t
+ol_conn_queued_seen(const struct ol_conn *c)
+{
+    return (int64_t)atomic_load_explicit(&c->cold->shown_queued, memory_order_relaxed) * 16 +
+           atomic_load_explicit(&c->cold->mailed, memory_order_relaxed);
+}
+
+/* After the queue grew or shrank. */
+static void
+show_queued(struct ol_conn *c)
+{
+    uint64_t units = c->queue ? (c->queue->bytes + 15) / 16 : 0;
+
+    atomic_store_explicit(&c->cold->shown_queued, (uint32_t)ol_min(units, UINT32_MAX),
+                          memory_order_relaxed);
+}
+
+static bool
+keeps_borders(const struct ol_settings *s)
+{
+    return !s->transport->stream || s->full == OUTLET_FULL_DROP_OLD;
+}
+
+static struct ol_queue *
+queue_of(struct ol_conn *c)
+{
+    if (!c->queue) {
+        c->queue = ol_queue_new(&ol_net_of(c->cold->reactor)->store,
+                                keeps_borders(ol_conn_settings(c)));
+        if (c->queue)
+            c->queue->owner = c;
+    }
+    return c->queue;
+}
+
+void
+ol_conn_queue_free(struct ol_conn *c)
+{
+    struct ol_queue *q = c->queue;
+
+    if (!q)
+        return;
+    if (q->dirty)
+        ol_net_forget_dirty(ol_net_of(c->cold->reactor), q);
+    ol_queue_returned(q);
+    ol_queue_free(q);
+    c->queue = NULL;
+}
+
+void
+ol_conn_mark_dirty(struct ol_conn *c)
+{
+    struct ol_net *n = ol_net_of(c->cold->reactor);
+    struct ol_queue *q = c->queue;
+
+    if (q->dirty)
+        return;
+    q->dirty = true;
+    q->next_dirty = NULL;
+    if (n->dirty_last)
+        n->dirty_last->next_dirty = q;
+    else
+        n->dirty_first = q;
+    n->dirty_last = q;
+}
+
+void
+ol_conn_count_sent(struct ol_conn *c, size_t bytes)
+{
+    struct ol_reactor *r = c->cold->reactor;
+
+    if (!bytes)
+        return;
+    ol_count_add(&c->bytes_out, (int64_t)bytes);
+    if (ol_conn_state(c) == CONN_OPEN)
+        atomic_store_explicit(&c->active, r->now, memory_order_relaxed);
+    if (c->queue && c->queue->stalled_since != OL_NEVER)
+        c->queue->stalled_since = r->now;
+}
+
+static void
+count_dropped(struct ol_conn *c, size_t messages)
+{
+    struct ol_extra *extra = ol_conn_extra(c); /* without memory the count is lost, nothing else */
+
+    if (extra)
+        ol_count_add(&extra->dropped, (int64_t)messages);
+    c->queue->dropped += messages;
+    ol_conn_mark_dirty(c); /* on_event is told at the end of the turn */
+}
+
+/* ---- taken or refused ------------------------------------------------------------------------------ */
+
+static outlet_err
+check_state(const struct ol_conn *c)
+{
+    enum ol_conn_state s = ol_conn_state(c);
+
+    if (s != CONN_OPEN && s != CONN_DIALING && s != CONN_SHAKING && s != CONN_NONE)
+        return OUTLET_ESTATE;
+    return c->flags & CONN_END_ASKED ? OUTLET_ESTATE : OUTLET_OK;
+}
+
+/* The queue is at cap.  1: go on and queue; 0: dropped, the call succeeds; negative: refused. */
+static int
+when_full(struct ol_conn *c, size_t len)
+{
+    const struct ol_settings *s = ol_conn_settings(c);
+
+    switch (s->full) {
+    case OUTLET_FULL_DROP_NEW:
+        count_dropped(c, 1);
+        return 0;
+    case OUTLET_FULL_DROP_OLD: {
+        size_t dropped = ol_queue_drop_oldest(c->queue, len, s->cap);
+
+        if (dropped)
+            count_dropped(c, dropped);
+        if (c->queue->bytes + len <= s->cap)
+            return 1;
+        break;
+    }
+    case OUTLET_FULL_CLOSE:
+        ol_conn_break(c, CAUSE_QUEUE_FULL, OUTLET_EFULL, OUTLET_BY_US);
+        return OUTLET_EFULL;
+    case OUTLET_FULL_REFUSE:
+        break;
+    }
+    if (c->queue)
+        c->queue->owed = true;
+    return OUTLET_EFULL;
+}
+
+/* Answers the bytes that the kernel took at once, or a negated errno. */
+static int64_t
+try_direct(struct ol_conn *c, const struct iovec *iov, int n, size_t whole)
+{
+    const struct ol_transport *t = ol_conn_settings(c)->transport;
+    int64_t sent;
+
+    if (whole < DIRECT_MIN || c->queue || !t->send_now || ol_conn_state(c) != CONN_OPEN ||
+        n > OL_DIRECT_PIECES)
+        return 0;
+    sent = t->send_now(c, iov, n);
+    if (sent > 0)
+        ol_conn_count_sent(c, (size_t)sent);
+    return sent == -EAGAIN ? 0 : sent;
+}
+
+static int64_t
+enqueue(struct ol_conn *c, const struct iovec *iov, int n, size_t skip, struct outlet_buf *buf)
+{
+    const struct ol_settings *s = ol_conn_settings(c);
+    struct ol_queue *q = queue_of(c);
+    outlet_err err = OUTLET_ENOMEM;
+
+    if (q)
+        err = buf && buf->len >= OL_SHARE_MIN && !skip ? ol_queue_share(q, &iov[0], buf, &iov[n - 1])
+                           : ol_queue_copy(q, iov, n, skip);
+    if (err) {
+        if (q && q->count == 0)
+            ol_conn_queue_free(c);
+        if (skip) /* half of a message has left and the rest has no place: the stream is broken */
+            ol_conn_break(c, CAUSE_MEMORY, OUTLET_ENOMEM, OUTLET_BY_US);
+        return err;
+    }
+    if (skip)
+        q->begun = true;
+    if (q->bytes > s->high)
+        q->owed = true;
+    show_queued(c);
+    ol_conn_mark_dirty(c);
+    return OUTLET_OK;
+}
+
+/* iov[0] is the head, iov[n - 1] the tail; `buf` is what stands between, or NULL. */
+static int64_t
+take(struct ol_conn *c, const struct iovec *iov, int n, size_t whole, struct outlet_buf *buf)
+{
+    const struct ol_settings *s = ol_conn_settings(c);
+    int64_t sent;
+    int64_t err;
+
+    if (whole > s->cap)
+        return OUTLET_EMSGSIZE;
+    if (c->queue && c->queue->bytes + whole > s->cap) {
+        int go = when_full(c, whole);
+
+        if (go <= 0)
+            return go < 0 ? go : ol_conn_queued(c);
+    }
+    sent = try_direct(c, iov, n, whole);
+    if (sent < 0) {
+        ol_conn_fail(c, (int)-sent);
+        return OUTLET_ESTATE; /* it was broken before this message; on_close says why */
+    }
+    if ((size_t)sent < whole || !s->transport->stream) {
+        err = enqueue(c, iov, n, (size_t)sent, buf);
+        if (err)
+            return err;
+    }
+    ol_count_add(&c->messages_out, 1);
+    return ol_conn_queued(c);
+}
+
+/* A custom framing sees the message in one piece. */
+static outlet_err
+wrap(const struct ol_conn *c, const struct iovec *pieces, int n, size_t len,
+     struct ol_frame_wrap *out)
+{
+    const struct ol_settings *s = ol_conn_settings(c);
+
+    return s->filter->wrap(&s->framing, pieces, n, len, out);
+}
+
+int64_t
+ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struct outlet_buf *buf)
+{
+    struct iovec iov[OL_DIRECT_PIECES];
+    struct ol_frame_wrap w;
+    struct outlet_buf *joined = NULL;
+    size_t len = 0;
+    int64_t result;
+    outlet_err err = check_state(c);
+
+    if (err)
+        return err;
+    for (int i = 0; i < n; i++) {
+        if (!ol_add(len, pieces[i].iov_len, &len))
+            return OUTLET_EMSGSIZE;
+    }
+    if (n + 2 > OL_DIRECT_PIECES) {
+        joined = ol_buf_join(c->cold->reactor->share.budget, pieces, n, len);
+        if (!joined)
+            return OUTLET_ENOMEM;
+        iov[1] = (struct iovec){(void *)(uintptr_t)joined->bytes, len};
+        pieces = &iov[1];
+        n = 1;
+        buf = joined;
+    }
+    err = wrap(c, pieces, n, len, &w);
+    if (err) {
+        result = err;
+        goto unref_joined;
+    }
+    if (len == 0 && w.head_len + w.tail_len == 0 && ol_conn_settings(c)->transport->stream) {
+        result = ol_conn_queued(c); /* nothing to write, on a stream without borders */
+        goto unref_joined;
+    }
+    iov[0] = (struct iovec){w.head, w.head_len};
+    if (pieces != &iov[1])
+        memcpy(&iov[1], pieces, (size_t)n * sizeof *pieces);
+    iov[n + 1] = (struct iovec){w.tail, w.tail_len};
+    result = take(c, iov, n + 2, len + w.head_len + w.tail_len, buf);
+
+unref_joined:
+    outlet_buf_unref(joined);
+    return result;
+}
+
+int64_t
+ol_conn_send_wrapped(struct ol_conn *c, struct outlet_buf *buf)
+{
+    struct iovec iov[3] = {{NULL, 0}, {(void *)(uintptr_t)buf->bytes, buf->len}, {NULL, 0}};
+    outlet_err err = check_state(c);
+
+    return err ? err : take(c, iov, 3, buf->len, buf);
+}
+
+/* ---- out ------------------------------------------------------------------------------------------- */
+
+static void
+tell_dropped(struct ol_conn *c)
+{
+    const struct ol_settings *s = ol_conn_settings(c);
+    size_t dropped = c->queue ? c->queue->dropped : 0;
+
+    if (!dropped)
+        return;
+    c->queue->dropped = 0;
+    if (s->on.on_event)
+        s->on.on_event(ol_conn_handle(c), OUTLET_EVENT_DROPPED, (int64_t)dropped,
+                       atomic_load_explicit(&c->user, memory_order_relaxed));
+}
+
+/* The network said of an earlier datagram that it could not be delivered; the next one may. */
+void
+ol_conn_peer_error(struct ol_conn *c, int sys_errno)
+{
+    const struct ol_settings *s = ol_conn_settings(c);
+
+    if (ol_conn_state(c) == CONN_OPEN && s->on.on_event)
+        s->on.on_event(ol_conn_handle(c), OUTLET_EVENT_PEER_ERROR, sys_errno,
+                       atomic_load_explicit(&c->user, memory_order_relaxed));
+}
+
+static void
+tell_writable(struct ol_conn *c)
+{
+    const struct ol_settings *s = ol_conn_settings(c);
+
+    if (ol_conn_state(c) == CONN_OPEN && s->on.on_writable)
+        s->on.on_writable(ol_conn_handle(c),
+                          atomic_load_explicit(&c->user, memory_order_relaxed));
+}
+
+/* The kernel took something, or everything. */
+void
+ol_conn_after_flush(struct ol_conn *c)
+{
+    const struct ol_settings *s = ol_conn_settings(c);
+    struct ol_queue *q = c->queue;
+    bool writable = q && q->owed && q->bytes <= s->low;
+
+    tell_dropped(c);
+    q = c->queue;
+    if (writable && q)
+        q->owed = false;
+    if (q && q->count == 0 && !(c->flags & CONN_SENDING))
+        ol_conn_queue_free(c);
+    show_queued(c);
+    if (writable)
+        tell_writable(c);
+    if (c->queue) {
+        if (c->flags & CONN_SENDING && c->queue->stalled_since == OL_NEVER) {
+            c->queue->stalled_since = c->cold->reactor->now;
+            if (s->stall != OL_NEVER)
+                ol_conn_limit_by(c, c->queue->stalled_since + s->stall);
+        }
+        return;
+    }
+    if (ol_conn_state(c) == CONN_FLUSHING) {
+        ol_conn_flush_step(c);
+        return;
+    }
+    if (c->flags & CONN_END_ASKED && !(c->flags & CONN_ENDED) && ol_conn_state(c) == CONN_OPEN) {
+        int sys = s->transport->end_writing(c);
+
+        c->flags |= CONN_ENDED;
+        if (sys < 0)
+            ol_conn_fail(c, -sys);
+        else if (c->flags & CONN_PEER_ENDED)
+            ol_conn_close(c, OUTLET_BY_PEER);
+    }
+}
+
+static void
+flush(struct ol_conn *c)
+{
+    enum ol_conn_state state = ol_conn_state(c);
+    int sys;
+
+    if (state != CONN_OPEN && state != CONN_FLUSHING)
+        return; /* not open yet: stays queued.  Closing: nothing leaves any more */
+    if (c->flags & CONN_SENDING) {
+        tell_dropped(c);
+        return;
+    }
+    sys = ol_conn_settings(c)->transport->flush(c);
+    if (sys < 0)
+        ol_conn_fail(c, -sys);
+    else
+        ol_conn_after_flush(c);
+}
+
+void
+ol_conn_sent(struct ol_conn *c, int32_t result)
+{
+    c->flags &= (uint16_t)~CONN_SENDING;
+    if (c->queue)
+        ol_queue_returned(c->queue);
+    if (ol_conn_state(c) >= CONN_CLOSING || !c->queue)
+        return;
+    if (result < 0) {
+        ol_conn_fail(c, -result);
+        return;
+    }
+    ol_queue_taken(c->queue, (size_t)result);
+    ol_conn_count_sent(c, (size_t)result);
+    flush(c);
+}
+
+void
+ol_net_forget_dirty(struct ol_net *n, struct ol_queue *gone)
+{
+    struct ol_queue **at = &n->dirty_first;
+    struct ol_queue *before = NULL;
+
+    while (*at != gone) {
+        before = *at;
+        at = &before->next_dirty;
+    }
+    *at = gone->next_dirty;
+    if (n->dirty_last == gone)
+        n->dirty_last = before;
+    gone->dirty = false;
+}
+
+/* Callbacks in a flush may make more dirty: those leave in the same turn's end, but a pair that answer
+ * each other for ever must not hold the turn: only what was there at the start is walked. */
+void
+ol_net_flush(struct ol_net *n)
+{
+    struct ol_queue *last = n->dirty_last;
+
+    while (n->dirty_first) {
+        struct ol_queue *q = n->dirty_first;
+        bool is_last = q == last;
+
+        n->dirty_first = q->next_dirty;
+        if (!n->dirty_first)
+            n->dirty_last = NULL;
+        q->dirty = false;
+        flush(q->owner);
+        if (is_last)
+            break;
+    }
+}

@@ -1,0 +1,209 @@
+/*
+ * stream.c - the transports that have a link of their own: streams, and connected datagrams.
+ *
+ * Completions of the link enter here and go to receive.c, send.c or conn.c.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "conn.h"
+
+#include <errno.h>
+
+enum { GATHER_MAX = 64, DGRAMS_MAX = 32, DGRAM_PIECES_MAX = 16 };
+
+static struct ol_driver *
+driver_of(const struct ol_conn *c)
+{
+    return c->cold->reactor->driver;
+}
+
+/* ---- completions ---------------------------------------------------------------------------------- */
+
+static void
+received(struct ol_conn *c, struct ol_completion *done)
+{
+    const struct ol_settings *s = ol_conn_settings(c);
+    bool end = done->result == 0 && s->transport->stream;
+
+    if (!done->more)
+        c->flags &= (uint16_t)~CONN_RECEIVING;
+    if (done->result < 0) {
+        /* A connected datagram socket reports what the network said of an earlier datagram. */
+        if (!s->transport->stream && done->more) {
+            ol_conn_peer_error(c, -done->result);
+            return;
+        }
+        if (ol_conn_state(c) == CONN_LINGERING)
+            ol_conn_peer_ended(c); /* a reset is an end, too: our side was sent and acknowledged */
+        else
+            ol_conn_fail(c, -done->result);
+        return;
+    }
+    if (!end)
+        ol_conn_received(c, &done->bytes, done->truncated ? OUTLET_MSG_TRUNCATED : 0);
+    c->cold->reactor->ops->give_back(driver_of(c), &done->bytes);
+    if (end) {
+        ol_conn_peer_ended(c);
+        return;
+    }
+    /* The kernel ended a receive that nobody stopped (it ran out of buffers): go on. */
+    if (!done->more && (ol_conn_state(c) == CONN_OPEN || ol_conn_state(c) == CONN_LINGERING ||
+                        ol_conn_state(c) == CONN_FLUSHING))
+        ol_conn_receive_start(c);
+}
+
+static void
+closed(struct ol_conn *c)
+{
+    c->flags &= (uint16_t) ~(CONN_LINKED | CONN_SENDING | CONN_RECEIVING);
+    c->link.kind = OL_LINK_NONE;
+    if (ol_conn_state(c) == CONN_DIALING)
+        ol_dial_next(c); /* an address failed; there may be another */
+    else
+        ol_conn_closed(c);
+}
+
+static void
+complete(struct ol_link *l, struct ol_completion *done)
+{
+    struct ol_conn *c = OL_CONTAINER(l, struct ol_conn, link);
+
+    switch (done->kind) {
+    case OL_RECEIVED:
+        received(c, done);
+        return;
+    case OL_SENT:
+        ol_conn_sent(c, done->result);
+        return;
+    case OL_CONNECTED:
+        ol_dial_connected(c, done->result);
+        return;
+    case OL_CLOSED:
+        closed(c);
+        return;
+    case OL_ACCEPTED:
+    case OL_READY:
+        break;
+    }
+    OL_ASSERT(!"a completion that no connection asks for");
+}
+
+const struct ol_link_ops ol_conn_link_ops = {.complete = complete};
+
+/* ---- streams --------------------------------------------------------------------------------------- */
+
+static int
+receive_start(struct ol_conn *c)
+{
+    return c->cold->reactor->ops->receive_start(driver_of(c), &c->link);
+}
+
+static void
+receive_stop(struct ol_conn *c)
+{
+    c->cold->reactor->ops->receive_stop(driver_of(c), &c->link);
+}
+
+static int
+stream_flush(struct ol_conn *c)
+{
+    const struct ol_driver_ops *ops = c->cold->reactor->ops;
+    struct iovec iov[GATHER_MAX];
+
+    while (c->queue->count && !(c->flags & CONN_SENDING)) {
+        int n = ol_queue_gather(c->queue, iov, GATHER_MAX);
+        int64_t sent = ops->send(driver_of(c), &c->link, iov, n);
+
+        if (sent == OL_SEND_PENDING) {
+            ol_queue_hold(c->queue);
+            c->flags |= CONN_SENDING;
+        } else if (sent < 0) {
+            return (int)sent;
+        } else {
+            ol_queue_taken(c->queue, (size_t)sent);
+            ol_conn_count_sent(c, (size_t)sent);
+        }
+    }
+    return 0;
+}
+
+static int64_t
+stream_send_now(struct ol_conn *c, const struct iovec *pieces, int n)
+{
+    return c->cold->reactor->ops->send_now(driver_of(c), &c->link, pieces, n);
+}
+
+static int
+stream_end_writing(struct ol_conn *c)
+{
+    return c->cold->reactor->ops->end_writing(driver_of(c), &c->link);
+}
+
+static void
+link_close(struct ol_conn *c, bool reset)
+{
+    c->cold->reactor->ops->close(driver_of(c), &c->link, reset);
+}
+
+const struct ol_transport ol_transport_stream = {.name = "stream",
+                                                 .stream = true,
+                                                 .receive_start = receive_start,
+                                                 .receive_stop = receive_stop,
+                                                 .flush = stream_flush,
+                                                 .send_now = stream_send_now,
+                                                 .end_writing = stream_end_writing,
+                                                 .close = link_close};
+
+/* ---- connected datagrams ----------------------------------------------------------------------------- */
+
+/* Whole messages, in order, until the kernel has no room. */
+static int
+dgram_flush(struct ol_conn *c)
+{
+    const struct ol_driver_ops *ops = c->cold->reactor->ops;
+
+    while (c->queue->count && !(c->flags & CONN_SENDING)) {
+        struct iovec iov[DGRAMS_MAX * DGRAM_PIECES_MAX];
+        struct ol_dgram out[DGRAMS_MAX];
+        size_t sizes[DGRAMS_MAX];
+        uint32_t after = 0;
+        int n = 0;
+        int sent;
+
+        while (n < DGRAMS_MAX && after < c->queue->count) {
+            struct iovec *at = &iov[n * DGRAM_PIECES_MAX];
+            uint32_t pieces = 0;
+            int count = ol_queue_first_message(c->queue, at, DGRAM_PIECES_MAX, after, &pieces);
+
+            OL_ASSERT(count > 0); /* a datagram fits into that many chunks */
+            out[n] = (struct ol_dgram){.pieces = at, .count = count};
+            sizes[n] = 0;
+            for (int i = 0; i < count; i++) {
+                sizes[n] += at[i].iov_len;
+            }
+            after += pieces;
+            n++;
+        }
+        sent = ops->send_dgrams(driver_of(c), &c->link, out, n);
+        if (sent == -EAGAIN) {
+            c->flags |= CONN_SENDING; /* until there is room; nothing is held */
+            return 0;
+        }
+        if (sent < 0) {
+            /* The first one failed, or an error of an earlier one was reported in its place. */
+            ol_conn_peer_error(c, -sent);
+            ol_queue_drop_message(c->queue);
+        }
+        for (int i = 0; i < sent; i++) {
+            ol_queue_drop_message(c->queue);
+            ol_conn_count_sent(c, sizes[i]);
+        }
+    }
+    return 0;
+}
+
+const struct ol_transport ol_transport_dgram = {.name = "datagram",
+                                                .receive_start = receive_start,
+                                                .receive_stop = receive_stop,
+                                                .flush = dgram_flush,
+                                                .close = link_close};

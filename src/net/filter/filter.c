@@ -1,0 +1,67 @@
+/*
+ * filter.c - the three top filters.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "filter.h"
+
+static int
+whole_next(const struct ol_framing *f, struct ol_frame_scan *scan, const uint8_t *bytes, size_t len,
+           struct outlet_frame *out)
+{
+    (void)f;
+    (void)scan;
+    (void)bytes;
+    *out = (struct outlet_frame){.message = len};
+    return 1;
+}
+
+static outlet_err
+plain_wrap(const struct ol_framing *f, const struct iovec *pieces, int n, size_t len,
+           struct ol_frame_wrap *out)
+{
+    (void)f;
+    (void)pieces;
+    (void)n;
+    (void)len;
+    out->head_len = 0;
+    out->tail_len = 0;
+    return OUTLET_OK;
+}
+
+static outlet_err
+dgram_wrap(const struct ol_framing *f, const struct iovec *pieces, int n, size_t len,
+           struct ol_frame_wrap *out)
+{
+    return len > f->max ? OUTLET_EMSGSIZE : plain_wrap(f, pieces, n, len, out);
+}
+
+static size_t
+whole_hold_max(const struct ol_framing *f)
+{
+    (void)f;
+    return 0;
+}
+
+const struct ol_filter ol_filter_none = {
+    .name = "none", .next = whole_next, .wrap = plain_wrap, .hold_max = whole_hold_max};
+
+const struct ol_filter ol_filter_frame = {.name = "frame",
+                                          .next = ol_frame_next,
+                                          .wrap = ol_frame_wrap,
+                                          .hold_max = ol_frame_hold_max,
+                                          .borders = true};
+
+const struct ol_filter ol_filter_dgram = {.name = "datagram",
+                                          .next = whole_next,
+                                          .wrap = dgram_wrap,
+                                          .hold_max = whole_hold_max,
+                                          .borders = true};
+
+const struct ol_filter *
+ol_filter_for(bool stream, const struct ol_framing *f)
+{
+    if (!stream)
+        return &ol_filter_dgram;
+    return f->kind == OL_FRAME_NONE ? &ol_filter_none : &ol_filter_frame;
+}

@@ -1,0 +1,33 @@
+/*
+ * filter.h - what lies between a link's bytes and a connection's messages: one table per layer.
+ *
+ * The top filter finds and wraps messages.  Filters hold no memory for an idle connection: what they
+ * need to know between two calls is the scan, kept with the bytes of an unfinished message.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef OL_FILTER_H
+#define OL_FILTER_H
+
+#include "base/base.h"
+#include "proto/frame/frame.h"
+
+struct ol_filter {
+    const char *name;
+    /* As ol_frame_next(). */
+    int (*next)(const struct ol_framing *f, struct ol_frame_scan *scan, const uint8_t *bytes,
+                size_t len, struct outlet_frame *out);
+    /* As ol_frame_wrap(). */
+    outlet_err (*wrap)(const struct ol_framing *f, const struct iovec *pieces, int n, size_t len,
+                       struct ol_frame_wrap *out);
+    size_t (*hold_max)(const struct ol_framing *f);
+    bool borders; /* what one side sends as one message arrives as one message */
+};
+
+extern const struct ol_filter ol_filter_none;  /* a stream as it comes */
+extern const struct ol_filter ol_filter_frame; /* messages cut from a stream */
+extern const struct ol_filter ol_filter_dgram; /* the transport keeps borders itself */
+
+const struct ol_filter *ol_filter_for(bool stream, const struct ol_framing *f);
+
+#endif

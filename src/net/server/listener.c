@@ -1,0 +1,291 @@
+/*
+ * listener.c - a listener's life: its sockets are started on their reactors and closed there.
+ *
+ * Closing is asked from any thread, or by a reactor that drains or stops.  The first to ask makes the
+ * handle stale and mails every socket's reactor; each socket is closed by its own, and the last
+ * reference frees what they share.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "listener.h"
+
+#include <stdio.h>
+
+/* ---- references ---------------------------------------------------------------------------------------- */
+
+void
+ol_listener_unref(struct ol_listener *l)
+{
+    if (atomic_fetch_sub_explicit(&l->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    for (uint32_t i = 0; i < l->count; i++) {
+        if (l->socks[i].dgram)
+            ol_dsock_free(l->socks[i].dgram);
+    }
+    ol_settings_unref(l->settings);
+    ol_free(&l->loop->heap, l);
+}
+
+/* With a reference for the mail. */
+static void
+post(struct ol_listener *l, struct ol_reactor *r, struct ol_mail *m)
+{
+    uint32_t epoch;
+
+    if (!ol_enter(r->cell, &epoch))
+        return; /* it has ended, and everything on it */
+    atomic_fetch_add_explicit(&l->refs, 1, memory_order_relaxed);
+    ol_post(r, m);
+    ol_leave(r->cell, epoch);
+}
+
+/* ---- one socket ---------------------------------------------------------------------------------------- */
+
+void
+ol_lsock_closed(struct ol_lsock *s)
+{
+    s->reactor->live--;
+    s->reactor->busy--;
+    ol_listener_unref(s->listener);
+}
+
+void
+ol_lsock_close(struct ol_lsock *s)
+{
+    struct ol_reactor *r = s->reactor;
+
+    if (!s->started)
+        return; /* its start is still in the mail, and will find the listener ended */
+    s->closing = true;
+    ol_list_remove(&s->closable.node);
+    ol_alarm_clear(r, &s->again);
+    /* A datagram socket serves its peers until they are gone. */
+    if (s->asked_driver || (s->dgram && ol_dsock_has_peers(s)))
+        return;
+    s->asked_driver = true;
+    r->ops->close(r->driver, &s->link, false);
+}
+
+static void
+close_closable(struct ol_closable *x)
+{
+    struct ol_lsock *s = OL_CONTAINER(x, struct ol_lsock, closable);
+
+    ol_listener_end(s->listener);
+    ol_lsock_close(s);
+}
+
+static void
+run_start(struct ol_reactor *r, struct ol_mail *m)
+{
+    struct ol_lsock *s = OL_CONTAINER(m, struct ol_lsock, start);
+
+    r->live++;
+    r->busy++;
+    s->started = true;
+    s->closable.close = close_closable;
+    ol_list_insert(&ol_net_of(r)->closables, &s->closable.node);
+    if (r->stopping || atomic_load(&r->loop->draining))
+        ol_listener_end(s->listener);
+    if (atomic_load(&s->listener->ended))
+        ol_lsock_close(s);
+    else if (s->dgram)
+        ol_dsock_start(s);
+    else
+        ol_accept_start(s);
+    /* The mail's reference becomes the socket's. */
+}
+
+static void
+run_end(struct ol_reactor *r, struct ol_mail *m)
+{
+    struct ol_lsock *s = OL_CONTAINER(m, struct ol_lsock, end);
+
+    (void)r;
+    ol_lsock_close(s);
+    ol_listener_unref(s->listener);
+}
+
+/* ---- the handle ------------------------------------------------------------------------------------------ */
+
+static void
+destroy_slot(struct ol_reactor *r, struct ol_retired *x)
+{
+    struct ol_listener_slot *slot = OL_CONTAINER(x, struct ol_listener_slot, retired);
+    struct ol_listener *l = slot->listener;
+
+    ol_slot_give_back(&r->slots[OL_KIND_LISTENER], slot->slot);
+    ol_listener_unref(l); /* the handle's */
+}
+
+static void
+run_home(struct ol_reactor *r, struct ol_mail *m)
+{
+    struct ol_listener *l = OL_CONTAINER(m, struct ol_listener, home);
+
+    ol_retire(r, &l->slot->retired, destroy_slot);
+    ol_listener_unref(l); /* the mail's */
+}
+
+static void
+close_port(struct ol_listener *l)
+{
+    pthread_mutex_lock(&l->loop->lock);
+    if (l->port.arrived)
+        ol_list_remove(&l->port.node);
+    pthread_mutex_unlock(&l->loop->lock);
+}
+
+void
+ol_listener_end(struct ol_listener *l)
+{
+    struct ol_reactor *home = l->loop->reactors[0];
+    uint32_t epoch;
+
+    if (atomic_exchange(&l->ended, true))
+        return;
+    ol_slot_hide(&home->slots[OL_KIND_LISTENER], l->slot->slot);
+    close_port(l);
+    for (uint32_t i = 0; i < l->count; i++) {
+        post(l, l->socks[i].reactor, &l->socks[i].end);
+    }
+    if (ol_enter(home->cell, &epoch)) {
+        post(l, home, &l->home);
+        ol_leave(home->cell, epoch);
+    } else {
+        ol_listener_unref(l); /* no visitor can come any more */
+    }
+}
+
+void
+ol_listener_start(struct ol_listener *l)
+{
+    l->home.run = run_home;
+    for (uint32_t i = 0; i < l->count; i++) {
+        l->socks[i].start.run = run_start;
+        l->socks[i].end.run = run_end;
+        post(l, l->socks[i].reactor, &l->socks[i].start);
+    }
+}
+
+/* ---- public ------------------------------------------------------------------------------------------------ */
+
+static struct ol_listener *
+visit(outlet_listener handle, struct ol_cell **cell, uint32_t *epoch)
+{
+    struct ol_handle h;
+    struct ol_reactor *r;
+    struct ol_listener_slot *slot = NULL;
+
+    if (!ol_handle_unpack(handle.id, OL_KIND_LISTENER, &h))
+        return NULL;
+    *cell = ol_cell_at(h.cell);
+    r = *cell ? ol_enter(*cell, epoch) : NULL;
+    if (!r)
+        return NULL;
+    slot = ol_slot_get(&r->slots[OL_KIND_LISTENER], h.slot, h.generation);
+    if (slot)
+        return slot->listener;
+    ol_leave(*cell, *epoch);
+    return NULL;
+}
+
+outlet_err
+outlet_listener_close(outlet_listener handle)
+{
+    struct ol_cell *cell;
+    uint32_t epoch;
+    struct ol_listener *l = visit(handle, &cell, &epoch);
+
+    if (!l)
+        return OUTLET_ESTALE;
+    ol_listener_end(l);
+    ol_leave(cell, epoch);
+    return OUTLET_OK;
+}
+
+static int64_t
+put(char *text, size_t room, const char *value)
+{
+    size_t len = strlen(value);
+
+    if (room) {
+        size_t part = ol_min(len, room - 1);
+
+        memcpy(text, value, part);
+        text[part] = 0;
+    }
+    return (int64_t)len;
+}
+
+static int64_t
+put_number(char *text, size_t room, const _Atomic int64_t *n)
+{
+    char value[24];
+
+    snprintf(value, sizeof value, "%lld", (long long)atomic_load(n));
+    return put(text, room, value);
+}
+
+static int64_t
+tell(const struct ol_listener *l, const char *key, char *text, size_t room)
+{
+    const struct ol_counts *n = l->settings->counts;
+    char addr[OL_ADDR_TEXT];
+
+    if (strcmp(key, "url") == 0)
+        return put(text, room, l->settings->url);
+    if (strcmp(key, "transport") == 0)
+        return put(text, room, ol_scheme_name(l->settings->scheme));
+    if (strcmp(key, "driver") == 0)
+        return put(text, room, l->loop->driver_name);
+    if (strcmp(key, "connections") == 0)
+        return put_number(text, room, &n->connections);
+    if (strcmp(key, "accepted") == 0)
+        return put_number(text, room, &n->accepted);
+    if (strcmp(key, "refused") == 0)
+        return put_number(text, room, &n->refused);
+    if (strcmp(key, "dropped") == 0)
+        return put_number(text, room, &n->dropped);
+    if (strcmp(key, "local") == 0) {
+        ol_addr_print(l->count ? &l->socks[0].bound : &l->port_name, addr, sizeof addr);
+        return put(text, room, addr);
+    }
+    return OUTLET_ENOENT;
+}
+
+int64_t
+outlet_listener_info(outlet_listener handle, const char *key, char *text, size_t room)
+{
+    struct ol_cell *cell;
+    uint32_t epoch;
+    struct ol_listener *l;
+    int64_t result;
+
+    if (!key)
+        return OUTLET_EINVAL;
+    l = visit(handle, &cell, &epoch);
+    if (!l)
+        return OUTLET_ESTALE;
+    result = tell(l, key, text, text ? room : 0);
+    ol_leave(cell, epoch);
+    return result;
+}
+
+int64_t
+outlet_send_to(outlet_listener handle, const char *url, const void *bytes, size_t len)
+{
+    struct ol_cell *cell;
+    uint32_t epoch;
+    struct ol_listener *l;
+    int64_t result;
+
+    if (!url || (!bytes && len))
+        return OUTLET_EINVAL;
+    l = visit(handle, &cell, &epoch);
+    if (!l)
+        return OUTLET_ESTALE;
+    result = ol_dsock_send_to(l, url, bytes, len);
+    ol_leave(cell, epoch);
+    return result;
+}

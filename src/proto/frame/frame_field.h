@@ -1,0 +1,73 @@
+/*
+ * frame_field.h - length fields of 1 to 8 bytes in either order, and HP-Socket's header.
+ *
+ * Private to this folder.  A field lies anywhere in the bytes, aligned or not.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef OL_FRAME_FIELD_H
+#define OL_FRAME_FIELD_H
+
+#include "frame.h"
+
+#include <endian.h>
+
+enum { OL_FRAME_FIELD_MAX = 8 };
+
+/*
+ * HP-Socket's PACK model: a 32-bit header, its high 10 bits the flag, its low 22 bits the length of
+ * the body without the header.  Little-endian: newer releases convert, older ones write the order
+ * of the host, which was x86 or ARM.  Both its sides take an empty body for an error, and so do we.
+ * With flag 0 it does not look at the peer's flag; here 0 is a flag like the others.
+ */
+enum {
+    OL_HP_HEAD = 4,
+    OL_HP_LENGTH_BITS = 22,
+    OL_HP_LENGTH_MAX = (1 << OL_HP_LENGTH_BITS) - 1,
+    OL_HP_FLAG_MAX = 1023
+};
+
+static inline uint64_t
+ol_field_max(unsigned width)
+{
+    return UINT64_MAX >> (64 - 8 * width);
+}
+
+static inline uint64_t
+ol_field_get(const uint8_t *at, unsigned width, bool little)
+{
+    uint64_t value = 0;
+
+    /* A constant width becomes one load. */
+    switch (width) {
+    case 1:
+        return at[0];
+    case 2: {
+        uint16_t two;
+
+        memcpy(&two, at, sizeof two);
+        return little ? le16toh(two) : be16toh(two);
+    }
+    case 4: {
+        uint32_t four;
+
+        memcpy(&four, at, sizeof four);
+        return little ? le32toh(four) : be32toh(four);
+    }
+    default:
+        for (unsigned i = 0; i < width; i++) {
+            value = value << 8 | at[little ? width - 1 - i : i];
+        }
+        return value;
+    }
+}
+
+static inline void
+ol_field_put(uint8_t *at, unsigned width, bool little, uint64_t value)
+{
+    for (unsigned i = 0; i < width; i++) {
+        at[little ? i : width - 1 - i] = (uint8_t)(value >> 8 * i);
+    }
+}
+
+#endif
