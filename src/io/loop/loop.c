@@ -540,6 +540,8 @@ outlet_loop_turn(outlet_loop *l, int wait_ms)
         return OUTLET_ESTATE;
     if (wait_ms >= 0)
         until = r->ops->now(r->driver) + wait_ms * OL_MS;
+    if (l->world)
+        (void)ol_sim_next(l->world, until); /* one reactor: only the clock can have moved */
     sys = ol_reactor_turn(r, until);
     if (sys < 0)
         fail(r, sys);
