@@ -49,7 +49,7 @@ import time
 import tomllib
 
 HERE = pathlib.Path(__file__).resolve().parent
-PATIENCE = 60  # seconds that any one wait may take: reached only by failures
+PATIENCE = 10  # seconds that any one wait may take: reached only by failures
 SKIPPED = 77
 
 
