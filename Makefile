@@ -59,6 +59,7 @@ lint:
 format:
 	@tools/install-needs lint
 	@clang-format -i $(SOURCES)
+	@$(PYTHON) tools/tidy.py --wrap
 
 install: build
 	@$(if $(PREFIX),$(MESON) configure build -Dprefix='$(abspath $(PREFIX))')

@@ -61,8 +61,9 @@ CONFIGS = {c.name: c for c in (
     Config("clang-asan", "clang", ASAN, CODE, timeout=3),
     # valgrind misreads the buffers that io_uring fills.
     Config("valgrind", "gcc", (), ("unit", "sim"), timeout=20, builds_in="plain",
-           wrapper=("{build}/tests/without_uring", "valgrind", "--quiet", "--error-exitcode=1", "--leak-check=full",
-                    "--errors-for-leak-kinds=definite", "--trace-children=no")),
+           wrapper=("{build}/tests/without_uring", "valgrind", "--quiet", "--error-exitcode=1",
+                    "--leak-check=full", "--errors-for-leak-kinds=definite",
+                    "--trace-children=no")),
     Config("coverage", "gcc", ("-Db_coverage=true",), CODE, timeout=3),
 )}
 SETS = {

@@ -5,6 +5,7 @@
     tools/tidy.py --symbols LIB...   what a built .so exports, what of a .a can change
     tools/tidy.py --write-map        write liboutlet.map from the headers
     tools/tidy.py --write-snippets   cut the snippets of the READMEs from their sources again
+    tools/tidy.py --wrap             wrap comments that are too long
 
 Each rule is one function: it takes the tree and yields problems.  The layers stand in
 docs/internals/layers.md, so that a new arrow is a change that people see.  Sizes are printed and
@@ -507,20 +508,34 @@ def write_snippets(tree):
             (tree.root / path).write_text(new, encoding="utf-8")
 
 
+def wrap(tree):
+    """Comments within the columns.  Only lines that are too long are touched: elsewhere
+    clang-format would spoil pictures, so .clang-format says ReflowComments: false."""
+    style = f"{{BasedOnStyle: LLVM, ColumnLimit: {COLUMNS}, ReflowComments: true}}"
+    for path, text in tree.under():
+        long = [number for number, line in enumerate(text.split("\n"), 1)
+                if len(line) > COLUMNS and re.match(r"\s*(/\*|\*)", line)]
+        if long:
+            subprocess.run(["clang-format", "-i", "--style=" + style,
+                            *(f"--lines={n}:{n}" for n in long), tree.root / path], check=True)
+
+
 def main(argv):
     parser = argparse.ArgumentParser(description="the project's own rules")
     parser.add_argument("--root", default=pathlib.Path(__file__).resolve().parent.parent)
     parser.add_argument("--symbols", nargs="+", metavar="LIB")
     parser.add_argument("--write-map", action="store_true")
     parser.add_argument("--write-snippets", action="store_true")
+    parser.add_argument("--wrap", action="store_true")
     args = parser.parse_args(argv)
     tree = Tree(args.root)
 
-    if args.write_map or args.write_snippets:
-        if args.write_map:
-            write_map(tree)
-        if args.write_snippets:
-            write_snippets(tree)
+    writers = [(args.write_map, write_map), (args.write_snippets, write_snippets),
+               (args.wrap, wrap)]
+    if any(asked for asked, _ in writers):
+        for asked, write in writers:
+            if asked:
+                write(tree)
         return 0
     if args.symbols:
         problems = [p for library in args.symbols for p in library_problems(tree, library)]

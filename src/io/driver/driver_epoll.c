@@ -1,12 +1,13 @@
 /*
  * driver_epoll.c - the world through epoll, level-triggered, made to look like completions.
  *
- * What a newcomer would get wrong: epoll reports HUP and ERR even to whom nothing is of interest.  A
- * paused link whose peer resets would make every wait() return at once, so such a link is taken out of
- * epoll until something is started on it again; then the error is found by the system call itself.
+ * What a newcomer would get wrong: epoll reports HUP and ERR even to whom nothing is of interest. A
+ * paused link whose peer resets would make every wait() return at once, so such a link is taken out
+ * of epoll until something is started on it again; then the error is found by the system call
+ * itself.
  *
- * Interest is changed late: a bit that is no longer wanted stays armed until it is reported once more.
- * Most of the time it is wanted again before that, and no system call was needed.
+ * Interest is changed late: a bit that is no longer wanted stays armed until it is reported once
+ * more. Most of the time it is wanted again before that, and no system call was needed.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -34,21 +35,21 @@ enum {
 
 /* flags of a link */
 enum {
-    WANT_IN = 1,      /* receiving or accepting */
-    WANT_OUT = 2,     /* OL_SENT is owed */
-    CONNECTING = 4,   /* OL_CONNECTED is owed */
-    REGISTERED = 8,   /* epoll knows it... */
-    ARMED_IN = 16,    /* ... with EPOLLIN */
-    ARMED_OUT = 32,   /* ... with EPOLLOUT */
-    DUE = 64,         /* on the list of what the next wait() tells without asking epoll */
-    FULL = 128,       /* stream: the last send was cut, there is no room until EPOLLOUT */
-    DUPLICATED = 128  /* watch: the descriptor is a duplicate of our own */
+    WANT_IN = 1,     /* receiving or accepting */
+    WANT_OUT = 2,    /* OL_SENT is owed */
+    CONNECTING = 4,  /* OL_CONNECTED is owed */
+    REGISTERED = 8,  /* epoll knows it... */
+    ARMED_IN = 16,   /* ... with EPOLLIN */
+    ARMED_OUT = 32,  /* ... with EPOLLOUT */
+    DUE = 64,        /* on the list of what the next wait() tells without asking epoll */
+    FULL = 128,      /* stream: the last send was cut, there is no room until EPOLLOUT */
+    DUPLICATED = 128 /* watch: the descriptor is a duplicate of our own */
 };
 
 /*
- * Other fields of a link: `work` is a unix listener's struct ol_sock_file.  `pending` is the errno of
- * a connect that failed at once, until it is told; then a datagram link's number of messages to ask
- * for.
+ * Other fields of a link: `work` is a unix listener's struct ol_sock_file.  `pending` is the errno
+ * of a connect that failed at once, until it is told; then a datagram link's number of messages to
+ * ask for.
  */
 struct epoll_driver {
     struct ol_driver base;
@@ -96,7 +97,7 @@ heap_of(struct epoll_driver *d)
     return &d->budget->heap;
 }
 
-/* ---- waking ---- */
+/* ---- waking ------------------------------------------------------------------------------ */
 
 static void
 epoll_wake(struct ol_driver *base)
@@ -138,7 +139,7 @@ set_timer(struct epoll_driver *d, ol_time until)
     (void)timerfd_settime(d->timer_fd, TFD_TIMER_ABSTIME, &at, NULL);
 }
 
-/* ---- what is told without asking epoll ---- */
+/* ---- what is told without asking epoll --------------------------------------------------- */
 
 static void
 push_due(struct epoll_driver *d, struct ol_link *l)
@@ -180,12 +181,12 @@ tell_due(struct epoll_driver *d, struct batch *b)
         } else {
             l->flags &= (uint8_t)~CONNECTING;
             add(b, l, OL_CONNECTED, -(int32_t)l->pending, false);
-            l->pending = 0;
+            l->pending = l->kind == OL_LINK_DGRAM;
         }
     }
 }
 
-/* ---- interest ---- */
+/* ---- interest ---------------------------------------------------------------------------- */
 
 static uint8_t
 wanted(const struct ol_link *l)
@@ -230,10 +231,11 @@ static void
 unregister(struct epoll_driver *d, struct ol_link *l)
 {
     /* Closing would do it only if no forked child had a copy; such a copy would report a link that
-     * is long gone.  A watched descriptor may have been closed by its owner: then it is out already. */
+     * is long gone.  A watched descriptor may have been closed by its owner: then it is out
+     * already. */
     if (l->flags & REGISTERED)
         (void)epoll_ctl(d->epoll_fd, EPOLL_CTL_DEL, l->token, NULL);
-    l->flags &= (uint8_t)~(REGISTERED | ARMED_IN | ARMED_OUT);
+    l->flags &= (uint8_t) ~(REGISTERED | ARMED_IN | ARMED_OUT);
 }
 
 /* Something was reported that nobody wants. */
@@ -249,7 +251,7 @@ quiet(struct epoll_driver *d, struct ol_link *l)
     }
 }
 
-/* ---- events become completions ---- */
+/* ---- events become completions ----------------------------------------------------------- */
 
 static void
 tell_stream(struct epoll_driver *d, struct batch *b, struct ol_link *l)
@@ -404,7 +406,7 @@ tell_event(struct epoll_driver *d, struct batch *b, struct epoll_event *e)
     if (!in && !out)
         quiet(d, l);
     if (out) {
-        l->flags &= (uint8_t)~(WANT_OUT | FULL);
+        l->flags &= (uint8_t) ~(WANT_OUT | FULL);
         add(b, l, OL_SENT, 0, false);
         e->events &= ~(uint32_t)EPOLLOUT; /* told */
     }
@@ -422,8 +424,8 @@ walk_events(struct epoll_driver *d, struct batch *b)
         struct epoll_event *e = &d->events[d->event_next];
 
         if (e->data.ptr == &d->wake_fd) {
-            /* Read before the flag is cleared: the other way round a wake in between would leave the
-             * flag set with nothing to read, and no later one would be heard. */
+            /* Read before the flag is cleared: the other way round a wake in between would leave
+             * the flag set with nothing to read, and no later one would be heard. */
             drain(d->wake_fd);
             (void)atomic_exchange(&d->is_woken, false);
             b->is_woken = true;
@@ -436,7 +438,7 @@ walk_events(struct epoll_driver *d, struct batch *b)
     }
 }
 
-/* ---- waiting ---- */
+/* ---- waiting ----------------------------------------------------------------------------- */
 
 static int
 poll_ms(struct epoll_driver *d, ol_time left)
@@ -469,7 +471,8 @@ poll_events(struct epoll_driver *d, ol_time until)
             struct timespec t = {left / SECOND, left % SECOND};
 
             n = epoll_pwait2(d->epoll_fd, d->events, OL_BATCH_MAX, &t, NULL);
-            if (n < 0 && (errno == ENOSYS || errno == EPERM)) { /* before Linux 5.11, or forbidden */
+            /* Before Linux 5.11, or forbidden. */
+            if (n < 0 && (errno == ENOSYS || errno == EPERM)) {
                 d->has_pwait2 = false;
                 continue;
             }
@@ -507,7 +510,7 @@ epoll_driver_wait(struct ol_driver *base, ol_time until, struct ol_completion *o
     return b.count;
 }
 
-/* ---- links ---- */
+/* ---- links ------------------------------------------------------------------------------- */
 
 static void
 take(struct ol_link *l, enum ol_link_kind kind, int fd)
@@ -622,7 +625,7 @@ epoll_give_back(struct ol_driver *base, struct ol_lent *bytes)
     ol_lender_give_back(bytes->block == d->dgrams.block ? &d->dgrams : &d->streams, bytes);
 }
 
-/* ---- sending ---- */
+/* ---- sending ----------------------------------------------------------------------------- */
 
 static int64_t
 epoll_send_now(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces, int count)
@@ -699,7 +702,7 @@ epoll_end_writing(struct ol_driver *d, struct ol_link *l)
     return ol_sock_end_writing(l->token);
 }
 
-/* ---- the end of a link ---- */
+/* ---- the end of a link ------------------------------------------------------------------- */
 
 static void
 forget_events(struct epoll_driver *d, const struct ol_link *l)
@@ -756,7 +759,7 @@ epoll_tcp_facts(struct ol_driver *d, struct ol_link *l, struct ol_tcp_facts *out
     return ol_sock_tcp_facts(l->token, out);
 }
 
-/* ---- foreign descriptors ---- */
+/* ---- foreign descriptors ----------------------------------------------------------------- */
 
 static int
 epoll_watch(struct ol_driver *base, struct ol_link *l, int fd, unsigned events)
@@ -830,7 +833,7 @@ epoll_arm(struct ol_driver *base, ol_time until)
     set_timer(d, d->due ? 0 : until);
 }
 
-/* ---- the driver itself ---- */
+/* ---- the driver itself ------------------------------------------------------------------- */
 
 static int
 epoll_open(struct ol_driver **out, const struct ol_driver_opts *opts)

@@ -25,7 +25,8 @@
 enum {
     SIDES = 8,
     SEEDS = 2000,
-    WAVE = 4093 /* period of the bytes that streams carry; a prime, so that slices do not match it */
+    WAVE =
+        4093 /* period of the bytes that streams carry; a prime, so that slices do not match it */
 };
 
 #define ALWAYS 65536u
@@ -84,7 +85,7 @@ struct net {
 
 static const struct ol_driver_ops *const ops = &ol_driver_sim;
 
-/* ---- hearing ---- */
+/* ---- hearing ----------------------------------------------------------------------------- */
 
 static void
 mix(struct net *n, uint64_t word)
@@ -257,7 +258,7 @@ heard(struct ol_link *l, struct ol_completion *c)
 
 static const struct ol_link_ops side_ops = {heard};
 
-/* ---- a net ---- */
+/* ---- a net ------------------------------------------------------------------------------- */
 
 static bool
 net_init(struct net *n, uint64_t seed, const struct ol_sim_faults *faults)
@@ -446,7 +447,7 @@ send_wave(struct side *s, size_t len)
     pump(s);
 }
 
-/* ---- the whole of it ---- */
+/* ---- the whole of it --------------------------------------------------------------------- */
 
 /* Both ways at once, ended in order; how it went is told by the sides. */
 static bool
@@ -517,7 +518,7 @@ the_same_seed_is_the_same_run(void **state)
         assert_true(trace_of(*state, i) == traces[i]);
 }
 
-/* ---- connecting ---- */
+/* ---- connecting -------------------------------------------------------------------------- */
 
 static void
 nobody_there_refuses(void **state)
@@ -645,6 +646,118 @@ closing_a_listener_resets_its_backlog(void **state)
 }
 
 static void
+a_backlog_that_stays_full_is_told(void **state)
+{
+    struct net *n = *state;
+    struct side *s = n->sides;
+    struct ol_listen_spec spec = {.kind = OL_LINK_LISTENER, .at = path("/a"), .backlog = 1};
+    struct ol_addr bound;
+    ol_time began;
+
+    assert_true(net_init(n, 1, NULL));
+    began = ol_sim_now(n->world);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(ops->listen(n->d[0], &s[3 * i].link, &spec, &bound), 0);
+        s[3 * i].d = n->d[0];
+        s[3 * i].open = true;
+        assert_int_equal(connect_to(&s[3 * i + 1], n->d[1], OL_LINK_STREAM, bound), 0);
+        run(n);
+        assert_int_equal(connect_to(&s[3 * i + 2], n->d[1], OL_LINK_STREAM, bound), 0);
+        run(n);
+        assert_int_equal(s[3 * i + 1].connect_result, 0);
+        spec.at = v4(1, 0);
+    }
+    assert_int_equal(s[2].connect_result, -EAGAIN);
+    assert_int_equal(s[5].connect_result, -ETIMEDOUT);
+    assert_true(ol_sim_now(n->world) >= began + 60 * SECOND);
+    net_fini(n);
+}
+
+/* As with io_uring, where a completion can be on its way when the cancel comes. */
+static void
+a_closing_listener_may_bring_one_more(void **state)
+{
+    struct net *n = *state;
+    int late = 0;
+
+    for (uint64_t seed = 1; seed <= 100; seed++) {
+        struct side *s = n->sides;
+        struct ol_addr bound;
+
+        assert_true(net_init(n, seed, NULL));
+        assert_int_equal(listen_at(&s[0], n->d[0], OL_LINK_LISTENER, v4(1, 0), &bound), 0);
+        for (int i = 1; i < 4; i++)
+            assert_int_equal(connect_to(&s[i], n->d[1], OL_LINK_STREAM, bound), 0);
+        while (step(n, ol_sim_now(n->world))) {
+        }
+        assert_ptr_equal(ol_sim_next(n->world, OL_NEVER), n->d[0]); /* they have arrived */
+        close_side(&s[0], false);
+        run(n);
+        assert_in_range(s[0].accepted, 0, 1);
+        late += s[0].accepted;
+        net_fini(n);
+    }
+    assert_in_range(late, 1, 60);
+}
+
+static void
+siblings_share_what_comes(void **state)
+{
+    struct net *n = *state;
+    struct side *s = n->sides;
+    struct ol_listen_spec spec = {
+        .kind = OL_LINK_LISTENER, .at = {.kind = OL_ADDR_V6}, .share = OL_PORT_FIRST};
+    struct ol_addr bound;
+
+    assert_true(net_init(n, 1, NULL));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(ops->listen(n->d[i], &s[i].link, &spec, &bound), 0);
+        assert_int_equal(ops->accept_start(n->d[i], &s[i].link), 0);
+        s[i].d = n->d[i];
+        s[i].open = true;
+        spec.at = bound;
+        spec.share = OL_PORT_SIBLING;
+    }
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(connect_to(&s[2], n->d[0], OL_LINK_STREAM, bound), 0);
+        run(n);
+        assert_int_equal(s[2].connect_result, 0);
+        close_side(&s[2], false);
+        run(n);
+        s[2].closed = 0;
+    }
+    assert_in_range(s[0].accepted, 30, 70);
+    assert_int_equal(s[0].accepted + s[1].accepted, 100);
+    net_fini(n);
+}
+
+/* What a forked child does, whose links nobody will close. */
+static void
+a_driver_can_be_freed_with_everything_open(void **state)
+{
+    struct net *n = *state;
+    struct side *s = n->sides;
+    struct ol_addr bound;
+
+    assert_true(net_init(n, 1, NULL));
+    assert_true(plug(n, v4(1, 0)) && receive(&s[1]) && receive(&s[2]));
+    send_wave(&s[1], 1000000);
+    while (!s[1].pending && step(n, OL_NEVER)) {
+    }
+    assert_true(pair(n, &s[5], &s[6]));
+    assert_int_equal(listen_at(&s[3], n->d[0], OL_LINK_DGRAM, v4(1, 0), &bound), 0);
+    assert_int_equal(connect_to(&s[4], n->d[1], OL_LINK_STREAM, v4(1, 1)), 0);
+    memset(s, 0, sizeof n->sides[0]); /* links may be gone already */
+    ops->free(n->d[0]);
+    ops->free(n->d[1]);
+    assert_int_equal(ol_sim_open_sockets(n->world), 0);
+    ol_sim_free(n->world);
+    ol_budget_unref(n->budget);
+    free(s[1].bytes);
+    assert_int_equal(failing_heap_live(&n->heap), 0);
+}
+
+static void
 addresses_in_use_are_told(void **state)
 {
     struct net *n = *state;
@@ -674,7 +787,7 @@ addresses_in_use_are_told(void **state)
     net_fini(n);
 }
 
-/* ---- ending ---- */
+/* ---- ending ------------------------------------------------------------------------------ */
 
 /* `len` bytes sent and closed in order; true: the other side got all of them and an end. */
 static bool
@@ -790,8 +903,8 @@ closing_at_any_moment_leaves_nothing(void **state)
         if (seed % 4 == 0) {
             struct ol_addr bound;
 
-            assert_int_equal(
-                listen_at(&n->sides[0], n->d[0], OL_LINK_LISTENER, v4(1, 0), &bound), 0);
+            assert_int_equal(listen_at(&n->sides[0], n->d[0], OL_LINK_LISTENER, v4(1, 0), &bound),
+                             0);
             assert_int_equal(connect_to(&n->sides[1], n->d[1], OL_LINK_STREAM, bound), 0);
             steps /= 10;
         } else {
@@ -809,7 +922,7 @@ closing_at_any_moment_leaves_nothing(void **state)
     }
 }
 
-/* ---- who is careless is caught ---- */
+/* ---- who is careless is caught ----------------------------------------------------------- */
 
 static void
 bytes_given_back_are_poisoned_and_kept_ones_are_not(void **state)
@@ -894,7 +1007,7 @@ changing_the_bytes_of_a_pending_send_is_caught(void **state)
     assert_int_equal(in_child(*state, false), 0);
 }
 
-/* ---- datagrams ---- */
+/* ---- datagrams --------------------------------------------------------------------------- */
 
 /* `count` numbered datagrams from a connected socket to a bound one. */
 static void
@@ -1010,7 +1123,7 @@ datagrams_beyond_the_receive_buffer_are_dropped(void **state)
     net_fini(n);
 }
 
-/* ---- the clock ---- */
+/* ---- the clock --------------------------------------------------------------------------- */
 
 static void
 the_clock_jumps_to_deadlines(void **state)
@@ -1042,7 +1155,7 @@ the_clock_jumps_to_deadlines(void **state)
     net_fini(n);
 }
 
-/* ---- failures ---- */
+/* ---- failures ---------------------------------------------------------------------------- */
 
 /* The scenario that is repeated with each allocation or call failing; true: it went well. */
 static bool
@@ -1053,6 +1166,7 @@ scenario(struct net *n)
     struct iovec piece = {n->wave, 100};
     struct ol_dgram m = {&piece, 1, NULL, NULL};
     struct ol_tcp_facts facts;
+    int32_t tokens[2];
     bool well = plug(n, v4(1, 0)) && receive(&s[1]) && receive(&s[2]);
 
     if (!well)
@@ -1068,6 +1182,10 @@ scenario(struct net *n)
         connect_to(&s[4], n->d[1], OL_LINK_DGRAM, bound) ||
         ops->send_dgrams(n->d[1], &s[4].link, &m, 1) != 1 || !pair(n, &s[5], &s[6]))
         well = false;
+    if (ops->pair(n->d[0], tokens)) /* for which the table of tokens must grow */
+        return false;
+    ops->discard(n->d[0], tokens[0], false);
+    ops->discard(n->d[0], tokens[1], true);
     run(n);
     return well && s[3].datagrams == 1;
 }
@@ -1139,7 +1257,7 @@ an_idle_connection_is_small(void **state)
 {
     enum { PAIRS = 100000 };
     struct net *n = *state;
-    int32_t (*tokens)[2] = malloc(PAIRS * sizeof *tokens);
+    int32_t(*tokens)[2] = malloc(PAIRS * sizeof *tokens);
     int64_t before;
     int64_t each;
     int failed = 0;
@@ -1174,6 +1292,10 @@ main(void)
         cmocka_unit_test_prestate(faults_refuse_and_run_out_of_descriptors, &net),
         cmocka_unit_test_prestate(a_full_backlog_makes_clients_wait, &net),
         cmocka_unit_test_prestate(closing_a_listener_resets_its_backlog, &net),
+        cmocka_unit_test_prestate(a_driver_can_be_freed_with_everything_open, &net),
+        cmocka_unit_test_prestate(siblings_share_what_comes, &net),
+        cmocka_unit_test_prestate(a_closing_listener_may_bring_one_more, &net),
+        cmocka_unit_test_prestate(a_backlog_that_stays_full_is_told, &net),
         cmocka_unit_test_prestate(addresses_in_use_are_told, &net),
         cmocka_unit_test_prestate(closing_in_order_delivers_what_was_sent, &net),
         cmocka_unit_test_prestate(closing_with_unread_input_loses_what_was_sent, &net),

@@ -1,9 +1,9 @@
 /*
  * driver_test.c - what every driver must do, checked through the table alone.
  *
- * Each test runs once per driver.  A test that needs the real kernel (raw sockets, files, threads that
- * poll) is marked KERNEL and is left out for the simulator.  A newcomer would assert in complete();
- * there things are only written down, and the test body looks at them.
+ * Each test runs once per driver.  A test that needs the real kernel (raw sockets, files, threads
+ * that poll) is marked KERNEL and is left out for the simulator.  A newcomer would assert in
+ * complete(); there things are only written down, and the test body looks at them.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -41,7 +41,8 @@
 enum {
     PEERS = 600,
     TOKENS = 128,
-    WAVE = 65521, /* period of the bytes that streams carry: a prime, so that no block size divides it */
+    WAVE = 65521, /* period of the bytes that streams carry: a prime, so that no block size divides
+                     it */
     WAVE_ROOM = 4 * WAVE,
     PATIENCE_MS = 20000,
     SEEDS = 3
@@ -68,9 +69,9 @@ struct peer {
     int connected;
     int32_t connect_result;
 
-    bool echo;           /* send as many bytes as come */
+    bool echo; /* send as many bytes as come */
     size_t received;
-    bool wrong;          /* bytes that are not the wave's, or too little room around them */
+    bool wrong; /* bytes that are not the wave's, or too little room around them */
     bool ended;
     int32_t receive_error;
     bool receive_more;
@@ -123,7 +124,7 @@ struct world {
 static const struct ol_driver_ops *current;
 static uint64_t seed = 1; /* for the simulator, of which one is not like the next */
 
-/* ---- descriptors ---- */
+/* ---- descriptors ------------------------------------------------------------------------- */
 
 static int
 count_descriptors(void)
@@ -139,7 +140,7 @@ count_descriptors(void)
     return n;
 }
 
-/* ---- what a peer does when it hears something ---- */
+/* ---- what a peer does when it hears something -------------------------------------------- */
 
 static void
 pump(struct peer *p)
@@ -286,7 +287,7 @@ hear(struct ol_link *l, struct ol_completion *c)
 
 static const struct ol_link_ops peer_ops = {hear};
 
-/* ---- driving ---- */
+/* ---- driving ----------------------------------------------------------------------------- */
 
 /* The simulator's wait() never blocks: it is the stepper that lets time pass. */
 static int
@@ -314,14 +315,14 @@ step(struct world *w, ol_time until)
     return n;
 }
 
-#define RUN_UNTIL(w, condition)                                           \
-    do {                                                                  \
-        ol_time limit_ = (w)->ops->now((w)->d) + PATIENCE_MS * OL_MS;     \
-        while (!(condition) && (w)->ops->now((w)->d) < limit_) {          \
-            if (step((w), limit_) < 0)                                    \
-                break;                                                    \
-        }                                                                 \
-        assert_true(condition);                                           \
+#define RUN_UNTIL(w, condition)                                                                    \
+    do {                                                                                           \
+        ol_time limit_ = (w)->ops->now((w)->d) + PATIENCE_MS * OL_MS;                              \
+        while (!(condition) && (w)->ops->now((w)->d) < limit_) {                                   \
+            if (step((w), limit_) < 0)                                                             \
+                break;                                                                             \
+        }                                                                                          \
+        assert_true(condition);                                                                    \
     } while (0)
 
 /* Everything that comes by itself within a short time. */
@@ -463,7 +464,7 @@ tear_down(void **state)
     return wrong > 0 ? -1 : 0;
 }
 
-/* ---- addresses ---- */
+/* ---- addresses --------------------------------------------------------------------------- */
 
 static struct ol_addr
 v4(uint8_t last, uint16_t port)
@@ -508,7 +509,7 @@ in_directory(struct world *w, const char *name)
     return named(OL_ADDR_PATH, path);
 }
 
-/* ---- making things ---- */
+/* ---- making things ----------------------------------------------------------------------- */
 
 static int
 try_listen(struct peer *p, enum ol_link_kind kind, struct ol_addr at, enum ol_share_port share,
@@ -628,7 +629,7 @@ send_datagram(struct peer *p, const void *bytes, size_t len, const struct ol_add
     assert_int_equal(p->w->ops->send_dgrams(p->w->d, &p->link, &m, 1), 1);
 }
 
-/* ---- streams ---- */
+/* ---- streams ----------------------------------------------------------------------------- */
 
 static void
 echo_over(struct world *w, struct ol_addr at)
@@ -1001,7 +1002,7 @@ tcp_tells_its_round_trip_time(void **state)
     assert_int_equal(facts.retransmits, 0);
 }
 
-/* ---- listening and connecting ---- */
+/* ---- listening and connecting ------------------------------------------------------------ */
 
 static void
 a_port_where_nobody_listens_refuses(void **state)
@@ -1106,8 +1107,10 @@ accepted_sockets_do_not_delay(void **state)
     socklen_t len = sizeof(int);
 
     connect_both(w, &client, &server);
-    assert_int_equal(getsockopt(server->link.token, IPPROTO_TCP, TCP_NODELAY, &server_says, &len), 0);
-    assert_int_equal(getsockopt(client->link.token, IPPROTO_TCP, TCP_NODELAY, &client_says, &len), 0);
+    assert_int_equal(getsockopt(server->link.token, IPPROTO_TCP, TCP_NODELAY, &server_says, &len),
+                     0);
+    assert_int_equal(getsockopt(client->link.token, IPPROTO_TCP, TCP_NODELAY, &client_says, &len),
+                     0);
     assert_int_not_equal(server_says, 0);
     assert_int_not_equal(client_says, 0);
     assert_true(fcntl(server->link.token, F_GETFD) & FD_CLOEXEC);
@@ -1187,7 +1190,7 @@ running_out_of_descriptors_stops_accepting_without_a_spin(void **state)
     RUN_UNTIL(w, listener->accepted > listener->adopted);
 }
 
-/* ---- unix paths ---- */
+/* ---- unix paths -------------------------------------------------------------------------- */
 
 static void
 make_stale(const struct ol_addr *at)
@@ -1250,9 +1253,8 @@ a_socket_file_has_the_mode_that_was_asked_for(void **state)
     static const int modes[] = {0600, 0666, 0777, 0};
 
     for (size_t i = 0; i < OL_COUNT(modes); i++) {
-        struct ol_listen_spec spec = {.kind = OL_LINK_LISTENER,
-                                      .at = in_directory(w, "mode.sock"),
-                                      .mode = modes[i]};
+        struct ol_listen_spec spec = {
+            .kind = OL_LINK_LISTENER, .at = in_directory(w, "mode.sock"), .mode = modes[i]};
         struct ol_addr bound;
         struct stat made;
         struct peer *p = peer(w);
@@ -1276,7 +1278,8 @@ a_socket_file_of_somebody_else_survives_our_close(void **state)
     struct peer *p = listen_at(w, at, &bound);
     char aside[OL_PATH_MAX + 8];
 
-    (void)snprintf(aside, sizeof aside, "%s.aside", at.path); /* keeps the inode from being used again */
+    (void)snprintf(aside, sizeof aside, "%s.aside",
+                   at.path); /* keeps the inode from being used again */
     assert_int_equal(rename(at.path, aside), 0);
     make_stale(&at);
     close_peer(p, false);
@@ -1286,7 +1289,7 @@ a_socket_file_of_somebody_else_survives_our_close(void **state)
     unlink(aside);
 }
 
-/* ---- datagrams ---- */
+/* ---- datagrams --------------------------------------------------------------------------- */
 
 static void
 udp_echo(struct world *w, struct ol_addr any, struct ol_addr asked)
@@ -1438,7 +1441,8 @@ a_bad_datagram_in_a_batch_does_not_hold_the_others(void **state)
     struct peer *client = connect_to(w, OL_LINK_DGRAM, bound);
     struct iovec good = {w->wave, 1};
     struct iovec bad = {w->wave, OL_DGRAM_MAX + 1};
-    struct ol_dgram messages[3] = {{&good, 1, NULL, NULL}, {&bad, 1, NULL, NULL}, {&good, 1, NULL, NULL}};
+    struct ol_dgram messages[3] = {
+        {&good, 1, NULL, NULL}, {&bad, 1, NULL, NULL}, {&good, 1, NULL, NULL}};
 
     client->pending = true;
     assert_int_equal(w->ops->send_dgrams(w->d, &client->link, messages, 3), 1);
@@ -1488,7 +1492,7 @@ a_connected_udp_socket_hears_that_nobody_is_there(void **state)
     RUN_UNTIL(w, client->datagrams == 1);
 }
 
-/* ---- waiting ---- */
+/* ---- waiting ----------------------------------------------------------------------------- */
 
 static void
 waiting_is_never_too_short(void **state)
@@ -1698,7 +1702,7 @@ an_embedded_driver_shows_when_it_has_something(void **state)
     RUN_UNTIL(w, listener->closed);
 }
 
-/* ---- failures ---- */
+/* ---- failures ---------------------------------------------------------------------------- */
 
 static void
 opening_survives_every_failing_allocation(void **state)
@@ -1794,9 +1798,12 @@ a_forked_child_can_free_without_disturbing_its_parent(void **state)
     RUN_UNTIL(w, listener->accepted == 2);
 }
 
-/* ---- the list ---- */
+/* ---- the list ---------------------------------------------------------------------------- */
 
-#define EVERY(test) {#test, test, set_up, tear_down, NULL}
+#define EVERY(test)                                                                                \
+    {                                                                                              \
+#test, test, set_up, tear_down, NULL                                                       \
+    }
 #define KERNEL(test) EVERY(test)
 
 static const struct CMUnitTest for_every_driver[] = {

@@ -233,7 +233,7 @@ plug(struct ring *r, int flags)
     assert_int_equal(r->ops->receive_start(r->d, &r->b.link), 0);
 }
 
-/* ---- tests ---- */
+/* ---- tests ------------------------------------------------------------------------------- */
 
 static void
 bytes_that_find_no_buffer_wait_for_one(void **state)
@@ -246,6 +246,22 @@ bytes_that_find_no_buffer_wait_for_one(void **state)
     assert_true(run_dry(r) < 10000);
     assert_int_equal(r->held_count, OL_BLOCKS);
     assert_true(run_dry(r) < 3); /* nothing spins */
+    give_back_all(r);
+    RUN_UNTIL(r, r->b.received == TOTAL);
+    assert_false(r->a.is_wrong || r->b.is_wrong);
+}
+
+static void
+blocks_that_were_held_back_are_there_when_needed(void **state)
+{
+    struct ring *r = *state;
+
+    plug(r, 0);
+    send_rest(&r->a);
+    RUN_UNTIL(r, r->b.received > TOTAL / 2); /* full blocks: few go round by now */
+    r->holds = true;
+    (void)run_dry(r);
+    assert_int_equal(r->held_count, OL_BLOCKS);
     give_back_all(r);
     RUN_UNTIL(r, r->b.received == TOTAL);
     assert_false(r->a.is_wrong || r->b.is_wrong);
@@ -389,6 +405,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_RING(bytes_that_find_no_buffer_wait_for_one),
+        WITH_RING(blocks_that_were_held_back_are_there_when_needed),
         WITH_RING(a_starving_link_can_be_closed),
         WITH_RING(a_starving_link_can_stop_and_start),
         WITH_RING(without_memory_for_new_blocks_nothing_is_lost),

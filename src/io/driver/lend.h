@@ -3,8 +3,9 @@
  *
  * All receives of a batch are carved out of one block, and the next batch starts at its beginning
  * again: the same few pages stay in the cache however many connections there are.  That is only
- * allowed while nobody else holds the block, so whoever keeps bytes takes a reference, and the lender
- * goes on with another block.  Not for other threads, except that a reference may be dropped anywhere.
+ * allowed while nobody else holds the block, so whoever keeps bytes takes a reference, and the
+ * lender goes on with another block.  Not for other threads, except that a reference may be dropped
+ * anywhere.
  *
  * SPDX-License-Identifier: MIT
  */

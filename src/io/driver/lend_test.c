@@ -198,9 +198,12 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH(parts_with_their_room_do_not_overlap), WITH(the_whole_block_can_be_one_part),
-        WITH(a_block_that_came_back_is_used_again), WITH(a_block_that_somebody_keeps_is_left_to_him),
-        WITH(parts_that_come_back_late_stay_valid), WITH(slots_are_as_many_as_fit),
+        WITH(parts_with_their_room_do_not_overlap),
+        WITH(the_whole_block_can_be_one_part),
+        WITH(a_block_that_came_back_is_used_again),
+        WITH(a_block_that_somebody_keeps_is_left_to_him),
+        WITH(parts_that_come_back_late_stay_valid),
+        WITH(slots_are_as_many_as_fit),
         WITH(without_memory_nothing_is_offered),
     };
 

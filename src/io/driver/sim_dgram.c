@@ -1,16 +1,16 @@
 /*
  * sim_dgram.c - datagrams: lost, doubled, overtaken, refused, or simply delivered.
  *
- * A datagram on its way lies with the socket that will get it.  Those that nothing happens to arrive
- * in order, as they do between two sockets of one machine.
+ * A datagram on its way lies with the socket that will get it.  Those that nothing happens to
+ * arrive in order, as they do between two sockets of one machine.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "sim_world.h"
 
 enum {
-    OVERHEAD = 256,             /* what a kernel counts for each, about */
-    ARRIVED_MAX = 212992,       /* Linux's default receive buffer */
+    OVERHEAD = 256,       /* what a kernel counts for each, about */
+    ARRIVED_MAX = 212992, /* Linux's default receive buffer */
     FLYING_MAX = 4 * ARRIVED_MAX
 };
 
@@ -24,7 +24,7 @@ struct sim_message {
     uint8_t bytes[];
 };
 
-/* ---- lists ---- */
+/* ---- lists ------------------------------------------------------------------------------- */
 
 static size_t
 cost(const struct sim_message *m)
@@ -69,7 +69,7 @@ free_all(const ol_heap *heap, struct sim_messages *l)
         ol_free(heap, take_first(l));
 }
 
-/* ---- lives ---- */
+/* ---- lives ------------------------------------------------------------------------------- */
 
 static int
 dgram_new(struct sim_driver *d, struct ol_link *l, const struct ol_addr *at,
@@ -167,7 +167,7 @@ sim_dgram_close(struct ol_sim *w, struct sim_dgram *g)
     sim_ready(w, &g->s);
 }
 
-/* ---- on the way ---- */
+/* ---- on the way -------------------------------------------------------------------------- */
 
 bool
 sim_dgram_has(const struct sim_dgram *g)
@@ -182,7 +182,7 @@ sim_dgram_receive(struct ol_sim *w, struct sim_dgram *g, bool on)
 {
     uint16_t was = g->s.flags;
 
-    g->s.flags &= (uint16_t)~(SIM_RECEIVING | SIM_LATE);
+    g->s.flags &= (uint16_t) ~(SIM_RECEIVING | SIM_LATE);
     if (on)
         g->s.flags |= SIM_RECEIVING;
     else if ((was & SIM_LATE) ||
@@ -332,8 +332,8 @@ send_one(struct ol_sim *w, struct sim_dgram *g, const struct ol_dgram *d)
     return 0;
 }
 
-/* The send buffer is empty again an instant later.  As with a kernel, a datagram that finds any room
- * at all is taken whole. */
+/* The send buffer is empty again an instant later.  As with a kernel, a datagram that finds any
+ * room at all is taken whole. */
 static bool
 has_room(struct ol_sim *w, struct sim_dgram *g)
 {
@@ -369,7 +369,7 @@ sim_dgram_send(struct ol_sim *w, struct sim_dgram *g, const struct ol_dgram *mes
     return taken > 0 || !err ? taken : err;
 }
 
-/* ---- completions ---- */
+/* ---- completions ------------------------------------------------------------------------- */
 
 static bool
 received(struct ol_sim *w, struct sim_dgram *g, struct ol_completion *c, struct ol_addr addrs[2])

@@ -9,15 +9,13 @@
  */
 #include "sim_world.h"
 
-enum {
-    POISON = 0xdb
-};
+enum { POISON = 0xdb };
 
 uint8_t *
 sim_lend(struct sim_driver *d, struct ol_lent *lent, size_t len, size_t room)
 {
     struct ol_rng *rng = &d->world->rng;
-    size_t after = ol_rng_below(rng, 4) ? ol_rng_below(rng, 32) : OL_RECEIVE_MIN;
+    size_t after = ol_rng_below(rng, 16) ? ol_rng_below(rng, 32) : OL_RECEIVE_MIN;
     struct ol_block *b;
 
     room += ol_rng_below(rng, 16);
@@ -56,7 +54,7 @@ sim_give_back(struct sim_driver *d, struct ol_lent *lent)
     if (ol_block_alone(b)) {
         struct ol_block **place = &d->quarantine[d->quarantine_at++ % SIM_QUARANTINE];
 
-        memset(b->bytes, POISON, b->size);
+        memset(b->bytes, POISON, (size_t)(lent->data + lent->len - b->bytes));
         if (*place)
             ol_block_unref(*place);
         *place = b;

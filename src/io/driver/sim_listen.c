@@ -88,7 +88,7 @@ sim_listener_accept(struct ol_sim *w, struct sim_listener *l, bool on)
 {
     uint16_t was = l->s.flags;
 
-    l->s.flags &= (uint16_t)~(SIM_RECEIVING | SIM_LATE);
+    l->s.flags &= (uint16_t) ~(SIM_RECEIVING | SIM_LATE);
     if (on)
         l->s.flags |= SIM_RECEIVING;
     else if ((was & SIM_LATE) || ((was & SIM_RECEIVING) && l->first && sim_odds(w, 4)))

@@ -5,18 +5,14 @@
  * with its address; "any" takes what no exact address takes.  IPv4 and IPv6 ports are separate, as
  * with IPV6_V6ONLY.
  *
- * The ports of connecting tcp sockets are only numbers: they are not bound, so that a world can hold
- * more connections than there are ports.
+ * The ports of connecting tcp sockets are only numbers: they are not bound, so that a world can
+ * hold more connections than there are ports.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "sim_world.h"
 
-enum {
-    EPHEMERAL_FIRST = 32768,
-    EPHEMERAL_COUNT = 28232,
-    KEY_MAX = 2 + OL_PATH_MAX
-};
+enum { EPHEMERAL_FIRST = 32768, EPHEMERAL_COUNT = 28232, KEY_MAX = 2 + OL_PATH_MAX };
 
 struct sim_port {
     struct ol_map_node node;
@@ -126,7 +122,7 @@ sim_ephemeral_port(struct ol_sim *w)
     return (uint16_t)(EPHEMERAL_FIRST + w->ephemeral++ % EPHEMERAL_COUNT);
 }
 
-/* ---- ports ---- */
+/* ---- ports ------------------------------------------------------------------------------- */
 
 static size_t
 port_key(enum sim_kind kind, const struct ol_addr *a, uint8_t key[KEY_MAX])

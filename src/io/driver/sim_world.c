@@ -9,9 +9,7 @@
 #include "sim_world.h"
 
 /* Far from real descriptors, so that a stray close() of a token cannot hit one. */
-enum {
-    SIM_TOKEN_BASE = 1 << 20
-};
+enum { SIM_TOKEN_BASE = 1 << 20 };
 
 struct ol_sim *
 ol_sim_new(const ol_heap *heap, uint64_t seed, const struct ol_sim_faults *faults)
@@ -70,7 +68,7 @@ ol_sim_open_sockets(const struct ol_sim *w)
     return w->open_sockets;
 }
 
-/* ---- chance ---- */
+/* ---- chance ------------------------------------------------------------------------------ */
 
 bool
 sim_chance(struct ol_sim *w, uint32_t parts)
@@ -117,7 +115,7 @@ sim_call(struct ol_sim *w)
     return w->faults.fail_errno ? -w->faults.fail_errno : -EIO;
 }
 
-/* ---- events ---- */
+/* ---- events ------------------------------------------------------------------------------ */
 
 int
 sim_reserve(struct ol_sim *w, size_t sockets)
@@ -126,7 +124,7 @@ sim_reserve(struct ol_sim *w, size_t sockets)
 
     if (need > w->event_room) {
         size_t room = ol_max(need, w->event_room * 2);
-        struct sim_socket **events;
+        struct sim_event *events;
 
         room = ol_max(room, 16);
         events = ol_resize(w->heap, w->events, room * sizeof *events);
@@ -147,60 +145,60 @@ sim_unreserve(struct ol_sim *w, size_t sockets)
 }
 
 static bool
-before(const struct sim_socket *a, const struct sim_socket *b)
+before(const struct sim_event *a, const struct sim_event *b)
 {
     return a->at != b->at ? a->at < b->at : a->order < b->order;
 }
 
 static void
-put(struct ol_sim *w, size_t i, struct sim_socket *s)
+put(struct ol_sim *w, size_t i, const struct sim_event *e)
 {
-    w->events[i] = s;
-    s->slot = (uint32_t)i;
+    w->events[i] = *e;
+    e->socket->slot = (uint32_t)i;
 }
 
 static void
-sift_up(struct ol_sim *w, size_t i, struct sim_socket *s)
+sift_up(struct ol_sim *w, size_t i, struct sim_event e)
 {
-    while (i > 0 && before(s, w->events[(i - 1) / 2])) {
-        put(w, i, w->events[(i - 1) / 2]);
+    while (i > 0 && before(&e, &w->events[(i - 1) / 2])) {
+        put(w, i, &w->events[(i - 1) / 2]);
         i = (i - 1) / 2;
     }
-    put(w, i, s);
+    put(w, i, &e);
 }
 
 static void
-sift_down(struct ol_sim *w, size_t i, struct sim_socket *s)
+sift_down(struct ol_sim *w, size_t i, struct sim_event e)
 {
     for (;;) {
         size_t child = 2 * i + 1;
 
         if (child >= w->event_count)
             break;
-        if (child + 1 < w->event_count && before(w->events[child + 1], w->events[child]))
+        if (child + 1 < w->event_count && before(&w->events[child + 1], &w->events[child]))
             child++;
-        if (!before(w->events[child], s))
+        if (!before(&w->events[child], &e))
             break;
-        put(w, i, w->events[child]);
+        put(w, i, &w->events[child]);
         i = child;
     }
-    put(w, i, s);
+    put(w, i, &e);
 }
 
 void
 sim_unschedule(struct ol_sim *w, struct sim_socket *s)
 {
     size_t i = s->slot;
-    struct sim_socket *last;
+    struct sim_event last;
 
     if (s->slot == SIM_NO_SLOT)
         return;
-    OL_ASSERT(i < w->event_count && w->events[i] == s);
+    OL_ASSERT(i < w->event_count && w->events[i].socket == s);
     s->slot = SIM_NO_SLOT;
     last = w->events[--w->event_count];
-    if (last == s)
+    if (last.socket == s)
         return;
-    if (i > 0 && before(last, w->events[(i - 1) / 2]))
+    if (i > 0 && before(&last, &w->events[(i - 1) / 2]))
         sift_up(w, i, last);
     else
         sift_down(w, i, last);
@@ -209,12 +207,12 @@ sim_unschedule(struct ol_sim *w, struct sim_socket *s)
 void
 sim_schedule(struct ol_sim *w, struct sim_socket *s, ol_time at)
 {
+    struct sim_event e = {.at = at, .socket = s, .order = (uint32_t)ol_rng_next(&w->rng)};
+
     sim_unschedule(w, s);
     OL_ASSERT(w->event_count < w->event_room);
-    s->at = at;
-    s->order = (uint32_t)ol_rng_next(&w->rng);
     w->event_count++;
-    sift_up(w, w->event_count - 1, s);
+    sift_up(w, w->event_count - 1, e);
 }
 
 void
@@ -227,8 +225,8 @@ sim_schedule_if_idle(struct ol_sim *w, struct sim_socket *s)
 void
 sim_run_due(struct ol_sim *w)
 {
-    while (w->event_count > 0 && w->events[0]->at <= w->now) {
-        struct sim_socket *s = w->events[0];
+    while (w->event_count > 0 && w->events[0].at <= w->now) {
+        struct sim_socket *s = w->events[0].socket;
 
         sim_unschedule(w, s);
         switch ((enum sim_kind)s->kind) {
@@ -281,7 +279,7 @@ ol_sim_next(struct ol_sim *w, ol_time until)
             return &d->base;
 
         if (w->event_count > 0)
-            at = w->events[0]->at;
+            at = w->events[0].at;
         for (d = w->drivers; d; d = d->next)
             at = d->until < at ? d->until : at;
         if (at == OL_NEVER || at > until) {
@@ -294,7 +292,7 @@ ol_sim_next(struct ol_sim *w, ol_time until)
     }
 }
 
-/* ---- tokens ---- */
+/* ---- tokens ------------------------------------------------------------------------------ */
 
 int
 sim_token_take(struct ol_sim *w, struct sim_socket *s)
@@ -349,7 +347,7 @@ sim_socket_of(const struct ol_sim *w, int32_t token)
     return (struct sim_socket *)w->tokens[i];
 }
 
-/* ---- sockets and links ---- */
+/* ---- sockets and links ------------------------------------------------------------------- */
 
 void
 sim_socket_init(struct sim_socket *s, enum sim_kind kind, struct sim_driver *d, struct ol_link *l)

@@ -5,9 +5,9 @@
  * one allocation that holds both ends, a socket has at most one event in the queue, and bytes take
  * memory only while they are on their way or unread.
  *
- * What a newcomer gets wrong: there is one pipe per direction, owned by the sending end, and it holds
- * the bytes in flight *and* those that have arrived unread (`arrived` of `len`).  So a receiver that
- * does not read stalls its sender, as with a kernel.
+ * What a newcomer gets wrong: there is one pipe per direction, owned by the sending end, and it
+ * holds the bytes in flight *and* those that have arrived unread (`arrived` of `len`).  So a
+ * receiver that does not read stalls its sender, as with a kernel.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -27,11 +27,7 @@ enum {
 
 #define SIM_NO_SLOT UINT32_MAX /* not in the event queue */
 
-enum sim_kind {
-    SIM_END,
-    SIM_LISTENER,
-    SIM_DGRAM
-};
+enum sim_kind { SIM_END, SIM_LISTENER, SIM_DGRAM };
 
 enum {
     SIM_READY = 1 << 0,      /* on its driver's list */
@@ -59,15 +55,13 @@ enum sim_state {
 struct sim_driver;
 
 struct sim_socket {
-    ol_time at;                /* when its event happens */
     struct sim_driver *driver; /* whose list it comes on; NULL: nobody's */
     union {
         struct ol_link *link;        /* NULL: not adopted yet, or closed */
         struct sim_end *next_queued; /* with SIM_QUEUED */
     };
-    uint32_t order; /* drawn by lot: who is first among events of the same instant */
-    uint32_t slot;  /* place in the event queue */
-    int32_t token;  /* -1: nobody holds this socket */
+    uint32_t slot; /* place of its event in the queue */
+    int32_t token; /* -1: nobody holds this socket */
     uint16_t flags;
     uint8_t kind;  /* enum sim_kind */
     uint8_t state; /* enum sim_state */
@@ -118,8 +112,8 @@ struct sim_messages {
 struct sim_dgram {
     struct sim_socket s;
     struct sim_bound bound;
-    struct ol_addr peer;          /* with SIM_CONNECTED */
-    struct sim_messages flying;   /* by time of arrival */
+    struct ol_addr peer;        /* with SIM_CONNECTED */
+    struct sim_messages flying; /* by time of arrival */
     struct sim_messages arrived;
     ol_time last_at; /* those that keep their order arrive no earlier */
     ol_time burst_at;
@@ -143,6 +137,14 @@ struct sim_driver {
     uint32_t lent;
 };
 
+/* The key lies here and not in the socket: a queue of a million would miss the cache at each step.
+ */
+struct sim_event {
+    ol_time at;
+    struct sim_socket *socket;
+    uint32_t order; /* drawn by lot: who is first at the same instant */
+};
+
 struct ol_sim {
     const ol_heap *heap;
     struct ol_rng rng;
@@ -150,7 +152,7 @@ struct ol_sim {
     uint64_t calls;
     struct ol_sim_faults faults;
     struct sim_driver *drivers;
-    struct sim_socket **events; /* a binary heap; room for every socket, so that no event can fail */
+    struct sim_event *events; /* a binary heap; room for every socket, so that no event can fail */
     size_t event_count;
     size_t event_room;
     size_t socket_count; /* what the room is kept for */
@@ -167,7 +169,8 @@ bool sim_chance(struct ol_sim *w, uint32_t parts); /* of SIM_ODDS */
 bool sim_odds(struct ol_sim *w, unsigned n);       /* one in n */
 size_t sim_slice(struct ol_sim *w, size_t n);      /* 1..n, often n; 0 of 0 */
 ol_time sim_delay(struct ol_sim *w);
-int sim_call(struct ol_sim *w); /* a call that can fail: 0, or the negated errno it must fail with */
+int
+sim_call(struct ol_sim *w); /* a call that can fail: 0, or the negated errno it must fail with */
 int sim_reserve(struct ol_sim *w, size_t sockets); /* room for their events, or -ENOMEM */
 void sim_unreserve(struct ol_sim *w, size_t sockets);
 void sim_schedule(struct ol_sim *w, struct sim_socket *s, ol_time at); /* or moves it there */
@@ -189,8 +192,8 @@ size_t sim_name_size(const struct ol_addr *a);
 uint8_t *sim_name_pack(const struct ol_addr *a, uint8_t *to); /* answers the byte after */
 const uint8_t *sim_name_unpack(const uint8_t *from, struct ol_addr *a);
 bool sim_is_inet(const struct ol_addr *a);
-void sim_destination(struct ol_addr *to);                              /* "any" means loopback */
-void sim_source(const struct ol_addr *to, struct ol_addr *from);       /* without the port */
+void sim_destination(struct ol_addr *to);                        /* "any" means loopback */
+void sim_source(const struct ol_addr *to, struct ol_addr *from); /* without the port */
 uint16_t sim_ephemeral_port(struct ol_sim *w);
 /* `at` with port 0 gets one; b->at says which. */
 int sim_bind(struct ol_sim *w, struct sim_bound *b, struct sim_socket *s, const struct ol_addr *at,
@@ -201,7 +204,8 @@ struct sim_socket *sim_find(struct ol_sim *w, enum sim_kind kind, const struct o
                             const struct ol_addr *from);
 
 /* sim_lent.c: blocks handed out and poisoned */
-uint8_t *sim_lend(struct sim_driver *d, struct ol_lent *lent, size_t len, size_t room); /* or NULL */
+uint8_t *sim_lend(struct sim_driver *d, struct ol_lent *lent, size_t len,
+                  size_t room);                                    /* or NULL */
 void sim_lend_nothing(struct sim_driver *d, struct ol_lent *lent); /* for the end of a stream */
 void sim_give_back(struct sim_driver *d, struct ol_lent *lent);
 void sim_lent_fini(struct sim_driver *d);
@@ -257,14 +261,15 @@ int sim_end_writing(struct ol_sim *w, struct sim_end *e);
 void sim_end_receive(struct ol_sim *w, struct sim_end *e, bool on);
 void sim_end_close(struct ol_sim *w, struct sim_end *e, bool reset);
 void sim_end_discard(struct ol_sim *w, struct sim_end *e, bool reset); /* no completion */
-void sim_end_refuse(struct ol_sim *w, struct sim_end *e); /* taken out of a closing backlog */
+void sim_end_refuse(struct ol_sim *w, struct sim_end *e);  /* taken out of a closing backlog */
 void sim_end_release(struct ol_sim *w, struct sim_end *e); /* frees what nobody holds any more */
 void sim_end_name(struct sim_end *e, bool peer, struct ol_addr *out);
 
 /* sim_listen.c */
 int sim_listen(struct sim_driver *d, struct ol_link *l, const struct ol_listen_spec *spec,
                struct ol_addr *bound);
-int sim_listener_offer(struct ol_sim *w, struct sim_listener *l, struct sim_end *e); /* or -EAGAIN */
+int sim_listener_offer(struct ol_sim *w, struct sim_listener *l,
+                       struct sim_end *e); /* or -EAGAIN */
 bool sim_listener_complete(struct ol_sim *w, struct sim_listener *l, struct ol_completion *c,
                            struct ol_addr *from);
 bool sim_listener_has(const struct sim_listener *l);

@@ -2,9 +2,9 @@
  * sock.c - create, bind, name and use sockets: what is the same for every kernel driver.
  *
  * A newcomer would replace a stale unix socket file by "connect fails, so unlink and bind".  Two
- * programs that start at once then remove each other's file.  Here a lock file stands beside the path
- * while somebody decides, and the probe is a datagram connect: it cannot disturb a stream server, and
- * it sees one that has bound but does not listen yet.
+ * programs that start at once then remove each other's file.  Here a lock file stands beside the
+ * path while somebody decides, and the probe is a datagram connect: it cannot disturb a stream
+ * server, and it sees one that has bound but does not listen yet.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -27,7 +27,7 @@ enum {
 
 static const char lock_suffix[] = ".lock";
 
-/* ---- addresses ---- */
+/* ---- addresses --------------------------------------------------------------------------- */
 
 static socklen_t
 set_local(struct sockaddr_un *s, const struct ol_addr *a)
@@ -123,7 +123,7 @@ ol_sock_name(int fd, bool peer, struct ol_addr *out)
     return 0;
 }
 
-/* ---- making sockets ---- */
+/* ---- making sockets ---------------------------------------------------------------------- */
 
 static int
 set_int(int fd, int level, int option, int value)
@@ -214,12 +214,12 @@ start_listening(int fd, const struct ol_listen_spec *spec)
     return listen(fd, spec->backlog > 0 ? spec->backlog : SOMAXCONN) == 0 ? 0 : -errno;
 }
 
-/* ---- unix paths ---- */
+/* ---- unix paths -------------------------------------------------------------------------- */
 
 /*
  * Lock "PATH.lock" and answer its descriptor; -EADDRINUSE when somebody else is binding there right
- * now.  The file is removed by whoever holds the lock, so after locking it must still be the one that
- * the name stands for.
+ * now.  The file is removed by whoever holds the lock, so after locking it must still be the one
+ * that the name stands for.
  */
 static int
 lock_path(const char *lock)
@@ -284,8 +284,8 @@ remove_stale(const struct ol_addr *at)
 }
 
 /*
- * The mode that a socket has before bind is the mode of the file that bind makes, less the umask: so
- * the file is never more open than asked, not even for an instant.  What the umask took is given
+ * The mode that a socket has before bind is the mode of the file that bind makes, less the umask:
+ * so the file is never more open than asked, not even for an instant.  What the umask took is given
  * back afterwards.
  */
 static int
@@ -360,7 +360,7 @@ ol_sock_unlink(const struct ol_sock_file *file)
         (void)unlink(file->path);
 }
 
-/* ---- listening and connecting ---- */
+/* ---- listening and connecting ------------------------------------------------------------ */
 
 static int
 bind_plain(int fd, const struct ol_listen_spec *spec)
@@ -502,7 +502,7 @@ ol_sock_tcp_facts(int fd, struct ol_tcp_facts *out)
     return 0;
 }
 
-/* ---- bytes ---- */
+/* ---- bytes ------------------------------------------------------------------------------- */
 
 int64_t
 ol_sock_send(int fd, const struct iovec *pieces, int count)
@@ -512,16 +512,16 @@ ol_sock_send(int fd, const struct iovec *pieces, int count)
     if (count == 1) {
         n = send(fd, pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
     } else {
-        struct msghdr head = {.msg_iov = (struct iovec *)pieces,
-                              .msg_iovlen = (size_t)(count < OL_SOCK_PIECES ? count
-                                                                            : OL_SOCK_PIECES)};
+        struct msghdr head = {
+            .msg_iov = (struct iovec *)pieces,
+            .msg_iovlen = (size_t)(count < OL_SOCK_PIECES ? count : OL_SOCK_PIECES)};
 
         n = sendmsg(fd, &head, MSG_NOSIGNAL | MSG_DONTWAIT);
     }
     return n < 0 ? -errno : n;
 }
 
-/* ---- datagrams ---- */
+/* ---- datagrams --------------------------------------------------------------------------- */
 
 int
 ol_sock_receive_dgrams(int fd, struct ol_sock_inbox *in, int count)
@@ -561,7 +561,8 @@ get_info_v4(const struct cmsghdr *c, struct ol_addr *out)
 
     memcpy(&info, CMSG_DATA(c), sizeof info);
     out->kind = OL_ADDR_V4;
-    /* Not ipi_addr: for a broadcast that is the broadcast address, which no answer can leave from. */
+    /* Not ipi_addr: for a broadcast that is the broadcast address, which no answer can leave from.
+     */
     memcpy(out->ip, &info.ipi_spec_dst, 4);
     return true;
 }
@@ -644,7 +645,8 @@ send_batch(int fd, struct outbox *box, const struct ol_dgram *messages, int coun
         struct msghdr *head = &box->heads[i].msg_hdr;
         const struct ol_dgram *m = &messages[i];
 
-        *head = (struct msghdr){.msg_iov = (struct iovec *)m->pieces, .msg_iovlen = (size_t)m->count};
+        *head = (struct msghdr){.msg_iov = (struct iovec *)m->pieces,
+                                .msg_iovlen = (size_t)m->count};
         box->heads[i].msg_len = 0;
         if (m->to) {
             head->msg_name = &box->names[i];

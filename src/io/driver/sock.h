@@ -1,10 +1,10 @@
 /*
  * sock.h - the plain system calls on sockets that both kernel drivers share.
  *
- * Nothing here knows of links, completions or events.  Every socket that is made here is non-blocking
- * and close-on-exec; int answers 0, a descriptor or a count, or a negated errno.  What a newcomer would
- * get wrong: a unix listener's file is removed *before* its descriptor is closed (ol_sock_unlink), so
- * that whoever finds the file still finds somebody alive behind it.
+ * Nothing here knows of links, completions or events.  Every socket that is made here is
+ * non-blocking and close-on-exec; int answers 0, a descriptor or a count, or a negated errno.  What
+ * a newcomer would get wrong: a unix listener's file is removed *before* its descriptor is closed
+ * (ol_sock_unlink), so that whoever finds the file still finds somebody alive behind it.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -45,9 +45,9 @@ void ol_sock_unlink(const struct ol_sock_file *file);
  * listener hands TCP_NODELAY down, so there is nothing more to set. */
 int ol_sock_accept(int fd, struct ol_addr *from);
 
-int ol_sock_open(const struct ol_connect_spec *spec); /* a descriptor that is not connected yet */
+int ol_sock_open(const struct ol_connect_spec *spec);  /* a descriptor that is not connected yet */
 int ol_sock_connect(int fd, const struct ol_addr *to); /* 0, -EINPROGRESS, or why not */
-int ol_sock_error(int fd);                             /* 0 or the negated SO_ERROR, which it clears */
+int ol_sock_error(int fd); /* 0 or the negated SO_ERROR, which it clears */
 int ol_sock_pair(int32_t tokens[2]);
 void ol_sock_close(int fd, bool reset); /* reset: a TCP peer gets RST and loses what is under way */
 int ol_sock_end_writing(int fd);
@@ -64,7 +64,8 @@ enum {
     OL_SOCK_PIECES = 1024 /* IOV_MAX: more make the system call fail */
 };
 
-/* What recvmmsg works on, about 8 KiB: one per driver.  The caller sets pieces[i] before each call. */
+/* What recvmmsg works on, about 8 KiB: one per driver.  The caller sets pieces[i] before each call.
+ */
 struct ol_sock_inbox {
     struct iovec pieces[OL_SOCK_BATCH];
     struct mmsghdr heads[OL_SOCK_BATCH];
@@ -72,13 +73,14 @@ struct ol_sock_inbox {
     _Alignas(struct cmsghdr) char control[OL_SOCK_BATCH][OL_SOCK_CONTROL];
 };
 
-/* Up to `count` (at most OL_SOCK_BATCH) datagrams that are there now, or -EAGAIN, or the error that the
- * network reported about an earlier one we sent (connected sockets: -ECONNREFUSED and the like). */
+/* Up to `count` (at most OL_SOCK_BATCH) datagrams that are there now, or -EAGAIN, or the error that
+ * the network reported about an earlier one we sent (connected sockets: -ECONNREFUSED and the
+ * like). */
 int ol_sock_receive_dgrams(int fd, struct ol_sock_inbox *in, int count);
 bool ol_sock_dgram_truncated(const struct ol_sock_inbox *in, int i);
 void ol_sock_dgram_from(const struct ol_sock_inbox *in, int i, struct ol_addr *out);
-/* The local address it was sent to, port 0.  false: not known (connected, unix) or a multicast group,
- * which cannot be answered from. */
+/* The local address it was sent to, port 0.  false: not known (connected, unix) or a multicast
+ * group, which cannot be answered from. */
 bool ol_sock_dgram_to(const struct ol_sock_inbox *in, int i, struct ol_addr *out);
 
 /* How many were taken, or why the first one was not. */

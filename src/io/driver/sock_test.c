@@ -38,7 +38,8 @@ addresses_survive_the_kernels_form(void **state)
     (void)state;
     memset(longest, 'x', sizeof longest);
     all[n++] = (struct ol_addr){.kind = OL_ADDR_V4, .port = 65535, .ip = {1, 2, 3, 4}};
-    all[n++] = (struct ol_addr){.kind = OL_ADDR_V6, .port = 1, .zone = 7, .ip = {0xfe, 0x80, [15] = 9}};
+    all[n++] = (struct ol_addr){
+        .kind = OL_ADDR_V6, .port = 1, .zone = 7, .ip = {0xfe, 0x80, [15] = 9}};
     all[n++] = local(OL_ADDR_PATH, "/a", 2);
     all[n++] = local(OL_ADDR_PATH, longest, sizeof longest);
     all[n++] = local(OL_ADDR_ABSTRACT, longest, sizeof longest);

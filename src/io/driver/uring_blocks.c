@@ -42,6 +42,7 @@ ol_blocks_free(struct ol_blocks *b)
     }
     b->count = 0;
     b->missing = 0;
+    b->spare_count = 0;
 }
 
 uint8_t *
@@ -52,7 +53,7 @@ ol_blocks_room(const struct ol_blocks *b, unsigned id)
 }
 
 void
-ol_blocks_lend(const struct ol_blocks *b, unsigned id, size_t len, struct ol_lent *out)
+ol_blocks_lend(struct ol_blocks *b, unsigned id, size_t len, struct ol_lent *out)
 {
     OL_ASSERT(len <= OL_RECEIVE_MIN);
     out->data = ol_blocks_room(b, id);
@@ -61,6 +62,14 @@ ol_blocks_lend(const struct ol_blocks *b, unsigned id, size_t len, struct ol_len
     out->room_after = (uint32_t)(OL_RECEIVE_MIN - len) + OL_LENT_ROOM;
     out->block = b->at[id];
     out->id = id;
+    b->is_full[id] = len >= OL_BLOCK_FULL;
+}
+
+bool
+ol_blocks_was_full(const struct ol_blocks *b, unsigned id)
+{
+    OL_ASSERT(id < b->count);
+    return b->is_full[id];
 }
 
 bool
@@ -91,4 +100,24 @@ ol_blocks_renew(struct ol_blocks *b)
         return -ENOMEM;
     b->missing--;
     return (int)id;
+}
+
+void
+ol_blocks_spare(struct ol_blocks *b, unsigned id)
+{
+    OL_ASSERT(b->spare_count < b->count && b->at[id]);
+    b->spares[b->spare_count++] = (uint8_t)id;
+}
+
+unsigned
+ol_blocks_unspare(struct ol_blocks *b)
+{
+    OL_ASSERT(b->spare_count > 0);
+    return b->spares[--b->spare_count];
+}
+
+unsigned
+ol_blocks_spares(const struct ol_blocks *b)
+{
+    return b->spare_count;
 }

@@ -12,7 +12,8 @@
 #include "driver.h"
 
 enum {
-    OL_BLOCKS = 64 /* a power of two, as the kernel wants it */
+    OL_BLOCKS = 64,                    /* a power of two, as the kernel wants it */
+    OL_BLOCK_FULL = OL_RECEIVE_MIN / 4 /* more bytes than this matter to the cache */
 };
 
 struct ol_blocks {
@@ -20,17 +21,25 @@ struct ol_blocks {
     unsigned count;           /* OL_BLOCKS, or 0 before they were made */
     unsigned missing;         /* places without a block */
     struct ol_block *at[OL_BLOCKS];
+    bool is_full[OL_BLOCKS]; /* when it was lent last */
+    unsigned spare_count;
+    uint8_t spares[OL_BLOCKS]; /* places that are held back; last in, first out */
 };
 
 int ol_blocks_make(struct ol_blocks *b, struct ol_budget *budget); /* all or -ENOMEM */
 void ol_blocks_free(struct ol_blocks *b);
 
 uint8_t *ol_blocks_room(const struct ol_blocks *b, unsigned id); /* OL_RECEIVE_MIN bytes */
-void ol_blocks_lend(const struct ol_blocks *b, unsigned id, size_t len, struct ol_lent *out);
+void ol_blocks_lend(struct ol_blocks *b, unsigned id, size_t len, struct ol_lent *out);
 /* What was lent comes back.  true: the place has a block of ours alone, perhaps a new one; false:
  * no memory, the place is missing until ol_blocks_renew() fills it. */
 bool ol_blocks_take_back(struct ol_blocks *b, unsigned id);
+bool ol_blocks_was_full(const struct ol_blocks *b, unsigned id);
 /* Fill one missing place: its id, -ENOENT when none is missing, or -ENOMEM. */
 int ol_blocks_renew(struct ol_blocks *b);
+
+void ol_blocks_spare(struct ol_blocks *b, unsigned id);
+unsigned ol_blocks_unspare(struct ol_blocks *b); /* there must be one */
+unsigned ol_blocks_spares(const struct ol_blocks *b);
 
 #endif
