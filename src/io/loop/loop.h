@@ -171,6 +171,7 @@ struct ol_reactor {
     struct ol_mail drain_mail;
     size_t live; /* links that must be closed before the reactor may end */
     size_t busy; /* of these, what a drain waits for: connections and listeners */
+    bool hurry; /* a turn's end left work: do not sleep before the next turn */
     bool stopping;
     bool drained;
     bool embedded;

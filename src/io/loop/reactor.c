@@ -122,7 +122,7 @@ next_deadline(const struct ol_reactor *r)
 {
     ol_time next = ol_wheel_next(&r->wheel);
 
-    if (has_mail(r))
+    if (has_mail(r) || r->hurry)
         return 0;
     if ((r->retired_now || r->retired_before) && next > r->now + OL_MS)
         return r->now + OL_MS;
@@ -172,6 +172,7 @@ ol_reactor_turn(struct ol_reactor *r, ol_time until)
 
     current = r;
     n = wait_for_work(r, next < until ? next : until);
+    r->hurry = false;
     r->now = r->ops->now(r->driver);
     for (int i = 0; i < n; i++) {
         struct ol_completion *c = &r->batch[i];

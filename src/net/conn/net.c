@@ -27,11 +27,12 @@ turn_end(struct ol_reactor *r, struct ol_turn_end *e)
 {
     struct ol_net *n = OL_CONTAINER(e, struct ol_net, turn_end);
 
-    (void)r;
     ol_net_flush(n);
     end_those_without_link(n);
     if (n->starved)
         ol_net_feed_starved(n);
+    if (n->dirty_first) /* sent by a callback in the flush: it leaves in the next turn */
+        r->hurry = true;
 }
 
 static void
