@@ -106,7 +106,7 @@ discard:
     r->ops->discard(r->driver, token, false);
 }
 
-/* ---- placed on another reactor ------------------------------------------------------------------------ */
+/* ---- placed on another reactor ----------------------------------------------------------- */
 
 struct place_mail {
     struct ol_mail mail;
@@ -175,7 +175,7 @@ ol_accept_port_end(struct ol_pair_port *p)
     ol_listener_end(OL_CONTAINER(p, struct ol_listener, port));
 }
 
-/* ---- completions ---------------------------------------------------------------------------------------- */
+/* ---- completions ------------------------------------------------------------------------- */
 
 static void
 accepted(struct ol_lsock *s, struct ol_completion *done)
