@@ -190,9 +190,13 @@ enqueue(struct ol_conn *c, const struct iovec *iov, int n, size_t skip, struct o
     struct ol_queue *q = queue_of(c);
     outlet_err err = OUTLET_ENOMEM;
 
-    if (q)
-        err = buf && buf->len >= OL_SHARE_MIN && !skip ? ol_queue_share(q, &iov[0], buf, &iov[n - 1])
-                           : ol_queue_copy(q, iov, n, skip);
+    if (q && buf && buf->len >= OL_SHARE_MIN) {
+        err = ol_queue_share(q, &iov[0], buf, &iov[n - 1]);
+        if (!err && skip)
+            ol_queue_taken(q, skip); /* only an empty queue is passed by: this is its first message */
+    } else if (q) {
+        err = ol_queue_copy(q, iov, n, skip);
+    }
     if (err) {
         if (q && q->count == 0)
             ol_conn_queue_free(c);
