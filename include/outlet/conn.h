@@ -154,7 +154,7 @@ outlet_end(outlet_conn c);
 
 /**
  * Close in order: send what is queued, end the sending side, discard input until the peer's end,
- * close.  `flush_ms` bounds it.
+ * close.  `flush_ms` bounds it.  Before on_open it gives up connecting, and drops what was queued.
  *
  * Memory  keeps nothing.
  * Thread  any, posts.
