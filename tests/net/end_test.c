@@ -162,7 +162,6 @@ a_peer_that_still_sends_gets_all_of_ours(void **state)
         net_connect(&n, &e, NULL, "%s", s.at);
         UNTIL(&n, e.closes && s.count && p->closes);
         assert_int_equal(p->results[1], OUTLET_OK);
-        print_message("%s: e %s, p %s\n", streams[i], e.why.text, p->why.text);
         assert_int_equal(e.len, 4 * MIB);
         assert_int_equal(p->why.code, OUTLET_OK);
         net_end_fini(&e);
