@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHARE_STEP = 256 * 1024 };
+enum { SHARE_STEP = 256 * 1024, SHARES_OF_MAX = 64 };
 
 static void *
 system_alloc(void *ctx, size_t size)
@@ -169,6 +169,14 @@ ol_share_fini(struct ol_share *s)
     s->drawn = 0;
 }
 
+/* Of a small budget a whole step would be what is missing elsewhere: spare bytes count as used. */
+static int64_t
+step_of(const struct ol_share *s)
+{
+    return s->budget->max / SHARES_OF_MAX < SHARE_STEP ? s->budget->max / SHARES_OF_MAX
+                                                       : SHARE_STEP;
+}
+
 bool
 ol_share_charge(struct ol_share *s, size_t bytes)
 {
@@ -178,7 +186,7 @@ ol_share_charge(struct ol_share *s, size_t bytes)
 
     if (bytes > (uint64_t)spare) {
         missing = bytes - (size_t)spare;
-        step = ol_max(missing, SHARE_STEP);
+        step = ol_max(missing, (size_t)step_of(s));
         if (!ol_budget_charge(s->budget, step)) {
             step = missing;
             if (!ol_budget_charge(s->budget, step))
@@ -198,8 +206,8 @@ ol_share_release(struct ol_share *s, size_t bytes)
     OL_ASSERT(bytes <= (uint64_t)s->used);
     s->used -= (int64_t)bytes;
     spare = s->drawn - s->used;
-    if (spare > 2 * SHARE_STEP) {
-        ol_budget_release(s->budget, (size_t)(spare - SHARE_STEP));
-        s->drawn = s->used + SHARE_STEP;
+    if (spare > 2 * step_of(s)) {
+        ol_budget_release(s->budget, (size_t)(spare - step_of(s)));
+        s->drawn = s->used + step_of(s);
     }
 }

@@ -183,14 +183,16 @@ two_shares_reach_the_limit_to_the_byte(void **state)
     (void)state;
     ol_share_init(&one, b);
     ol_share_init(&two, b);
-    assert_true(ol_share_charge(&one, STEP - 10)); /* draws a step */
-    assert_true(ol_share_charge(&two, 99));        /* no step left: just what is asked */
+    assert_true(ol_share_charge(&one, STEP));
+    assert_true(ol_share_charge(&two, 99)); /* no step left: just what is asked */
     assert_false(ol_share_charge(&two, 2));
     assert_int_equal(two.used, 99);
     assert_int_equal(two.drawn, 99);
     assert_true(ol_share_charge(&two, 1));
     assert_false(ol_share_charge(&two, 1));
     assert_false(ol_share_charge(&two, SIZE_MAX));
+    ol_share_release(&one, 10); /* kept: less than two steps */
+    assert_false(ol_share_charge(&two, 1));
     assert_true(ol_share_charge(&one, 10));
     assert_false(ol_share_charge(&one, 1));
     assert_int_equal(b->used, b->max);

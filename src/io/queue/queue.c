@@ -460,9 +460,14 @@ ol_queue_drop_message(struct ol_queue *q)
 }
 
 void
-ol_queue_hold(struct ol_queue *q)
+ol_queue_hold(struct ol_queue *q, size_t bytes)
 {
-    q->out = q->count;
+    uint32_t out = 0;
+
+    for (size_t held = 0; held < bytes; out++) {
+        held += piece_at(q, out)->len;
+    }
+    q->out = out;
 }
 
 void
@@ -493,7 +498,13 @@ ol_queue_drop_oldest(struct ol_queue *q, size_t need, size_t cap)
     uint32_t at = first_droppable(q);
     uint32_t end = at;
     size_t dropped = 0;
+    size_t stays = 0;
 
+    for (uint32_t i = 0; i < at; i++) {
+        stays += piece_at(q, i)->len;
+    }
+    if (stays + need > cap)
+        return 0; /* all of it would not be enough */
     while (q->bytes + need > cap && end < q->count) {
         bool last = false;
 

@@ -28,12 +28,6 @@ earlier(struct deadline *d, ol_time at, enum ol_cause cause, enum outlet_side si
         *d = (struct deadline){at, cause, side};
 }
 
-static bool
-held_by_us(const struct ol_conn *c)
-{
-    return c->flags & (CONN_PAUSED | CONN_STARVED);
-}
-
 static struct deadline
 next_deadline(const struct ol_conn *c)
 {
@@ -49,11 +43,12 @@ next_deadline(const struct ol_conn *c)
         earlier(&d, after(active, s->handshake), CAUSE_CONNECT_TIME, OUTLET_BY_PEER);
         break;
     case CONN_OPEN:
-        if (!held_by_us(c)) {
+        if (!(c->flags & (CONN_PAUSED | CONN_STARVED)))
             earlier(&d, after(active, s->idle), CAUSE_IDLE, OUTLET_BY_PEER);
-            if (c->input)
-                earlier(&d, after(c->input->since, s->partial), CAUSE_PARTIAL, OUTLET_BY_PEER);
-        }
+        /* Also while memory_max stops the reading: if unfinished messages are what fills the memory,
+         * nothing else would ever free it. */
+        if (c->input && !(c->flags & CONN_PAUSED))
+            earlier(&d, after(c->input->since, s->partial), CAUSE_PARTIAL, OUTLET_BY_PEER);
         if (c->queue)
             earlier(&d, after(c->queue->stalled_since, s->stall), CAUSE_STALL, OUTLET_BY_PEER);
         break;

@@ -8,6 +8,8 @@
  */
 #include "conn.h"
 
+enum { FEED_MS = 10 };
+
 /* ---- the end of a turn ------------------------------------------------------------------- */
 
 static void
@@ -22,6 +24,24 @@ end_those_without_link(struct ol_net *n)
     }
 }
 
+/* Another thread may free what stops the reading, and that wakes nobody: look again soon. */
+static void
+feed_starved(struct ol_net *n)
+{
+    struct ol_reactor *r = n->reactor;
+
+    ol_net_feed_starved(n);
+    if (n->starved && !ol_timer_running(&n->feed.timer))
+        ol_alarm_set(r, &n->feed, r->now + FEED_MS * OL_MS);
+}
+
+static void
+look_again(struct ol_reactor *r, struct ol_alarm *a)
+{
+    (void)r;
+    (void)a; /* the end of this turn does it */
+}
+
 static void
 turn_end(struct ol_reactor *r, struct ol_turn_end *e)
 {
@@ -30,7 +50,7 @@ turn_end(struct ol_reactor *r, struct ol_turn_end *e)
     ol_net_flush(n);
     end_those_without_link(n);
     if (n->starved)
-        ol_net_feed_starved(n);
+        feed_starved(n);
     if (n->dirty_first) /* sent by a callback in the flush: it leaves in the next turn */
         r->hurry = true;
 }
@@ -77,6 +97,7 @@ net_init(struct ol_net *n, struct ol_reactor *r)
     n->reactor = r;
     n->attach.run = take_up;
     n->turn_end.run = turn_end;
+    n->feed.fire = look_again;
     ol_store_init(&n->store, &r->share, r->heap);
     ol_list_init(&n->closables);
     return OUTLET_OK;

@@ -9,7 +9,7 @@
 
 #include <errno.h>
 
-enum { GATHER_MAX = 64, DGRAMS_MAX = 64, DGRAM_PIECES_MAX = 16 };
+enum { GATHER_MAX = 64, WIRE_MAX = 65536, DGRAMS_MAX = 64, DGRAM_PIECES_MAX = 16 };
 
 static struct ol_driver *
 driver_of(const struct ol_conn *c)
@@ -117,6 +117,20 @@ receive_stop(struct ol_conn *c)
     c->cold->reactor->ops->receive_stop(driver_of(c), &c->link);
 }
 
+/* What the driver holds cannot be dropped any more, so where the oldest may be it gets little. */
+static size_t
+what_goes_out(const struct ol_queue *q, const struct iovec *iov, int *n)
+{
+    size_t bytes = 0;
+    int count = 0;
+
+    while (count < *n && (count == 0 || !q->borders || bytes + iov[count].iov_len <= WIRE_MAX)) {
+        bytes += iov[count++].iov_len;
+    }
+    *n = count;
+    return bytes;
+}
+
 static int
 stream_flush(struct ol_conn *c)
 {
@@ -125,10 +139,11 @@ stream_flush(struct ol_conn *c)
 
     while (c->queue->count && !(c->flags & CONN_SENDING)) {
         int n = ol_queue_gather(c->queue, iov, GATHER_MAX);
+        size_t bytes = what_goes_out(c->queue, iov, &n);
         int64_t sent = ops->send(driver_of(c), &c->link, iov, n);
 
         if (sent == OL_SEND_PENDING) {
-            ol_queue_hold(c->queue);
+            ol_queue_hold(c->queue, bytes);
             c->flags |= CONN_SENDING;
         } else if (sent < 0) {
             return (int)sent;
