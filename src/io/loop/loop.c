@@ -621,7 +621,8 @@ renew_locks(struct outlet_loop *l)
     }
 }
 
-static void
+/* Answers whether the rest can be freed. */
+static bool
 abandon(struct outlet_loop *l)
 {
     const struct ol_loop_hooks *hooks = atomic_load(&l->hooks);
@@ -633,6 +634,10 @@ abandon(struct outlet_loop *l)
     }
     if (hooks)
         hooks->abandon(l, rest);
+    for (uint32_t i = 0; i < l->reactor_count && !rest; i++) {
+        l->reactors[i]->ops->free(l->reactors[i]->driver); /* for its descriptors */
+    }
+    return rest;
 }
 
 static void
@@ -666,8 +671,8 @@ outlet_loop_free(outlet_loop *l)
         finish(l);
         if (atomic_load(&l->hooks))
             atomic_load(&l->hooks)->detach(l);
-    } else {
-        abandon(l);
+    } else if (!abandon(l)) {
+        return OUTLET_OK;
     }
     release(l);
     return OUTLET_OK;

@@ -187,7 +187,7 @@ struct ol_loop_hooks {
     void (*stop)(struct ol_reactor *r);          /* on the reactor: abort everything */
     void (*detach)(struct outlet_loop *l);       /* every reactor has ended: free the rest */
     /* Instead, in a forked child: close the descriptors, tell nobody, and leave the parent's
-     * connections as they are.  Not at rest, the memory is left alone, too. */
+     * connections as they are.  Not at rest, the memory is left alone: it ends with the child. */
     void (*abandon)(struct outlet_loop *l, bool at_rest);
 };
 
