@@ -5,7 +5,6 @@
  */
 #include "meet.h"
 
-#include <sched.h>
 #include <unistd.h>
 
 enum { BIG = 4 << 20 };
@@ -400,10 +399,10 @@ race_to_turn(void *arg)
     for (int i = 0; i < 100; i++) {
         if (outlet_loop_turn(s->loop, 0) == OUTLET_OK) {
             s->run_answer = 1;
-            meet_add(&s->opened, 1);
             break;
         }
     }
+    meet_add(&s->opened, 1);
     if (meet_wait(&s->closed, 1) && s->run_answer && outlet_loop_free(s->loop) == OUTLET_OK)
         s->free_answer = 1;
     return NULL;
@@ -423,8 +422,8 @@ of_two_threads_one_becomes_the_turner(void **state)
         for (int k = 0; k < 2; k++) {
             assert_int_equal(pthread_create(&t[k], NULL, race_to_turn, &s[k]), 0);
         }
-        while (!s[0].run_answer && !s[1].run_answer) {
-            sched_yield();
+        for (int k = 0; k < 2; k++) {
+            assert_true(meet_wait(&s[k].opened, 1));
         }
         for (int k = 0; k < 2; k++) {
             meet_add(&s[k].closed, 1);

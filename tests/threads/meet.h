@@ -36,6 +36,13 @@ bool meet_wait(struct meet *m, int64_t want); /* until at least `want`; false: i
 
 int64_t now_ms(void); /* monotonic */
 
+/* For calls whose answer may be anything. */
+static inline void
+ignore(int64_t answer)
+{
+    (void)answer;
+}
+
 /* A loop of the driver that the test was started for; where io_uring is missing, the test is skipped. */
 outlet_loop *new_loop(void **state, int64_t threads);
 
