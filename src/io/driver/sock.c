@@ -710,6 +710,21 @@ train_len(const struct ol_dgram *m, int count, size_t room)
     return n;
 }
 
+/* Messages that were queued one behind the other lie so in memory, too: one piece for the kernel. */
+static size_t
+put_pieces(struct iovec *iov, size_t used, const struct iovec *pieces, int count)
+{
+    for (int i = 0; i < count; i++) {
+        struct iovec *last = used ? &iov[used - 1] : NULL;
+
+        if (last && (char *)last->iov_base + last->iov_len == (char *)pieces[i].iov_base)
+            last->iov_len += pieces[i].iov_len;
+        else
+            iov[used++] = pieces[i];
+    }
+    return used;
+}
+
 /* Answers how many pieces of `iov` are used. */
 static size_t
 put_head(struct outbox *box, int at, struct iovec *iov, const struct ol_dgram *m, int count)
@@ -718,10 +733,8 @@ put_head(struct outbox *box, int at, struct iovec *iov, const struct ol_dgram *m
     size_t used = 0;
 
     *head = (struct msghdr){.msg_iov = (struct iovec *)m->pieces, .msg_iovlen = (size_t)m->count};
-    for (int i = 0; i < count && count > 1; i++) {
-        memcpy(iov + used, m[i].pieces, (size_t)m[i].count * sizeof *iov);
-        used += (size_t)m[i].count;
-    }
+    for (int i = 0; i < count && count > 1; i++)
+        used = put_pieces(iov, used, m[i].pieces, m[i].count);
     if (count > 1) {
         head->msg_iov = iov;
         head->msg_iovlen = used;
