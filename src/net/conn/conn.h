@@ -242,6 +242,8 @@ struct ol_net_loop {
     struct ol_map names;
     struct ol_map group_counts; /* of the group layer */
     struct ol_list ports;
+    /* Of the server layer: listeners in a forked child, as ol_conn_abandon(). */
+    _Atomic(void (*)(struct outlet_loop *l, bool at_rest)) listeners_abandon;
 };
 
 static inline struct ol_net *
@@ -284,8 +286,11 @@ void ol_conn_publish(struct ol_conn *c);
 void ol_conn_begin(struct ol_conn *c);
 /* Not published. */
 void ol_conn_discard(struct ol_conn *c);
-/* In a forked child: frees the memory of the parent's connection, and tells nobody. */
-void ol_conn_abandon(struct ol_conn *c);
+/* In a forked child: closes our copy of the parent's descriptor and, if the loop was at rest, frees the
+ * memory.  Tells nobody. */
+void ol_conn_abandon(struct ol_conn *c, bool at_rest);
+/* The same of a link; by_driver: also what the driver keeps for it, which must not be closing. */
+void ol_link_abandon(struct ol_reactor *r, struct ol_link *l, bool by_driver);
 struct ol_extra *ol_conn_extra(struct ol_conn *c); /* NULL: no memory */
 /* The link is up: run handshakes (none yet), then open. */
 void ol_conn_linked_up(struct ol_conn *c);

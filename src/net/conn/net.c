@@ -125,23 +125,6 @@ free_loop_part:
     return err;
 }
 
-/* In a forked child connections of the parent are still there; their memory is freed without a
- * word. */
-static void
-abandon(struct ol_reactor *r)
-{
-    struct ol_slots *slots = &r->slots[OL_KIND_CONN];
-    uint32_t made = ol_slots_made(slots);
-
-    for (uint32_t slot = 0; slot < made; slot++) {
-        uint32_t generation;
-        struct ol_conn *c = ol_slot_peek(slots, slot, &generation);
-
-        if (c)
-            ol_conn_abandon(c);
-    }
-}
-
 static void
 detach(struct outlet_loop *l)
 {
@@ -150,8 +133,6 @@ detach(struct outlet_loop *l)
     for (uint32_t i = 0; i < l->reactor_count; i++) {
         struct ol_net *n = &nl->nets[i];
 
-        if (l->fork_count != ol_fork_count())
-            abandon(n->reactor);
         if (n->groups_free)
             n->groups_free(n);
         ol_store_fini(&n->store);
@@ -161,6 +142,47 @@ detach(struct outlet_loop *l)
     ol_free(&l->heap, nl->nets);
     ol_free(&l->heap, nl);
     l->net = NULL;
+}
+
+void
+ol_link_abandon(struct ol_reactor *r, struct ol_link *l, bool by_driver)
+{
+    if (l->token < 0 || r->loop->world)
+        return; /* a simulated one ends with its driver */
+    if (by_driver)
+        r->ops->close(r->driver, l, false);
+    else
+        r->ops->discard(r->driver, l->token, false);
+}
+
+static void
+abandon_conns(struct ol_reactor *r, bool at_rest)
+{
+    struct ol_slots *slots = &r->slots[OL_KIND_CONN];
+    uint32_t made = ol_slots_made(slots);
+
+    for (uint32_t slot = 0; slot < made; slot++) {
+        uint32_t generation;
+        struct ol_conn *c = ol_slot_peek(slots, slot, &generation);
+
+        if (c)
+            ol_conn_abandon(c, at_rest);
+    }
+}
+
+static void
+abandon(struct outlet_loop *l, bool at_rest)
+{
+    struct ol_net_loop *nl = l->net;
+    void (*listeners)(struct outlet_loop *l, bool at_rest) = atomic_load(&nl->listeners_abandon);
+
+    for (uint32_t i = 0; i < l->reactor_count; i++) {
+        abandon_conns(l->reactors[i], at_rest);
+    }
+    if (listeners)
+        listeners(l, at_rest);
+    if (at_rest)
+        detach(l);
 }
 
 /* ---- drain and stop ---------------------------------------------------------------------- */
@@ -218,4 +240,4 @@ stop(struct ol_reactor *r)
 }
 
 const struct ol_loop_hooks ol_net_hooks = {
-    .attach = attach, .drain = drain, .stop = stop, .detach = detach};
+    .attach = attach, .drain = drain, .stop = stop, .detach = detach, .abandon = abandon};
