@@ -103,6 +103,8 @@ struct ol_counts *ol_counts_ref(struct ol_counts *n);
 void ol_counts_unref(struct ol_counts *n);
 /* May this peer come in?  Counts it if so. */
 bool ol_counts_enter(struct ol_counts *n, const struct ol_addr *peer);
+/* It was let in, and then refused by the accept callback. */
+void ol_counts_refuse(struct ol_counts *n);
 void ol_counts_leave(struct ol_counts *n, const struct ol_addr *peer);
 
 /* Room for a listener in its slot; the server layer fills it. */
@@ -234,6 +236,7 @@ struct ol_pair_port {
     /* Under the loop's lock, on any reactor: posts the token to the listener's.  False: no memory.
      */
     bool (*arrived)(struct ol_pair_port *p, int32_t token);
+    void (*end)(struct ol_pair_port *p); /* the loop ends; not under the lock */
 };
 
 /* Per loop; names and ports under the loop's lock. */

@@ -125,11 +125,35 @@ free_loop_part:
     return err;
 }
 
+/* Ports have no socket that a reactor could close.  Their listeners live at least until the first
+ * reactor's next turn. */
+static void
+end_ports(struct outlet_loop *l)
+{
+    struct ol_net_loop *nl = l->net;
+
+    for (;;) {
+        struct ol_pair_port *p = NULL;
+
+        pthread_mutex_lock(&l->lock);
+        if (!ol_list_empty(&nl->ports)) {
+            p = OL_CONTAINER(nl->ports.next, struct ol_pair_port, node);
+            ol_list_remove(&p->node);
+        }
+        pthread_mutex_unlock(&l->lock);
+        if (!p)
+            return;
+        p->end(p);
+    }
+}
+
 static void
 detach(struct outlet_loop *l)
 {
     struct ol_net_loop *nl = l->net;
 
+    if (l->fork_count == ol_fork_count())
+        end_ports(l); /* one that another thread opened while we stopped */
     for (uint32_t i = 0; i < l->reactor_count; i++) {
         struct ol_net *n = &nl->nets[i];
 
@@ -190,6 +214,8 @@ abandon(struct outlet_loop *l, bool at_rest)
 static void
 close_closables(struct ol_net *n)
 {
+    if (n->reactor->index == 0)
+        end_ports(n->reactor->loop);
     while (!ol_list_empty(&n->closables)) {
         struct ol_closable *x = OL_CONTAINER(n->closables.next, struct ol_closable, node);
 

@@ -202,8 +202,10 @@ welcome(struct ol_lsock *s, const struct ol_completion *done)
     c->flags |= CONN_COUNTED;
     if (settings->on.on_accept)
         refused = settings->on.on_accept(ol_conn_handle(c), settings->user);
-    if (refused)
+    if (refused) {
+        ol_counts_refuse(settings->counts);
         ol_conn_break(c, CAUSE_REFUSED_BY_CALLBACK, OUTLET_EDENIED, OUTLET_BY_US);
+    }
     if (ol_conn_state(c) == CONN_NONE)
         ol_conn_linked_up(c);
     return ol_conn_state(c) == CONN_OPEN ? c : NULL;
