@@ -124,19 +124,25 @@ peer_heard(struct peer *p)
         ol_list_insert(&d->unconfirmed, &p->unconfirmed);
 }
 
-/* Room for one more?  Somebody who never proved to be there may have to go. */
+/* Room for one more?  Somebody who never proved to be there may have to go, and leaves the count at
+ * once: the newcomer's datagram is here now, not at the end of the turn. */
 static bool
 make_room(struct ol_lsock *s)
 {
     struct ol_counts *n = s->listener->settings->counts;
     struct peer *oldest;
+    struct ol_conn *c;
 
     if (atomic_load_explicit(&n->connections, memory_order_relaxed) < n->connections_max)
         return true;
     if (ol_list_empty(&s->dgram->unconfirmed))
         return false;
     oldest = OL_CONTAINER(s->dgram->unconfirmed.next, struct peer, unconfirmed);
-    ol_conn_break(oldest->conn, CAUSE_EVICTED, OUTLET_ELIMIT, OUTLET_BY_US);
+    c = oldest->conn;
+    if (c->flags & CONN_COUNTED)
+        ol_counts_leave(n, &oldest->from);
+    c->flags &= (uint16_t)~CONN_COUNTED;
+    ol_conn_break(c, CAUSE_EVICTED, OUTLET_ELIMIT, OUTLET_BY_US);
     return true;
 }
 
@@ -218,9 +224,6 @@ received(struct ol_lsock *s, struct ol_completion *done)
 {
     struct peer *p = find_peer(s->dgram, done->from);
     struct ol_conn *c = p ? p->conn : NULL;
-    struct ol_lent lent = done->bytes;
-    uint32_t flags = done->truncated ? OUTLET_MSG_TRUNCATED : 0;
-    size_t max = s->listener->settings->framing.max;
 
     if (!c)
         c = welcome(s, done);
@@ -229,11 +232,7 @@ received(struct ol_lsock *s, struct ol_completion *done)
         return;
     }
     peer_heard(peer_of(c));
-    if (lent.len > max) {
-        lent.len = (uint32_t)max;
-        flags |= OUTLET_MSG_TRUNCATED;
-    }
-    ol_conn_received(c, &lent, flags);
+    ol_conn_received(c, &done->bytes, done->truncated ? OUTLET_MSG_TRUNCATED : 0);
 }
 
 static void
