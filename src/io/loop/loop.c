@@ -648,6 +648,8 @@ outlet_post(outlet_loop *l, void (*fn)(void *arg), void *arg)
     struct post *p;
     uint32_t epoch;
 
+    if (!fn)
+        return OUTLET_EINVAL;
     if (l->fork_count != ol_fork_count() || !ol_enter(r->cell, &epoch))
         return OUTLET_ESTATE;
     p = ol_alloc(&l->heap, sizeof *p);

@@ -135,7 +135,7 @@ outlet_err
 outlet_timer_start(outlet_loop *l, int64_t after_ms, int64_t repeat_ms,
                    void (*fn)(outlet_timer t, void *arg), void *arg, outlet_timer *out)
 {
-    struct timer what = {.alarm.fire = fired, .fn = fn, .arg = arg, .repeat = repeat_ms * OL_MS};
+    struct timer what = {.alarm.fire = fired, .fn = fn, .arg = arg};
     struct ol_reactor *r;
     uint32_t epoch;
     outlet_err err = ol_loop_check(l);
@@ -145,6 +145,7 @@ outlet_timer_start(outlet_loop *l, int64_t after_ms, int64_t repeat_ms,
     if (!fn || !out || after_ms < 0 || repeat_ms < 0 || after_ms > INT64_MAX / OL_MS / 4 ||
         repeat_ms > INT64_MAX / OL_MS / 4)
         return OUTLET_EINVAL;
+    what.repeat = repeat_ms * OL_MS;
     r = ol_loop_pick(l, true);
     if (!ol_enter(r->cell, &epoch))
         return OUTLET_ESTATE;
