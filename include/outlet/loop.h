@@ -55,6 +55,8 @@ struct outlet_loop_opts {
     int64_t memory_max; /* bytes of queues, partial messages and retained buffers; 0: half of the
                            machine's memory; -1: off */
     uint64_t sim_seed;  /* driver "sim": what chance does */
+    int64_t busy_poll_us; /* look for work that long before sleeping, while that finds some: lower
+                             latency for a core; 0: off */
     struct outlet_allocator allocator;   /* zero: malloc */
     void (*log)(void *user, enum outlet_log_level level, const char *line); /* NULL: silent */
     void *log_user;
