@@ -583,9 +583,10 @@ outlet_loop_fd(outlet_loop *l)
 static void
 finish(struct outlet_loop *l)
 {
-    bool running = atomic_load(&l->state) == OL_LOOP_RUNNING;
+    int how = atomic_load(&l->state);
+    bool threads = how == OL_LOOP_RUNNING || how == OL_LOOP_STARTED;
 
-    if (!running || !atomic_load(&l->draining))
+    if (!threads || !atomic_load(&l->draining))
         (void)outlet_loop_stop(l); /* ESTATE: asked already */
     wait_for_run(l);
     join_all(l);
@@ -707,6 +708,8 @@ outlet_post(outlet_loop *l, void (*fn)(void *arg), void *arg)
     struct post *p;
     uint32_t epoch;
 
+    if (!fn)
+        return OUTLET_EINVAL;
     if (l->fork_count != ol_fork_count() || !ol_enter(r->cell, &epoch))
         return OUTLET_ESTATE;
     p = ol_alloc(&l->heap, sizeof *p);

@@ -391,6 +391,7 @@ size_t ol_name_print(struct ol_conn *c, char *text, size_t room);
 /* ---- limits (limits.c) ------------------------------------------------------------------- */
 
 void ol_conn_limits_start(struct ol_conn *c);
+void ol_conn_limits_resume(struct ol_conn *c); /* after a pause, the user's or for want of memory */
 /* Something new has a deadline: see that the alarm is no later. */
 void ol_conn_limit_by(struct ol_conn *c, ol_time deadline);
 
