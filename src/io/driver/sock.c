@@ -27,7 +27,7 @@ enum {
 
 static const char lock_suffix[] = ".lock";
 
-/* ---- addresses ---- */
+/* ---- addresses --------------------------------------------------------------------------- */
 
 static socklen_t
 set_local(struct sockaddr_un *s, const struct ol_addr *a)
@@ -123,7 +123,7 @@ ol_sock_name(int fd, bool peer, struct ol_addr *out)
     return 0;
 }
 
-/* ---- making sockets ---- */
+/* ---- making sockets ---------------------------------------------------------------------- */
 
 static int
 set_int(int fd, int level, int option, int value)
@@ -214,7 +214,7 @@ start_listening(int fd, const struct ol_listen_spec *spec)
     return listen(fd, spec->backlog > 0 ? spec->backlog : SOMAXCONN) == 0 ? 0 : -errno;
 }
 
-/* ---- unix paths ---- */
+/* ---- unix paths -------------------------------------------------------------------------- */
 
 /*
  * Lock "PATH.lock" and answer its descriptor; -EADDRINUSE when somebody else is binding there right
@@ -360,7 +360,7 @@ ol_sock_unlink(const struct ol_sock_file *file)
         (void)unlink(file->path);
 }
 
-/* ---- listening and connecting ---- */
+/* ---- listening and connecting ------------------------------------------------------------ */
 
 static int
 bind_plain(int fd, const struct ol_listen_spec *spec)
@@ -502,7 +502,7 @@ ol_sock_tcp_facts(int fd, struct ol_tcp_facts *out)
     return 0;
 }
 
-/* ---- bytes ---- */
+/* ---- bytes ------------------------------------------------------------------------------- */
 
 int64_t
 ol_sock_send(int fd, const struct iovec *pieces, int count)
@@ -521,7 +521,7 @@ ol_sock_send(int fd, const struct iovec *pieces, int count)
     return n < 0 ? -errno : n;
 }
 
-/* ---- datagrams ---- */
+/* ---- datagrams --------------------------------------------------------------------------- */
 
 int
 ol_sock_receive_dgrams(int fd, struct ol_sock_inbox *in, int count)

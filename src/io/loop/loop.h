@@ -6,8 +6,8 @@
  *     wheel ------- alarms ----------> /
  *
  * What a newcomer gets wrong: an object of a reactor may be touched by its own thread only.  Others
- * enter the reactor's cell (ol_enter), look at published (atomic) fields or post mail, and leave.  What
- * they can reach is freed through ol_retire(), never directly.
+ * enter the reactor's cell (ol_enter), look at published (atomic) fields or post mail, and leave.
+ * What they can reach is freed through ol_retire(), never directly.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -22,7 +22,7 @@
 
 #include <pthread.h>
 
-/* ---- handles: kind 3 bits, reactor 12, slot 24, generation 24; 63 in all -------------------- */
+/* ---- handles: kind 3 bits, reactor 12, slot 24, generation 24; 63 in all ----------------- */
 
 enum ol_kind {
     OL_KIND_CONN = 1,
@@ -52,14 +52,14 @@ uint64_t ol_handle_pack(struct ol_handle h);
 bool ol_handle_unpack(uint64_t id, enum ol_kind kind, struct ol_handle *out);
 bool ol_handle_alive(uint64_t id, enum ol_kind kind); /* any thread */
 
-/* ---- the registry: what outlives every loop ------------------------------------------------- */
+/* ---- the registry: what outlives every loop ---------------------------------------------- */
 
 struct ol_reactor;
 struct ol_mail;
 
 /*
- * Generations of one kind's slots.  They outlive the reactor, so that a handle of a loop that is gone
- * never fits an object of the next one.  A stored value is generation << 1 | alive.
+ * Generations of one kind's slots.  They outlive the reactor, so that a handle of a loop that is
+ * gone never fits an object of the next one.  A stored value is generation << 1 | alive.
  */
 struct ol_generations {
     _Atomic(_Atomic uint32_t *) chunks[OL_CHUNKS_MAX];
@@ -78,17 +78,19 @@ struct ol_cell {
     struct ol_cell *next_free;
 };
 
-struct ol_cell *ol_cell_take(struct ol_reactor *r); /* NULL: no memory or 4,096 are in use */
+struct ol_cell *ol_cell_take(void);                     /* NULL: no memory or 4,096 are in use */
+void ol_cell_open(struct ol_cell *c, struct ol_reactor *r); /* visitors from now on */
 void ol_cell_close(struct ol_cell *c);              /* no new visitors; waits for those inside */
 void ol_cell_give_back(struct ol_cell *c);          /* closed before */
 struct ol_cell *ol_cell_at(uint32_t index);         /* NULL: never made */
 uint32_t ol_fork_count(void);                       /* how many forks deep this process is */
 
-/* ---- slots: where a reactor's objects live ---------------------------------------------------- */
+/* ---- slots: where a reactor's objects live ----------------------------------------------- */
 
 /*
  * Objects of one kind, in two parts: the hot one starts on a cache line, the cold one lies apart.
- * Taking and giving back lock, because connect and timers come from any thread; looking up does not.
+ * Taking and giving back lock, because connect and timers come from any thread; looking up does
+ * not.
  */
 struct ol_slots {
     struct ol_generations *generations;
@@ -121,7 +123,7 @@ bool ol_slot_alive(const struct ol_slots *s, uint32_t slot, uint32_t generation)
 void *ol_slot_peek(const struct ol_slots *s, uint32_t slot, uint32_t *generation);
 uint32_t ol_slots_made(struct ol_slots *s);
 
-/* ---- mail -------------------------------------------------------------------------------------- */
+/* ---- mail -------------------------------------------------------------------------------- */
 
 struct ol_mail {
     struct ol_mail *next;
@@ -134,14 +136,14 @@ struct ol_retired {
     void (*destroy)(struct ol_reactor *r, struct ol_retired *x);
 };
 
-/* ---- alarms: timers with something to call ---------------------------------------------------- */
+/* ---- alarms: timers with something to call ----------------------------------------------- */
 
 struct ol_alarm {
     struct ol_timer timer;
     void (*fire)(struct ol_reactor *r, struct ol_alarm *a);
 };
 
-/* ---- reactor ------------------------------------------------------------------------------------ */
+/* ---- reactor ----------------------------------------------------------------------------- */
 
 /* Called at the end of each turn, before it waits again: flush what the turn left. */
 struct ol_turn_end {
@@ -163,8 +165,13 @@ struct ol_reactor {
     struct ol_slots slots[OL_KIND_COUNT];
     struct ol_retired *retired_now;
     struct ol_retired *retired_before;
+    ol_time busy_poll;    /* how long to look before sleeping; 0: not at all */
+    uint32_t busy_misses; /* looks in a row that found nothing */
+    struct ol_mail stop_mail;
+    struct ol_mail drain_mail;
     size_t live; /* links that must be closed before the reactor may end */
     size_t busy; /* of these, what a drain waits for: connections and listeners */
+    bool hurry; /* a turn's end left work: do not sleep before the next turn */
     bool stopping;
     bool drained;
     bool embedded;
@@ -184,7 +191,13 @@ struct ol_loop_hooks {
     void (*detach)(struct outlet_loop *l);       /* every reactor has ended: free the rest */
 };
 
-enum ol_loop_state { OL_LOOP_NEW, OL_LOOP_RUNNING, OL_LOOP_TURNING, OL_LOOP_ENDED };
+enum ol_loop_state {
+    OL_LOOP_NEW,
+    OL_LOOP_RUNNING, /* outlet_loop_run(): on its caller's thread, which says when it is done */
+    OL_LOOP_STARTED, /* outlet_loop_start(): threads to be joined */
+    OL_LOOP_TURNING,
+    OL_LOOP_ENDED
+};
 
 struct outlet_loop {
     ol_heap heap; /* a copy of the caller's table */
@@ -197,13 +210,14 @@ struct outlet_loop {
     struct ol_reactor **reactors;
     uint32_t fork_count;
     pthread_mutex_t lock; /* attach, state, names; never held while a callback runs */
+    pthread_cond_t ended; /* with `lock`: RUNNING became ENDED */
     _Atomic int state;    /* enum ol_loop_state */
     _Atomic bool stop_asked;
     _Atomic uint32_t drained; /* reactors with nothing left while draining */
     _Atomic bool draining;
     struct ol_alarm drain_deadline; /* on reactor 0 */
     int64_t drain_ms;
-    pthread_t turner; /* the thread of outlet_loop_turn() */
+    _Atomic pthread_t turner; /* the thread of outlet_loop_turn() */
     _Atomic(const struct ol_loop_hooks *) hooks;
     void *net; /* what the layer above keeps per loop */
     struct ol_hash_key hash_key;
@@ -227,7 +241,7 @@ void ol_retire(struct ol_reactor *r, struct ol_retired *x,
 void ol_alarm_set(struct ol_reactor *r, struct ol_alarm *a, ol_time deadline);
 void ol_alarm_clear(struct ol_reactor *r, struct ol_alarm *a);
 
-/* ---- running them ----------------------------------------------------------------------------- */
+/* ---- running them ------------------------------------------------------------------------ */
 
 outlet_err ol_reactor_open(struct outlet_loop *l, uint32_t index, const struct ol_driver_ops *ops,
                            struct ol_reactor **out);
@@ -243,6 +257,8 @@ bool ol_mail_run(struct ol_reactor *r);
 void ol_retired_run(struct ol_reactor *r);
 void ol_retired_flush(struct ol_reactor *r); /* no visitor can come any more */
 void ol_loop_note_drained(struct ol_reactor *r); /* after each turn while draining */
+void ol_loop_run_stop(struct ol_reactor *r, struct ol_mail *m); /* what the two mails do */
+void ol_loop_run_drain(struct ol_reactor *r, struct ol_mail *m);
 
 outlet_err ol_timers_init(struct ol_reactor *r);
 outlet_err ol_watches_init(struct ol_reactor *r);

@@ -1,8 +1,8 @@
 /*
  * registry.c - the one process-wide thing: cells of reactors, append-only and never unmapped.
  *
- * A handle names a cell, a slot and a generation.  Because cells and generations stay, any thread may
- * look at any handle at any time, also when its loop was freed long ago.
+ * A handle names a cell, a slot and a generation.  Because cells and generations stay, any thread
+ * may look at any handle at any time, also when its loop was freed long ago.
  *
  * Fork: the child inherits the memory but not the threads, so its copy of every cell is emptied and
  * handles made before the fork answer "stale" there.
@@ -51,8 +51,8 @@ after_fork_in_child(void)
 static void
 watch_forks(void)
 {
-    /* Without it a child could reach its parent's connections; there is no memory to report it to. */
-    OL_ASSERT(pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) == 0);
+  /* Without it a child could reach its parent's connections; there is no memory to report it to. */
+  OL_ASSERT(pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) == 0);
 }
 
 static void *
@@ -63,7 +63,8 @@ map_zeroed(size_t size)
     return p == MAP_FAILED ? NULL : p;
 }
 
-/* Tables of generations are mapped, not allocated: 512 KiB of address space, touched page by page. */
+/* Tables of generations are mapped, not allocated: 512 KiB of address space, touched page by page.
+ */
 static struct ol_cell *
 cell_new(uint32_t index)
 {
@@ -80,7 +81,7 @@ cell_new(uint32_t index)
 }
 
 struct ol_cell *
-ol_cell_take(struct ol_reactor *r)
+ol_cell_take(void)
 {
     struct ol_cell *c;
 
@@ -97,11 +98,16 @@ ol_cell_take(struct ol_reactor *r)
         }
     }
     pthread_mutex_unlock(&registry.lock);
-    if (!c)
-        return NULL;
-    atomic_store(&c->mail, NULL);
-    atomic_store(&c->reactor, r);
+    if (c)
+        atomic_store(&c->mail, NULL);
     return c;
+}
+
+/* Forged handles may name the cell at any time: what they meet must be complete. */
+void
+ol_cell_open(struct ol_cell *c, struct ol_reactor *r)
+{
+    atomic_store(&c->reactor, r);
 }
 
 void

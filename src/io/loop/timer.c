@@ -28,8 +28,7 @@ timer_of(struct ol_reactor *r, uint64_t id)
 {
     struct ol_handle h;
 
-    if (!ol_handle_unpack(id, OL_KIND_TIMER, &h) || h.cell != r->cell->index ||
-        !r->slots[OL_KIND_TIMER].chunks)
+    if (!ol_handle_unpack(id, OL_KIND_TIMER, &h) || h.cell != r->cell->index)
         return NULL;
     return ol_slot_get(&r->slots[OL_KIND_TIMER], h.slot, h.generation);
 }

@@ -62,7 +62,7 @@ slots_of(struct ol_reactor *r)
     return &r->slots[OL_KIND_CONN];
 }
 
-/* ---- made -------------------------------------------------------------------------------------- */
+/* ---- made -------------------------------------------------------------------------------- */
 
 outlet_err
 ol_conn_new(struct ol_reactor *r, struct ol_settings *s, void *user, struct ol_conn **out)
@@ -176,7 +176,7 @@ ol_conn_extra(struct ol_conn *c)
     return extra;
 }
 
-/* ---- opened ------------------------------------------------------------------------------------ */
+/* ---- opened ------------------------------------------------------------------------------ */
 
 void
 ol_conn_receive_start(struct ol_conn *c)
@@ -213,7 +213,7 @@ ol_conn_linked_up(struct ol_conn *c)
         ol_conn_after_flush(c);
 }
 
-/* ---- closed ------------------------------------------------------------------------------------ */
+/* ---- closed ------------------------------------------------------------------------------ */
 
 static void
 shut(struct ol_conn *c, bool reset)
@@ -276,8 +276,16 @@ ol_conn_flush_step(struct ol_conn *c)
     }
     if (ol_conn_state(c) == CONN_FLUSHING)
         ol_conn_move(c, CONN_LINGERING);
-    /* What the peer still sends must be read: closing over unread input makes the kernel reset the
-     * connection, and the peer then loses what it has not read of ours. */
+}
+
+/*
+ * What the peer still sends must be read, paused or not: a peer that waits for us to read does not
+ * read either, and closing over unread input makes the kernel reset the connection, which destroys
+ * what the peer has not read of ours.
+ */
+static void
+discard_input(struct ol_conn *c)
+{
     if (c->flags & CONN_STARVED)
         ol_net_of(c->cold->reactor)->starved--;
     c->flags &= (uint16_t) ~(CONN_PAUSED | CONN_STARVED);
@@ -299,7 +307,11 @@ ol_conn_close(struct ol_conn *c, enum outlet_side side)
     ol_conn_move(c, CONN_FLUSHING);
     atomic_store_explicit(&c->active, c->cold->reactor->now, memory_order_relaxed);
     ol_conn_limits_start(c);
-    /* The queue may hold what this turn sent: it leaves at the turn's end, then the step is taken. */
+    discard_input(c);
+    if (ol_conn_state(c) != CONN_FLUSHING)
+        return; /* it could not be started: the link is broken and being closed */
+    /* The queue may hold what this turn sent: it leaves at the turn's end, then the step is taken.
+     */
     if (c->queue)
         ol_conn_mark_dirty(c);
     else
@@ -331,7 +343,7 @@ ol_conn_peer_ended(struct ol_conn *c)
                        atomic_load_explicit(&c->user, memory_order_relaxed));
 }
 
-/* ---- told and given back ------------------------------------------------------------------------ */
+/* ---- told and given back ----------------------------------------------------------------- */
 
 static void
 tell(struct ol_conn *c)
@@ -389,7 +401,7 @@ ol_conn_end_later(struct ol_conn *c)
     n->ending = c;
 }
 
-/* ---- addresses as published words ---------------------------------------------------------------- */
+/* ---- addresses as published words -------------------------------------------------------- */
 
 void
 ol_shown_addr_set(struct ol_shown_addr *s, const struct ol_addr *a)

@@ -146,7 +146,7 @@ ol_dial_connected(struct ol_conn *c, int32_t result)
     ol_conn_linked_up(c);
 }
 
-/* ---- which addresses ---------------------------------------------------------------------------------- */
+/* ---- which addresses --------------------------------------------------------------------- */
 
 static struct ol_addr
 loopback(bool v6, uint16_t port)

@@ -8,7 +8,7 @@
  */
 #include "conn.h"
 
-/* ---- the end of a turn ------------------------------------------------------------------------------------ */
+/* ---- the end of a turn ------------------------------------------------------------------- */
 
 static void
 end_those_without_link(struct ol_net *n)
@@ -27,11 +27,12 @@ turn_end(struct ol_reactor *r, struct ol_turn_end *e)
 {
     struct ol_net *n = OL_CONTAINER(e, struct ol_net, turn_end);
 
-    (void)r;
     ol_net_flush(n);
     end_those_without_link(n);
     if (n->starved)
         ol_net_feed_starved(n);
+    if (n->dirty_first) /* sent by a callback in the flush: it leaves in the next turn */
+        r->hurry = true;
 }
 
 static void
@@ -42,7 +43,7 @@ take_up(struct ol_reactor *r, struct ol_mail *m)
     ol_list_insert(&r->turn_ends, &n->turn_end.node);
 }
 
-/* ---- attach and detach ---------------------------------------------------------------------------------------- */
+/* ---- attach and detach ------------------------------------------------------------------- */
 
 static void
 forget_slots(struct ol_reactor *r)
@@ -124,7 +125,8 @@ free_loop_part:
     return err;
 }
 
-/* In a forked child connections of the parent are still there; their memory is freed without a word. */
+/* In a forked child connections of the parent are still there; their memory is freed without a
+ * word. */
 static void
 abandon(struct ol_reactor *r)
 {
@@ -161,7 +163,7 @@ detach(struct outlet_loop *l)
     l->net = NULL;
 }
 
-/* ---- drain and stop -------------------------------------------------------------------------------------------- */
+/* ---- drain and stop ---------------------------------------------------------------------- */
 
 static void
 close_closables(struct ol_net *n)

@@ -12,7 +12,8 @@
 #include "conn.h"
 #include "msg.h"
 
-/* Receives under way when a pause is asked for still arrive: a driver's whole buffer ring at most. */
+/* Receives under way when a pause is asked for still arrive: a driver's whole buffer ring at most.
+ */
 enum { LATE_MAX = 8 << 20 };
 
 static bool
@@ -42,7 +43,7 @@ refuse(struct ol_conn *c, int code)
         ol_conn_break(c, CAUSE_FRAMING, (outlet_err)code, OUTLET_BY_PEER);
 }
 
-/* ---- input held by us --------------------------------------------------------------------------- */
+/* ---- input held by us -------------------------------------------------------------------- */
 
 static struct ol_input *
 input_of(struct ol_conn *c)
@@ -92,8 +93,8 @@ hold(struct ol_conn *c, const uint8_t *bytes, size_t len)
 }
 
 /*
- * Messages from the held bytes.  Answers how far it got; what is left is unfinished, held back or of
- * no use any more.
+ * Messages from the held bytes.  Answers how far it got; what is left is unfinished, held back or
+ * of no use any more.
  */
 static void
 deliver_from_input(struct ol_conn *c)
@@ -137,7 +138,7 @@ deliver_from_input(struct ol_conn *c)
         ol_conn_input_free(c);
 }
 
-/* ---- fed by the driver --------------------------------------------------------------------------- */
+/* ---- fed by the driver ------------------------------------------------------------------- */
 
 /* Enough to finish the held message if that is known, else all: answers how much was taken. */
 static size_t

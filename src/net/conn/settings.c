@@ -151,7 +151,7 @@ ol_settings_reframe(const struct ol_settings *s, const char *text,
     return OUTLET_OK;
 }
 
-/* ---- a listener's numbers -------------------------------------------------------------------- */
+/* ---- a listener's numbers ---------------------------------------------------------------- */
 
 struct address_count {
     struct ol_map_node node;

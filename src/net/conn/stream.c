@@ -17,7 +17,7 @@ driver_of(const struct ol_conn *c)
     return c->cold->reactor->driver;
 }
 
-/* ---- completions ---------------------------------------------------------------------------------- */
+/* ---- completions ------------------------------------------------------------------------- */
 
 static void
 received(struct ol_conn *c, struct ol_completion *done)
@@ -90,7 +90,7 @@ complete(struct ol_link *l, struct ol_completion *done)
 
 const struct ol_link_ops ol_conn_link_ops = {.complete = complete};
 
-/* ---- streams --------------------------------------------------------------------------------------- */
+/* ---- streams ----------------------------------------------------------------------------- */
 
 static int
 receive_start(struct ol_conn *c)
@@ -154,7 +154,7 @@ const struct ol_transport ol_transport_stream = {.name = "stream",
                                                  .end_writing = stream_end_writing,
                                                  .close = link_close};
 
-/* ---- connected datagrams ----------------------------------------------------------------------------- */
+/* ---- connected datagrams ----------------------------------------------------------------- */
 
 /* Whole messages, in order, until the kernel has no room. */
 static int

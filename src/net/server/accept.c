@@ -104,7 +104,7 @@ discard:
     r->ops->discard(r->driver, token, false);
 }
 
-/* ---- placed on another reactor ------------------------------------------------------------------------ */
+/* ---- placed on another reactor ----------------------------------------------------------- */
 
 struct place_mail {
     struct ol_mail mail;
@@ -167,7 +167,7 @@ ol_accept_arrived(struct ol_pair_port *p, int32_t token)
     return post_place(next_place(l), l, token, NULL);
 }
 
-/* ---- completions ---------------------------------------------------------------------------------------- */
+/* ---- completions ------------------------------------------------------------------------- */
 
 static void
 accepted(struct ol_lsock *s, struct ol_completion *done)

@@ -2,8 +2,8 @@
  * dgram.c - a datagram listener: one socket, one connection for each peer that writes to it.
  *
  * A peer is confirmed once it has answered something we sent: only then is its address known not to
- * be forged.  At the limit the unconfirmed peer that has been silent longest makes room; when all are
- * confirmed, newcomers are dropped.
+ * be forged.  At the limit the unconfirmed peer that has been silent longest makes room; when all
+ * are confirmed, newcomers are dropped.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -70,7 +70,7 @@ ol_dsock_has_peers(const struct ol_lsock *s)
     return s->dgram->peers.count > 0;
 }
 
-/* ---- peers ------------------------------------------------------------------------------------------------- */
+/* ---- peers ------------------------------------------------------------------------------- */
 
 static struct peer *
 peer_of(const struct ol_conn *c)
@@ -211,7 +211,7 @@ welcome(struct ol_lsock *s, const struct ol_completion *done)
     return ol_conn_state(c) == CONN_OPEN ? c : NULL;
 }
 
-/* ---- completions --------------------------------------------------------------------------------------------- */
+/* ---- completions ------------------------------------------------------------------------- */
 
 static void
 received(struct ol_lsock *s, struct ol_completion *done)
@@ -291,7 +291,7 @@ ol_dsock_start(struct ol_lsock *s)
                s->listener->settings->url, strerror(-sys));
 }
 
-/* ---- the transport of a peer ------------------------------------------------------------------------------------ */
+/* ---- the transport of a peer ------------------------------------------------------------- */
 
 static int
 peer_receive_start(struct ol_conn *c)
@@ -300,7 +300,8 @@ peer_receive_start(struct ol_conn *c)
     return 0;
 }
 
-/* The socket goes on for the others: a paused peer loses what it sends, as datagrams may be lost. */
+/* The socket goes on for the others: a paused peer loses what it sends, as datagrams may be lost.
+ */
 static void
 peer_receive_stop(struct ol_conn *c)
 {
@@ -359,7 +360,7 @@ const struct ol_transport ol_transport_peer = {.name = "datagram peer",
                                                .flush = peer_flush,
                                                .close = peer_close};
 
-/* ---- to anyone ---------------------------------------------------------------------------------------------------- */
+/* ---- to anyone --------------------------------------------------------------------------- */
 
 struct send_to_mail {
     struct ol_mail mail;

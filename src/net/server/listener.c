@@ -1,8 +1,8 @@
 /*
  * listener.c - a listener's life: its sockets are started on their reactors and closed there.
  *
- * Closing is asked from any thread, or by a reactor that drains or stops.  The first to ask makes the
- * handle stale and mails every socket's reactor; each socket is closed by its own, and the last
+ * Closing is asked from any thread, or by a reactor that drains or stops.  The first to ask makes
+ * the handle stale and mails every socket's reactor; each socket is closed by its own, and the last
  * reference frees what they share.
  *
  * SPDX-License-Identifier: MIT
@@ -11,7 +11,7 @@
 
 #include <stdio.h>
 
-/* ---- references ---------------------------------------------------------------------------------------- */
+/* ---- references -------------------------------------------------------------------------- */
 
 void
 ol_listener_unref(struct ol_listener *l)
@@ -39,7 +39,7 @@ post(struct ol_listener *l, struct ol_reactor *r, struct ol_mail *m)
     ol_leave(r->cell, epoch);
 }
 
-/* ---- one socket ---------------------------------------------------------------------------------------- */
+/* ---- one socket -------------------------------------------------------------------------- */
 
 void
 ol_lsock_closed(struct ol_lsock *s)
@@ -106,7 +106,7 @@ run_end(struct ol_reactor *r, struct ol_mail *m)
     ol_listener_unref(s->listener);
 }
 
-/* ---- the handle ------------------------------------------------------------------------------------------ */
+/* ---- the handle -------------------------------------------------------------------------- */
 
 static void
 destroy_slot(struct ol_reactor *r, struct ol_retired *x)
@@ -168,7 +168,7 @@ ol_listener_start(struct ol_listener *l)
     }
 }
 
-/* ---- public ------------------------------------------------------------------------------------------------ */
+/* ---- public ------------------------------------------------------------------------------ */
 
 static struct ol_listener *
 visit(outlet_listener handle, struct ol_cell **cell, uint32_t *epoch)
@@ -183,7 +183,8 @@ visit(outlet_listener handle, struct ol_cell **cell, uint32_t *epoch)
     r = *cell ? ol_enter(*cell, epoch) : NULL;
     if (!r)
         return NULL;
-    slot = ol_slot_get(&r->slots[OL_KIND_LISTENER], h.slot, h.generation);
+    if (r->net) /* before that there are no slots */
+        slot = ol_slot_get(&r->slots[OL_KIND_LISTENER], h.slot, h.generation);
     if (slot)
         return slot->listener;
     ol_leave(*cell, *epoch);
