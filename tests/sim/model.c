@@ -103,7 +103,8 @@ fill(const struct end *e, int number, uint64_t from, uint8_t *to, size_t len)
 
         content(key_of(e, 0), from, false, to, len);
         text_number(head, 'e', (unsigned)e->index);
-        memcpy(to, head + from, n);
+        if (n)
+            memcpy(to, head + from, n);
         return;
     }
     content(key_of(e, number), 0, e->frame->letters, to, len);
@@ -314,6 +315,7 @@ model_received(struct end *e, const uint8_t *bytes, size_t len)
     e->messages_in++;
     e->bytes_in += (int64_t)len;
     e->run->messages++;
+    note(e->run, "end %d: %zu bytes", e->index, len);
     if (is_udp(e->carrier)) {
         datagram_received(e, bytes, len);
         return NULL;
@@ -403,7 +405,9 @@ plausible(const struct end *e, const struct outlet_reason *why)
             return e->closed || r->drained[e->loop];
         /* The other one of outlet_pair() may have ended before it began. */
         return why->side == OUTLET_BY_PEER;
-    case OUTLET_ECANCELED:
+    case OUTLET_ECANCELED: /* a run that went wrong is cut off */
+        if (r->bad)
+            return true;
         return e->aborted || e->closed_early || loop_ended(e);
     case OUTLET_EDENIED:
         return e->refused;

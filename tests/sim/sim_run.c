@@ -165,10 +165,10 @@ make_world(struct run *r)
 static void
 forget_loop(struct run *r, int i)
 {
+    r->stopped[i] = true;
     if (outlet_loop_free(r->loops[i]))
         wrong(r, "loop %d could not be freed", i);
     r->loops[i] = NULL;
-    r->stopped[i] = true;
 }
 
 static bool

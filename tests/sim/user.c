@@ -50,28 +50,31 @@ choose_queue(struct run *r, struct outlet_opts *o, bool borders)
 }
 
 static void
-choose_times(struct run *r, struct outlet_opts *o)
+choose_times(struct run *r, struct outlet_opts *o, enum carrier c, bool listens)
 {
     if (may(r, SHORT_TIMES)) {
         o->idle_ms = one_in(r, 2) ? some(r, 5, 200) : 0;
-        o->partial_ms = one_in(r, 2) ? some(r, 5, 100) : 0;
+        o->partial_ms = one_in(r, 2) && !is_udp(c) ? some(r, 5, 100) : 0;
         o->stall_ms = one_in(r, 2) ? some(r, 5, 100) : 0;
         o->flush_ms = one_in(r, 2) ? some(r, 1, 50) : 0;
     }
-    if (may(r, NO_ANSWER | SHORT_TIMES))
+    if (may(r, NO_ANSWER | SHORT_TIMES) && !listens && c != PLUG && c != BOTH_ENDS)
         o->connect_ms = some(r, 1, 300);
 }
 
 static void
-choose_opts(struct run *r, struct outlet_opts *o, const struct frame_kind *frame, bool udp)
+choose_opts(struct run *r, struct outlet_opts *o, const struct frame_kind *frame, enum carrier c,
+            bool listens)
 {
+    bool udp = is_udp(c);
+
     *o = (struct outlet_opts)OUTLET_OPTS;
     o->on = &user_handlers;
     o->frame = udp ? NULL : frame->text;
     o->half_open = !udp && one_in(r, 4) ? OUTLET_ON : 0;
-    o->nodelay = one_in(r, 8) && !udp ? OUTLET_OFF : 0;
+    o->nodelay = one_in(r, 8) && c <= TCP_BOTH ? OUTLET_OFF : 0;
     choose_queue(r, o, udp || !frame->none);
-    choose_times(r, o);
+    choose_times(r, o, c, listens);
 }
 
 static void
@@ -322,7 +325,7 @@ end_end(struct end *e)
     err = outlet_end(e->h);
     e->run->depth--;
     note(e->run, "end %d: end: %s", e->index, outlet_error_name(err));
-    if (is_udp(e->carrier) ? err != OUTLET_ENOTSUP && err != OUTLET_ESTALE && !e->away
+    if (is_udp(e->carrier) ? err != OUTLET_ENOTSUP && err != OUTLET_ESTALE && at_home(e)
                            : err == OUTLET_ENOTSUP)
         wrong(e->run, "end %d: end: %s", e->index, outlet_error_name(err));
     if (err == OUTLET_OK && !is_udp(e->carrier)) {
@@ -645,7 +648,7 @@ connect_one(struct run *r)
     e = end_new(r, loop, l->carrier, false, l->frame);
     if (!e)
         return;
-    choose_opts(r, &o, l->frame, is_udp(l->carrier));
+    choose_opts(r, &o, l->frame, l->carrier, false);
     o.user = e;
     o.why = &why;
     setup_end(e);
@@ -665,7 +668,7 @@ connect_one(struct run *r)
     }
     if (outlet_user(e->h) != e && !may(r, HEAP_FAILS))
         wrong(r, "end %d: its user data is wrong", e->index);
-    if (one_in(r, 2))
+    if (one_in(r, 2) && e->away != at_home(e))
         talk(e);
 }
 
@@ -683,7 +686,7 @@ plug_two(struct run *r)
         return;
     a = end_new(r, loop, BOTH_ENDS, false, frame);
     b = end_new(r, loop, BOTH_ENDS, false, frame);
-    choose_opts(r, &o, frame, false);
+    choose_opts(r, &o, frame, BOTH_ENDS, false);
     setup_end(a);
     setup_end(b);
     adopt_opts(a, &o);
@@ -1056,11 +1059,11 @@ listen_one(struct run *r)
     l->loop = (int)pick(r, 2);
     l->carrier = udp ? (one_in(r, 3) ? UDP6 : UDP4) : streams[pick(r, OL_COUNT(streams))];
     l->frame = udp ? &frame_kinds[0] : &frame_kinds[pick(r, frame_kind_count)];
-    choose_opts(r, &l->opts, l->frame, udp);
+    choose_opts(r, &l->opts, l->frame, l->carrier, true);
     l->opts.user = l;
     l->opts.why = &why;
     if (may(r, FEW_CONNS)) {
-        l->opts.conns = some(r, 1, 3);
+        l->opts.conns = l->carrier == PLUG ? 0 : some(r, 1, 3);
         l->opts.conns_per_address = l->carrier <= TCP_BOTH || udp ? some(r, 0, 2) : 0;
         l->opts.backlog = udp || l->carrier == PLUG ? 0 : some(r, 1, 3);
     }
