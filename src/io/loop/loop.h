@@ -264,6 +264,9 @@ outlet_err ol_timers_init(struct ol_reactor *r);
 outlet_err ol_watches_init(struct ol_reactor *r);
 void ol_watches_stop(struct ol_reactor *r);
 
+/* The datagram that starts at byte `at` of a completion that holds several; false: behind the last. */
+bool ol_lent_segment(const struct ol_completion *done, uint32_t at, struct ol_lent *out);
+
 /* Make sure that the layer above is attached. */
 outlet_err ol_loop_attach(struct outlet_loop *l, const struct ol_loop_hooks *hooks);
 /* The current reactor if it belongs to `l`, else the next in turn (first_only: reactor 0). */

@@ -99,6 +99,22 @@ free_reactor:
     return err;
 }
 
+bool
+ol_lent_segment(const struct ol_completion *done, uint32_t at, struct ol_lent *out)
+{
+    uint32_t left;
+
+    if (at >= done->bytes.len)
+        return false;
+    left = done->bytes.len - at;
+    *out = done->bytes;
+    out->data += at;
+    out->room_before += at;
+    out->len = left < done->segment ? left : done->segment;
+    out->room_after += left - out->len;
+    return true;
+}
+
 static void
 run_turn_ends(struct ol_reactor *r)
 {

@@ -354,6 +354,10 @@ void ol_conn_after_flush(struct ol_conn *c);
 void ol_conn_count_sent(struct ol_conn *c, size_t bytes);
 void ol_conn_count_missed(struct ol_conn *c); /* a published message that could not be queued */
 void ol_net_flush(struct ol_net *n);
+/* (stream.c) Whole messages of the queue, in order, until the kernel has no room: CONN_SENDING then
+ * says that OL_SENT is awaited. */
+int ol_conn_flush_dgrams(struct ol_conn *c, struct ol_link *link, const struct ol_addr *to,
+                         const struct ol_addr *from);
 void ol_conn_queue_free(struct ol_conn *c);
 int64_t ol_conn_queued(const struct ol_conn *c);      /* on its reactor */
 int64_t ol_conn_queued_seen(const struct ol_conn *c); /* from elsewhere */
