@@ -38,7 +38,8 @@ struct ol_addr {
 _Static_assert(offsetof(struct ol_addr, path) == OL_ADDR_INET_SIZE, "published by words");
 
 bool ol_addr_same(const struct ol_addr *a, const struct ol_addr *b);
-/* "127.0.0.1:80", "[fe80::1%3]:80", "/run/a.sock", "@name" (non-printing bytes as %XX), "" for none. */
+/* "127.0.0.1:80", "[fe80::1%3]:80", "/run/a.sock", "@name" (non-printing bytes as %XX), "" for
+ * none. */
 size_t ol_addr_print(const struct ol_addr *a, char *text, size_t room);
 bool ol_addr_is_any(const struct ol_addr *a); /* 0.0.0.0 or :: */
 
@@ -92,7 +93,8 @@ outlet_err ol_endpoint_parse(const char *url, enum outlet_role role, const struc
 /* The canonical text, the secret as "***", with `port` in place of the URL's (0: keep it). */
 size_t ol_endpoint_print(const struct ol_endpoint *e, uint16_t port, char *text, size_t room);
 
-/* An address literal ("1.2.3.4", "fe80::1%eth0" by zone number or interface name) without a port. */
+/* An address literal ("1.2.3.4", "fe80::1%eth0" by zone number or interface name) without a port.
+ */
 bool ol_addr_parse(const char *text, size_t len, struct ol_addr *out);
 
 const char *ol_scheme_name(enum ol_scheme s);

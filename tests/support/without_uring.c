@@ -3,10 +3,10 @@
  *
  *     without_uring PROGRAM [ARGUMENT...]
  *
- * Many containers answer io_uring_setup() with EPERM; a filter of system calls does the same here, so
- * that falling back to epoll is seen on every machine, and valgrind, which misreads the buffers that
- * io_uring fills, never meets it.  EPERM and not ENOSYS: the second would also be taken for an old
- * kernel, which is the easier case.
+ * Many containers answer io_uring_setup() with EPERM; a filter of system calls does the same here,
+ * so that falling back to epoll is seen on every machine, and valgrind, which misreads the buffers
+ * that io_uring fills, never meets it.  EPERM and not ENOSYS: the second would also be taken for an
+ * old kernel, which is the easier case.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -2,18 +2,18 @@
  * driver.h - how a reactor reaches the world: the one table behind which every socket lives.
  *
  * Start an activity; hear of it in batches until it ends.  A driver never calls user code: wait()
- * fills `out` with completions and the reactor walks them, so no driver can recurse and no busy socket
- * can starve the others.  Received bytes are lent: they lie in the driver's own blocks and go back
- * when the reactor says so (give_back), unless somebody took a reference of the block.
+ * fills `out` with completions and the reactor walks them, so no driver can recurse and no busy
+ * socket can starve the others.  Received bytes are lent: they lie in the driver's own blocks and
+ * go back when the reactor says so (give_back), unless somebody took a reference of the block.
  *
  *     listen / adopt / connect --> receive_start, send... --> close --> OL_CLOSED (the last one)
  *
  * A link is embedded in whatever the upper layer keeps per socket.  It may be freed when its
  * OL_CLOSED completion has been delivered, and never before: until then the kernel may hold memory.
  *
- * Threads: `listen`, `pair`, `discard`, `wake` and `address` may be called from any thread; everything else
- * only from the thread that calls wait(), which stays the same for the driver's whole life.  `open`
- * may happen on another thread than the first wait().
+ * Threads: `listen`, `pair`, `discard`, `wake` and `address` may be called from any thread;
+ * everything else only from the thread that calls wait(), which stays the same for the driver's
+ * whole life.  `open` may happen on another thread than the first wait().
  *
  * SPDX-License-Identifier: MIT
  */
@@ -87,6 +87,7 @@ struct ol_completion {
     int32_t result;     /* >= 0, or a negated errno */
     bool more;          /* the activity goes on; false: it must be started again */
     bool truncated;     /* datagram: its tail is lost */
+    uint32_t segment;   /* datagrams: `bytes` holds several, each of this size but the last; 0: one */
     struct ol_lent bytes;       /* OL_RECEIVED with result >= 0 */
     const struct ol_addr *from; /* datagram's or accepted socket's peer; valid until the next wait() */
     const struct ol_addr *to;   /* datagram: the local address it was sent to, or NULL */
@@ -153,15 +154,16 @@ struct ol_driver_ops {
     int (*accept_start)(struct ol_driver *d, struct ol_link *l);
     void (*accept_stop)(struct ol_driver *d, struct ol_link *l); /* one more may still come */
 
-    /* An error before anything was started is the return value; else OL_CONNECTED tells, and after a
-     * failure too the link must be closed. */
+    /* An error before anything was started is the return value; else OL_CONNECTED tells, and after
+     * a failure too the link must be closed. */
     int (*connect)(struct ol_driver *d, struct ol_link *l, const struct ol_connect_spec *spec);
     int (*pair)(struct ol_driver *d, int32_t tokens[2]); /* two stream sockets plugged together */
     int (*adopt)(struct ol_driver *d, struct ol_link *l, int32_t token); /* a stream from accept or pair */
     void (*discard)(struct ol_driver *d, int32_t token, bool reset);
 
-    /* Streams and datagrams.  OL_RECEIVED until stop, end or error (more = false).  What the network
-     * reports about an earlier datagram (-ECONNREFUSED...) is told with more = true: it goes on. */
+    /* Streams and datagrams.  OL_RECEIVED until stop, end or error (more = false).  What the
+     * network reports about an earlier datagram (-ECONNREFUSED...) is told with more = true: it
+     * goes on. */
     int (*receive_start)(struct ol_driver *d, struct ol_link *l);
     void (*receive_stop)(struct ol_driver *d, struct ol_link *l); /* what is under way may still come */
     void (*give_back)(struct ol_driver *d, struct ol_lent *bytes); /* once per OL_RECEIVED >= 0 */
@@ -178,14 +180,15 @@ struct ol_driver_ops {
     int64_t (*send)(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces, int count);
     /*
      * Datagrams, in order: how many were taken (all or fewer).  Fewer: OL_SENT comes when there is
-     * room, or right away if the next one failed; the first one failing is the return value, and the
-     * caller drops that one.  Keeps nothing.  -EAGAIN: no room, OL_SENT comes.
+     * room, or right away if the next one failed; the first one failing is the return value, and
+     * the caller drops that one.  Keeps nothing.  -EAGAIN: no room, OL_SENT comes.
      */
     int (*send_dgrams)(struct ol_driver *d, struct ol_link *l, const struct ol_dgram *messages,
                        int count);
 
     int (*end_writing)(struct ol_driver *d, struct ol_link *l); /* no send may be pending */
-    /* Cancel everything, then close: in order, or with a reset.  OL_CLOSED is the last completion. */
+    /* Cancel everything, then close: in order, or with a reset.  OL_CLOSED is the last completion.
+     */
     void (*close)(struct ol_driver *d, struct ol_link *l, bool reset);
 
     int (*address)(struct ol_driver *d, struct ol_link *l, bool peer, struct ol_addr *out);

@@ -97,7 +97,7 @@ heap_of(struct epoll_driver *d)
     return &d->budget->heap;
 }
 
-/* ---- waking ---- */
+/* ---- waking ------------------------------------------------------------------------------ */
 
 static void
 epoll_wake(struct ol_driver *base)
@@ -139,7 +139,7 @@ set_timer(struct epoll_driver *d, ol_time until)
     (void)timerfd_settime(d->timer_fd, TFD_TIMER_ABSTIME, &at, NULL);
 }
 
-/* ---- what is told without asking epoll ---- */
+/* ---- what is told without asking epoll --------------------------------------------------- */
 
 static void
 push_due(struct epoll_driver *d, struct ol_link *l)
@@ -186,7 +186,7 @@ tell_due(struct epoll_driver *d, struct batch *b)
     }
 }
 
-/* ---- interest ---- */
+/* ---- interest ---------------------------------------------------------------------------- */
 
 static uint8_t
 wanted(const struct ol_link *l)
@@ -251,7 +251,7 @@ quiet(struct epoll_driver *d, struct ol_link *l)
     }
 }
 
-/* ---- events become completions ---- */
+/* ---- events become completions ----------------------------------------------------------- */
 
 static void
 tell_stream(struct epoll_driver *d, struct batch *b, struct ol_link *l)
@@ -288,6 +288,7 @@ tell_dgram(struct epoll_driver *d, struct batch *b, struct ol_link *l, int i, ui
 
     ol_lender_lend_slot(&d->dgrams, data, len, DGRAM_ROOM, &c->bytes);
     c->truncated = ol_sock_dgram_truncated(&d->inbox, i);
+    c->segment = ol_sock_dgram_segment(&d->inbox, i);
     ol_sock_dgram_from(&d->inbox, i, from);
     c->from = from;
     c->to = ol_sock_dgram_to(&d->inbox, i, to) ? to : NULL;
@@ -438,7 +439,7 @@ walk_events(struct epoll_driver *d, struct batch *b)
     }
 }
 
-/* ---- waiting ---- */
+/* ---- waiting ----------------------------------------------------------------------------- */
 
 static int
 poll_ms(struct epoll_driver *d, ol_time left)
@@ -510,7 +511,7 @@ epoll_driver_wait(struct ol_driver *base, ol_time until, struct ol_completion *o
     return b.count;
 }
 
-/* ---- links ---- */
+/* ---- links ------------------------------------------------------------------------------- */
 
 static void
 take(struct ol_link *l, enum ol_link_kind kind, int fd)
@@ -625,7 +626,7 @@ epoll_give_back(struct ol_driver *base, struct ol_lent *bytes)
     ol_lender_give_back(bytes->block == d->dgrams.block ? &d->dgrams : &d->streams, bytes);
 }
 
-/* ---- sending ---- */
+/* ---- sending ----------------------------------------------------------------------------- */
 
 static int64_t
 epoll_send_now(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces, int count)
@@ -702,7 +703,7 @@ epoll_end_writing(struct ol_driver *d, struct ol_link *l)
     return ol_sock_end_writing(l->token);
 }
 
-/* ---- the end of a link ---- */
+/* ---- the end of a link ------------------------------------------------------------------- */
 
 static void
 forget_events(struct epoll_driver *d, const struct ol_link *l)
@@ -759,7 +760,7 @@ epoll_tcp_facts(struct ol_driver *d, struct ol_link *l, struct ol_tcp_facts *out
     return ol_sock_tcp_facts(l->token, out);
 }
 
-/* ---- foreign descriptors ---- */
+/* ---- foreign descriptors ----------------------------------------------------------------- */
 
 static int
 epoll_watch(struct ol_driver *base, struct ol_link *l, int fd, unsigned events)
@@ -833,7 +834,7 @@ epoll_arm(struct ol_driver *base, ol_time until)
     set_timer(d, d->due ? 0 : until);
 }
 
-/* ---- the driver itself ---- */
+/* ---- the driver itself ------------------------------------------------------------------- */
 
 static int
 epoll_open(struct ol_driver **out, const struct ol_driver_opts *opts)

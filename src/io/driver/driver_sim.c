@@ -56,7 +56,7 @@ discard_socket(struct ol_sim *w, struct sim_socket *s, bool reset)
     }
 }
 
-/* ---- the driver's life ---- */
+/* ---- the driver's life ------------------------------------------------------------------- */
 
 static int
 op_open(struct ol_driver **out, const struct ol_driver_opts *opts)
@@ -127,7 +127,7 @@ op_free(struct ol_driver *driver)
     ol_budget_unref(budget);
 }
 
-/* ---- sockets ---- */
+/* ---- sockets ----------------------------------------------------------------------------- */
 
 static int
 op_listen(struct ol_driver *driver, struct ol_link *l, const struct ol_listen_spec *spec,
@@ -359,7 +359,7 @@ op_watch(struct ol_driver *driver, struct ol_link *l, int fd, unsigned events)
     return -EOPNOTSUPP; /* a real descriptor knows nothing of virtual time */
 }
 
-/* ---- waiting ---- */
+/* ---- waiting ----------------------------------------------------------------------------- */
 
 static bool
 complete(struct sim_driver *d, struct sim_socket *s, struct ol_completion *c,

@@ -85,7 +85,7 @@ struct net {
 
 static const struct ol_driver_ops *const ops = &ol_driver_sim;
 
-/* ---- hearing ---- */
+/* ---- hearing ----------------------------------------------------------------------------- */
 
 static void
 mix(struct net *n, uint64_t word)
@@ -258,7 +258,7 @@ heard(struct ol_link *l, struct ol_completion *c)
 
 static const struct ol_link_ops side_ops = {heard};
 
-/* ---- a net ---- */
+/* ---- a net ------------------------------------------------------------------------------- */
 
 static bool
 net_init(struct net *n, uint64_t seed, const struct ol_sim_faults *faults)
@@ -447,7 +447,7 @@ send_wave(struct side *s, size_t len)
     pump(s);
 }
 
-/* ---- the whole of it ---- */
+/* ---- the whole of it --------------------------------------------------------------------- */
 
 /* Both ways at once, ended in order; how it went is told by the sides. */
 static bool
@@ -518,7 +518,7 @@ the_same_seed_is_the_same_run(void **state)
         assert_true(trace_of(*state, i) == traces[i]);
 }
 
-/* ---- connecting ---- */
+/* ---- connecting -------------------------------------------------------------------------- */
 
 static void
 nobody_there_refuses(void **state)
@@ -787,7 +787,7 @@ addresses_in_use_are_told(void **state)
     net_fini(n);
 }
 
-/* ---- ending ---- */
+/* ---- ending ------------------------------------------------------------------------------ */
 
 /* `len` bytes sent and closed in order; true: the other side got all of them and an end. */
 static bool
@@ -922,7 +922,7 @@ closing_at_any_moment_leaves_nothing(void **state)
     }
 }
 
-/* ---- who is careless is caught ---- */
+/* ---- who is careless is caught ----------------------------------------------------------- */
 
 static void
 bytes_given_back_are_poisoned_and_kept_ones_are_not(void **state)
@@ -1007,7 +1007,7 @@ changing_the_bytes_of_a_pending_send_is_caught(void **state)
     assert_int_equal(in_child(*state, false), 0);
 }
 
-/* ---- datagrams ---- */
+/* ---- datagrams --------------------------------------------------------------------------- */
 
 /* `count` numbered datagrams from a connected socket to a bound one. */
 static void
@@ -1123,7 +1123,7 @@ datagrams_beyond_the_receive_buffer_are_dropped(void **state)
     net_fini(n);
 }
 
-/* ---- the clock ---- */
+/* ---- the clock --------------------------------------------------------------------------- */
 
 static void
 the_clock_jumps_to_deadlines(void **state)
@@ -1155,7 +1155,7 @@ the_clock_jumps_to_deadlines(void **state)
     net_fini(n);
 }
 
-/* ---- failures ---- */
+/* ---- failures ---------------------------------------------------------------------------- */
 
 /* The scenario that is repeated with each allocation or call failing; true: it went well. */
 static bool

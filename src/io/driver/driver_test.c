@@ -124,7 +124,7 @@ struct world {
 static const struct ol_driver_ops *current;
 static uint64_t seed = 1; /* for the simulator, of which one is not like the next */
 
-/* ---- descriptors ---- */
+/* ---- descriptors ------------------------------------------------------------------------- */
 
 static int
 count_descriptors(void)
@@ -140,7 +140,7 @@ count_descriptors(void)
     return n;
 }
 
-/* ---- what a peer does when it hears something ---- */
+/* ---- what a peer does when it hears something -------------------------------------------- */
 
 static void
 pump(struct peer *p)
@@ -287,7 +287,7 @@ hear(struct ol_link *l, struct ol_completion *c)
 
 static const struct ol_link_ops peer_ops = {hear};
 
-/* ---- driving ---- */
+/* ---- driving ----------------------------------------------------------------------------- */
 
 /* The simulator's wait() never blocks: it is the stepper that lets time pass. */
 static int
@@ -464,7 +464,7 @@ tear_down(void **state)
     return wrong > 0 ? -1 : 0;
 }
 
-/* ---- addresses ---- */
+/* ---- addresses --------------------------------------------------------------------------- */
 
 static struct ol_addr
 v4(uint8_t last, uint16_t port)
@@ -509,7 +509,7 @@ in_directory(struct world *w, const char *name)
     return named(OL_ADDR_PATH, path);
 }
 
-/* ---- making things ---- */
+/* ---- making things ----------------------------------------------------------------------- */
 
 static int
 try_listen(struct peer *p, enum ol_link_kind kind, struct ol_addr at, enum ol_share_port share,
@@ -629,7 +629,7 @@ send_datagram(struct peer *p, const void *bytes, size_t len, const struct ol_add
     assert_int_equal(p->w->ops->send_dgrams(p->w->d, &p->link, &m, 1), 1);
 }
 
-/* ---- streams ---- */
+/* ---- streams ----------------------------------------------------------------------------- */
 
 static void
 echo_over(struct world *w, struct ol_addr at)
@@ -1002,7 +1002,7 @@ tcp_tells_its_round_trip_time(void **state)
     assert_int_equal(facts.retransmits, 0);
 }
 
-/* ---- listening and connecting ---- */
+/* ---- listening and connecting ------------------------------------------------------------ */
 
 static void
 a_port_where_nobody_listens_refuses(void **state)
@@ -1190,7 +1190,7 @@ running_out_of_descriptors_stops_accepting_without_a_spin(void **state)
     RUN_UNTIL(w, listener->accepted > listener->adopted);
 }
 
-/* ---- unix paths ---- */
+/* ---- unix paths -------------------------------------------------------------------------- */
 
 static void
 make_stale(const struct ol_addr *at)
@@ -1289,7 +1289,7 @@ a_socket_file_of_somebody_else_survives_our_close(void **state)
     unlink(aside);
 }
 
-/* ---- datagrams ---- */
+/* ---- datagrams --------------------------------------------------------------------------- */
 
 static void
 udp_echo(struct world *w, struct ol_addr any, struct ol_addr asked)
@@ -1492,7 +1492,7 @@ a_connected_udp_socket_hears_that_nobody_is_there(void **state)
     RUN_UNTIL(w, client->datagrams == 1);
 }
 
-/* ---- waiting ---- */
+/* ---- waiting ----------------------------------------------------------------------------- */
 
 static void
 waiting_is_never_too_short(void **state)
@@ -1702,7 +1702,7 @@ an_embedded_driver_shows_when_it_has_something(void **state)
     RUN_UNTIL(w, listener->closed);
 }
 
-/* ---- failures ---- */
+/* ---- failures ---------------------------------------------------------------------------- */
 
 static void
 opening_survives_every_failing_allocation(void **state)
@@ -1798,7 +1798,7 @@ a_forked_child_can_free_without_disturbing_its_parent(void **state)
     RUN_UNTIL(w, listener->accepted == 2);
 }
 
-/* ---- the list ---- */
+/* ---- the list ---------------------------------------------------------------------------- */
 
 #define EVERY(test)                                                                                \
     {                                                                                              \

@@ -151,7 +151,7 @@ heap_of(struct uring *u)
     return &u->budget->heap;
 }
 
-/* ---- entering the kernel ---- */
+/* ---- entering the kernel ----------------------------------------------------------------- */
 
 static int
 enable(struct uring *u)
@@ -267,7 +267,7 @@ set_blocking(int fd)
     (void)ioctl(fd, FIONBIO, &off);
 }
 
-/* ---- lists ---- */
+/* ---- lists ------------------------------------------------------------------------------- */
 
 static void
 push(struct links *list, struct ol_link *l)
@@ -326,7 +326,7 @@ tell(struct uring *u, struct ol_link *l, enum ol_activity kind, int32_t result, 
     return c;
 }
 
-/* ---- operation structs ---- */
+/* ---- operation structs ------------------------------------------------------------------- */
 
 static struct op *
 take_op(struct uring *u)
@@ -354,7 +354,7 @@ return_op(struct uring *u, struct op *op)
     u->op_count++;
 }
 
-/* ---- buffers ---- */
+/* ---- buffers ----------------------------------------------------------------------------- */
 
 static void
 offer_block(struct uring *u, unsigned id)
@@ -429,7 +429,7 @@ uring_give_back(struct ol_driver *d, struct ol_lent *bytes)
     bytes->block = NULL;
 }
 
-/* ---- starting what the kernel goes on with ---- */
+/* ---- starting what the kernel goes on with ----------------------------------------------- */
 
 /* false: the kernel takes nothing more for now. */
 static bool
@@ -496,7 +496,7 @@ stop(struct uring *u, struct ol_link *l)
         l->flags |= CANCELLED;
 }
 
-/* ---- the end of a link ---- */
+/* ---- the end of a link ------------------------------------------------------------------- */
 
 static void
 tell_closed(struct uring *u, struct ol_link *l)
@@ -561,7 +561,7 @@ drop(struct uring *u, struct ol_link *l, enum tag tag, const struct io_uring_cqe
         tell_closed(u, l);
 }
 
-/* ---- datagrams ---- */
+/* ---- datagrams --------------------------------------------------------------------------- */
 
 static void
 tell_dgram(struct uring *u, struct ol_link *l, int i, uint8_t *data)
@@ -575,6 +575,7 @@ tell_dgram(struct uring *u, struct ol_link *l, int i, uint8_t *data)
     ol_lender_lend_slot(&g->lender, data, len, DGRAM_ROOM, &c->bytes);
     c->bytes.id = NO_BUFFER;
     c->truncated = ol_sock_dgram_truncated(&g->inbox, i);
+    c->segment = ol_sock_dgram_segment(&g->inbox, i);
     ol_sock_dgram_from(&g->inbox, i, from);
     c->from = from;
     c->to = ol_sock_dgram_to(&g->inbox, i, to) ? to : NULL;
@@ -614,7 +615,7 @@ receive_dgrams(struct uring *u, struct ol_link *l)
         tell_dgram(u, l, i, first + (size_t)i * stride);
 }
 
-/* ---- links that something must be done about ---- */
+/* ---- links that something must be done about --------------------------------------------- */
 
 static void
 go_on(struct uring *u, struct ol_link *l)
@@ -697,7 +698,7 @@ feed_starved(struct uring *u)
     }
 }
 
-/* ---- completions ---- */
+/* ---- completions ------------------------------------------------------------------------- */
 
 static void
 on_accepted(struct uring *u, struct ol_link *l, int32_t result)
@@ -879,7 +880,7 @@ reap(struct uring *u)
     io_uring_cq_advance(&u->ring, seen);
 }
 
-/* ---- waiting ---- */
+/* ---- waiting ----------------------------------------------------------------------------- */
 
 static void
 listen_for_wakes(struct uring *u)
@@ -1033,7 +1034,7 @@ uring_arm(struct ol_driver *d, ol_time until)
     u->is_armed = true;
 }
 
-/* ---- links ---- */
+/* ---- links ------------------------------------------------------------------------------- */
 
 static void
 take(struct ol_link *l, enum ol_link_kind kind, int fd)
@@ -1198,7 +1199,7 @@ uring_stop(struct ol_driver *d, struct ol_link *l)
     stop(self(d), l);
 }
 
-/* ---- sending ---- */
+/* ---- sending ----------------------------------------------------------------------------- */
 
 static int64_t
 uring_send_now(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces, int count)
@@ -1287,7 +1288,7 @@ uring_end_writing(struct ol_driver *d, struct ol_link *l)
     return ol_sock_end_writing(l->token);
 }
 
-/* ---- closing ---- */
+/* ---- closing ----------------------------------------------------------------------------- */
 
 /* A forked child shares the sockets with its parent, and has no ring. */
 static void
@@ -1356,7 +1357,7 @@ uring_watch(struct ol_driver *d, struct ol_link *l, int fd, unsigned events)
     return start(self(d), l);
 }
 
-/* ---- the driver itself ---- */
+/* ---- the driver itself ------------------------------------------------------------------- */
 
 /* Old kernels do not know a flag; a low limit on locked memory does not hold a ring.  Either way
  * another driver will do. */

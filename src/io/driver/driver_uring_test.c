@@ -233,7 +233,7 @@ plug(struct ring *r, int flags)
     assert_int_equal(r->ops->receive_start(r->d, &r->b.link), 0);
 }
 
-/* ---- tests ---- */
+/* ---- tests ------------------------------------------------------------------------------- */
 
 static void
 bytes_that_find_no_buffer_wait_for_one(void **state)

@@ -24,7 +24,7 @@ struct sim_message {
     uint8_t bytes[];
 };
 
-/* ---- lists ---- */
+/* ---- lists ------------------------------------------------------------------------------- */
 
 static size_t
 cost(const struct sim_message *m)
@@ -69,7 +69,7 @@ free_all(const ol_heap *heap, struct sim_messages *l)
         ol_free(heap, take_first(l));
 }
 
-/* ---- lives ---- */
+/* ---- lives ------------------------------------------------------------------------------- */
 
 static int
 dgram_new(struct sim_driver *d, struct ol_link *l, const struct ol_addr *at,
@@ -167,7 +167,7 @@ sim_dgram_close(struct ol_sim *w, struct sim_dgram *g)
     sim_ready(w, &g->s);
 }
 
-/* ---- on the way ---- */
+/* ---- on the way -------------------------------------------------------------------------- */
 
 bool
 sim_dgram_has(const struct sim_dgram *g)
@@ -369,7 +369,7 @@ sim_dgram_send(struct ol_sim *w, struct sim_dgram *g, const struct ol_dgram *mes
     return taken > 0 || !err ? taken : err;
 }
 
-/* ---- completions ---- */
+/* ---- completions ------------------------------------------------------------------------- */
 
 static bool
 received(struct ol_sim *w, struct sim_dgram *g, struct ol_completion *c, struct ol_addr addrs[2])

@@ -122,7 +122,7 @@ sim_ephemeral_port(struct ol_sim *w)
     return (uint16_t)(EPHEMERAL_FIRST + w->ephemeral++ % EPHEMERAL_COUNT);
 }
 
-/* ---- ports ---- */
+/* ---- ports ------------------------------------------------------------------------------- */
 
 static size_t
 port_key(enum sim_kind kind, const struct ol_addr *a, uint8_t key[KEY_MAX])

@@ -176,7 +176,7 @@ sim_pipe_free(const ol_heap *heap, struct sim_pipe **pipe)
     pipe_settle(heap, pipe);
 }
 
-/* ---- a send that waits ---- */
+/* ---- a send that waits ------------------------------------------------------------------- */
 
 static uint64_t
 mix(uint64_t sum, uint64_t word)

@@ -17,7 +17,7 @@ enum { SYN_TRIES = 6 };
 #define SYN_GIVE_UP (127000 * OL_MS) /* Linux with its default of six retries */
 #define SYN_AGAIN (1000 * OL_MS)     /* the first retry; each takes twice as long */
 
-/* ---- lives ---- */
+/* ---- lives ------------------------------------------------------------------------------- */
 
 static struct sim_wire *
 wire_new(struct ol_sim *w, const struct ol_addr *from, const struct ol_addr *to)
@@ -82,7 +82,7 @@ sim_end_name(struct sim_end *e, bool peer, struct ol_addr *out)
         (void)sim_name_unpack(second, out); /* the end is known by its content */
 }
 
-/* ---- what there is to tell ---- */
+/* ---- what there is to tell --------------------------------------------------------------- */
 
 static bool
 connecting(const struct sim_end *e)
@@ -132,7 +132,7 @@ tell(struct ol_sim *w, struct sim_end *e)
         sim_ready(w, &e->s);
 }
 
-/* ---- breaking ---- */
+/* ---- breaking ---------------------------------------------------------------------------- */
 
 /* Both ends at once.  Bytes that have arrived can mostly still be read, those on their way not. */
 static void
@@ -163,7 +163,7 @@ take_err(struct sim_end *e, int otherwise)
     return -err;
 }
 
-/* ---- connecting ---- */
+/* ---- connecting -------------------------------------------------------------------------- */
 
 int
 sim_pair(struct sim_driver *d, int32_t tokens[2])
@@ -288,7 +288,7 @@ answer_arrives(struct ol_sim *w, struct sim_end *e)
     tell(w, e);
 }
 
-/* ---- carrying ---- */
+/* ---- carrying ---------------------------------------------------------------------------- */
 
 static bool
 on_its_way(const struct sim_end *e)
@@ -406,7 +406,7 @@ sim_end_receive(struct ol_sim *w, struct sim_end *e, bool on)
     tell(w, e);
 }
 
-/* ---- ending ---- */
+/* ---- ending ------------------------------------------------------------------------------ */
 
 static void
 send_reset(struct ol_sim *w, struct sim_end *e)
@@ -464,7 +464,7 @@ sim_end_refuse(struct ol_sim *w, struct sim_end *e)
     sim_end_release(w, e);
 }
 
-/* ---- completions ---- */
+/* ---- completions ------------------------------------------------------------------------- */
 
 static bool
 received(struct ol_sim *w, struct sim_end *e, struct ol_completion *c)

@@ -68,7 +68,7 @@ ol_sim_open_sockets(const struct ol_sim *w)
     return w->open_sockets;
 }
 
-/* ---- chance ---- */
+/* ---- chance ------------------------------------------------------------------------------ */
 
 bool
 sim_chance(struct ol_sim *w, uint32_t parts)
@@ -115,7 +115,7 @@ sim_call(struct ol_sim *w)
     return w->faults.fail_errno ? -w->faults.fail_errno : -EIO;
 }
 
-/* ---- events ---- */
+/* ---- events ------------------------------------------------------------------------------ */
 
 int
 sim_reserve(struct ol_sim *w, size_t sockets)
@@ -292,7 +292,7 @@ ol_sim_next(struct ol_sim *w, ol_time until)
     }
 }
 
-/* ---- tokens ---- */
+/* ---- tokens ------------------------------------------------------------------------------ */
 
 int
 sim_token_take(struct ol_sim *w, struct sim_socket *s)
@@ -347,7 +347,7 @@ sim_socket_of(const struct ol_sim *w, int32_t token)
     return (struct sim_socket *)w->tokens[i];
 }
 
-/* ---- sockets and links ---- */
+/* ---- sockets and links ------------------------------------------------------------------- */
 
 void
 sim_socket_init(struct sim_socket *s, enum sim_kind kind, struct sim_driver *d, struct ol_link *l)

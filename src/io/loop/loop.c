@@ -14,9 +14,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { REACTORS_MAX = 1024, DRAIN_MS = 30000 };
+enum { REACTORS_MAX = 1024, DRAIN_MS = 30000, BUSY_POLL_US_MAX = 1000000 };
 
-/* ---- made ----------------------------------------------------------------------------------- */
+/* ---- made -------------------------------------------------------------------------------- */
 
 static int64_t
 half_of_memory(void)
@@ -109,7 +109,7 @@ check_opts(const struct outlet_loop_opts *in, struct outlet_loop_opts *o)
     allocator_partly = !o->allocator.alloc != !o->allocator.resize ||
                        !o->allocator.alloc != !o->allocator.release;
     if (allocator_partly || o->memory_max < -1 || o->threads < OUTLET_PER_CORE ||
-        o->threads > REACTORS_MAX)
+        o->threads > REACTORS_MAX || o->busy_poll_us < 0 || o->busy_poll_us > BUSY_POLL_US_MAX)
         return OUTLET_EINVAL;
     if (o->threads == 0)
         o->threads = 1;
@@ -159,6 +159,9 @@ ol_loop_new_in(struct outlet_loop **out, const struct outlet_loop_opts *opts, st
     err = choose_driver(l, o.driver);
     if (err)
         goto free_reactors;
+    for (uint32_t i = 0; i < l->reactor_count && !l->world; i++) {
+        l->reactors[i]->busy_poll = o.busy_poll_us * (OL_MS / 1000);
+    }
     l->reactors[0]->ops->random(l->reactors[0]->driver, &l->hash_key, sizeof l->hash_key);
     *out = l;
     return OUTLET_OK;
@@ -189,7 +192,7 @@ outlet_loop_driver(const outlet_loop *l)
     return l->driver_name;
 }
 
-/* ---- asked by the layers above --------------------------------------------------------------- */
+/* ---- asked by the layers above ----------------------------------------------------------- */
 
 outlet_err
 ol_loop_check(struct outlet_loop *l)
@@ -240,7 +243,7 @@ ol_loop_reactor_of(struct outlet_loop *l, const struct ol_driver *d)
     return NULL;
 }
 
-/* ---- stop and drain -------------------------------------------------------------------------- */
+/* ---- stop and drain ---------------------------------------------------------------------- */
 
 struct post {
     struct ol_mail mail;
@@ -349,7 +352,7 @@ outlet_loop_drain(outlet_loop *l, int64_t deadline_ms)
     return OUTLET_OK;
 }
 
-/* ---- run, start, turn ------------------------------------------------------------------------ */
+/* ---- run, start, turn -------------------------------------------------------------------- */
 
 static void
 fail(struct ol_reactor *r, int sys)
@@ -540,6 +543,8 @@ outlet_loop_turn(outlet_loop *l, int wait_ms)
         return OUTLET_ESTATE;
     if (wait_ms >= 0)
         until = r->ops->now(r->driver) + wait_ms * OL_MS;
+    if (l->owns_world)
+        (void)ol_sim_next(l->world, until); /* lets virtual time pass; which driver is no question */
     sys = ol_reactor_turn(r, until);
     if (sys < 0)
         fail(r, sys);
@@ -570,14 +575,19 @@ outlet_loop_fd(outlet_loop *l)
     return fd;
 }
 
-/* ---- freed ------------------------------------------------------------------------------------ */
+/* ---- freed ------------------------------------------------------------------------------- */
 
 /* A reactor has not ended when no thread has worked for it to the end: the loop was never run, it is
- * turned by this thread, or a thread could not be made. */
+ * turned by this thread, or a thread could not be made.  Threads that drain end by themselves, at the
+ * drain's deadline at the latest: to stop them here would cut off what they are still sending. */
 static void
 finish(struct outlet_loop *l)
 {
-    (void)outlet_loop_stop(l); /* ESTATE: asked already */
+    int how = atomic_load(&l->state);
+    bool threads = how == OL_LOOP_RUNNING || how == OL_LOOP_STARTED;
+
+    if (!threads || !atomic_load(&l->draining))
+        (void)outlet_loop_stop(l); /* ESTATE: asked already */
     wait_for_run(l);
     join_all(l);
     for (uint32_t i = 0; i < l->reactor_count; i++) {
@@ -678,7 +688,7 @@ outlet_loop_free(outlet_loop *l)
     return OUTLET_OK;
 }
 
-/* ---- post -------------------------------------------------------------------------------------- */
+/* ---- post -------------------------------------------------------------------------------- */
 
 static void
 run_post(struct ol_reactor *r, struct ol_mail *m)
@@ -698,6 +708,8 @@ outlet_post(outlet_loop *l, void (*fn)(void *arg), void *arg)
     struct post *p;
     uint32_t epoch;
 
+    if (!fn)
+        return OUTLET_EINVAL;
     if (l->fork_count != ol_fork_count() || !ol_enter(r->cell, &epoch))
         return OUTLET_ESTATE;
     p = ol_alloc(&l->heap, sizeof *p);

@@ -6,8 +6,8 @@
  *     wheel ------- alarms ----------> /
  *
  * What a newcomer gets wrong: an object of a reactor may be touched by its own thread only.  Others
- * enter the reactor's cell (ol_enter), look at published (atomic) fields or post mail, and leave.  What
- * they can reach is freed through ol_retire(), never directly.
+ * enter the reactor's cell (ol_enter), look at published (atomic) fields or post mail, and leave.
+ * What they can reach is freed through ol_retire(), never directly.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -22,7 +22,7 @@
 
 #include <pthread.h>
 
-/* ---- handles: kind 3 bits, reactor 12, slot 24, generation 24; 63 in all -------------------- */
+/* ---- handles: kind 3 bits, reactor 12, slot 24, generation 24; 63 in all ----------------- */
 
 enum ol_kind {
     OL_KIND_CONN = 1,
@@ -52,14 +52,14 @@ uint64_t ol_handle_pack(struct ol_handle h);
 bool ol_handle_unpack(uint64_t id, enum ol_kind kind, struct ol_handle *out);
 bool ol_handle_alive(uint64_t id, enum ol_kind kind); /* any thread */
 
-/* ---- the registry: what outlives every loop ------------------------------------------------- */
+/* ---- the registry: what outlives every loop ---------------------------------------------- */
 
 struct ol_reactor;
 struct ol_mail;
 
 /*
- * Generations of one kind's slots.  They outlive the reactor, so that a handle of a loop that is gone
- * never fits an object of the next one.  A stored value is generation << 1 | alive.
+ * Generations of one kind's slots.  They outlive the reactor, so that a handle of a loop that is
+ * gone never fits an object of the next one.  A stored value is generation << 1 | alive.
  */
 struct ol_generations {
     _Atomic(_Atomic uint32_t *) chunks[OL_CHUNKS_MAX];
@@ -85,11 +85,12 @@ void ol_cell_give_back(struct ol_cell *c);          /* closed before */
 struct ol_cell *ol_cell_at(uint32_t index);         /* NULL: never made */
 uint32_t ol_fork_count(void);                       /* how many forks deep this process is */
 
-/* ---- slots: where a reactor's objects live ---------------------------------------------------- */
+/* ---- slots: where a reactor's objects live ----------------------------------------------- */
 
 /*
  * Objects of one kind, in two parts: the hot one starts on a cache line, the cold one lies apart.
- * Taking and giving back lock, because connect and timers come from any thread; looking up does not.
+ * Taking and giving back lock, because connect and timers come from any thread; looking up does
+ * not.
  */
 struct ol_slots {
     struct ol_generations *generations;
@@ -122,7 +123,7 @@ bool ol_slot_alive(const struct ol_slots *s, uint32_t slot, uint32_t generation)
 void *ol_slot_peek(const struct ol_slots *s, uint32_t slot, uint32_t *generation);
 uint32_t ol_slots_made(struct ol_slots *s);
 
-/* ---- mail -------------------------------------------------------------------------------------- */
+/* ---- mail -------------------------------------------------------------------------------- */
 
 struct ol_mail {
     struct ol_mail *next;
@@ -135,14 +136,14 @@ struct ol_retired {
     void (*destroy)(struct ol_reactor *r, struct ol_retired *x);
 };
 
-/* ---- alarms: timers with something to call ---------------------------------------------------- */
+/* ---- alarms: timers with something to call ----------------------------------------------- */
 
 struct ol_alarm {
     struct ol_timer timer;
     void (*fire)(struct ol_reactor *r, struct ol_alarm *a);
 };
 
-/* ---- reactor ------------------------------------------------------------------------------------ */
+/* ---- reactor ----------------------------------------------------------------------------- */
 
 /* Called at the end of each turn, before it waits again: flush what the turn left. */
 struct ol_turn_end {
@@ -164,10 +165,13 @@ struct ol_reactor {
     struct ol_slots slots[OL_KIND_COUNT];
     struct ol_retired *retired_now;
     struct ol_retired *retired_before;
+    ol_time busy_poll;    /* how long to look before sleeping; 0: not at all */
+    uint32_t busy_misses; /* looks in a row that found nothing */
     struct ol_mail stop_mail;
     struct ol_mail drain_mail;
     size_t live; /* links that must be closed before the reactor may end */
     size_t busy; /* of these, what a drain waits for: connections and listeners */
+    bool hurry; /* a turn's end left work: do not sleep before the next turn */
     bool turning; /* inside a turn */
     bool stopping;
     bool drained;
@@ -241,7 +245,7 @@ void ol_retire(struct ol_reactor *r, struct ol_retired *x,
 void ol_alarm_set(struct ol_reactor *r, struct ol_alarm *a, ol_time deadline);
 void ol_alarm_clear(struct ol_reactor *r, struct ol_alarm *a);
 
-/* ---- running them ----------------------------------------------------------------------------- */
+/* ---- running them ------------------------------------------------------------------------ */
 
 outlet_err ol_reactor_open(struct outlet_loop *l, uint32_t index, const struct ol_driver_ops *ops,
                            struct ol_reactor **out);
@@ -263,6 +267,9 @@ void ol_loop_run_drain(struct ol_reactor *r, struct ol_mail *m);
 outlet_err ol_timers_init(struct ol_reactor *r);
 outlet_err ol_watches_init(struct ol_reactor *r);
 void ol_watches_stop(struct ol_reactor *r);
+
+/* The datagram that starts at byte `at` of a completion that holds several; false: behind the last. */
+bool ol_lent_segment(const struct ol_completion *done, uint32_t at, struct ol_lent *out);
 
 /* Make sure that the layer above is attached. */
 outlet_err ol_loop_attach(struct outlet_loop *l, const struct ol_loop_hooks *hooks);

@@ -97,8 +97,8 @@ destroy_all(struct ol_reactor *r, struct ol_retired *x)
     }
 }
 
-/* Visitors of the other parity came before the last flip; once they are gone nobody can see what was
- * retired before it. */
+/* Visitors of the other parity came before the last flip; once they are gone nobody can see what
+ * was retired before it. */
 void
 ol_retired_run(struct ol_reactor *r)
 {

@@ -11,6 +11,8 @@
 
 #include <errno.h>
 
+enum { BUSY_MISSES_MAX = 8 };
+
 static _Thread_local struct ol_reactor *current;
 
 struct ol_reactor *
@@ -98,6 +100,22 @@ free_reactor:
     return err;
 }
 
+bool
+ol_lent_segment(const struct ol_completion *done, uint32_t at, struct ol_lent *out)
+{
+    uint32_t left;
+
+    if (at >= done->bytes.len)
+        return false;
+    left = done->bytes.len - at;
+    *out = done->bytes;
+    out->data += at;
+    out->room_before += at;
+    out->len = left < done->segment ? left : done->segment;
+    out->room_after += left - out->len;
+    return true;
+}
+
 static void
 run_turn_ends(struct ol_reactor *r)
 {
@@ -121,11 +139,45 @@ next_deadline(const struct ol_reactor *r)
 {
     ol_time next = ol_wheel_next(&r->wheel);
 
-    if (has_mail(r))
+    if (has_mail(r) || r->hurry)
         return 0;
     if ((r->retired_now || r->retired_before) && next > r->now + OL_MS)
         return r->now + OL_MS;
     return next;
+}
+
+/*
+ * A sleeping core takes tens of microseconds to wake, so a busy reactor looks again for a while before
+ * it sleeps.  Looking that finds nothing several times in a row is waste: then it sleeps at once,
+ * until a sleep turns out to have been shorter than the looking would have been.
+ */
+static int
+wait_busily(struct ol_reactor *r, ol_time until)
+{
+    ol_time began = r->ops->now(r->driver);
+    ol_time now = began;
+    int n = 0;
+
+    while (r->busy_misses < BUSY_MISSES_MAX && now < until && now - began < r->busy_poll) {
+        n = r->ops->wait(r->driver, 0, r->batch, OL_BATCH_MAX);
+        if (n != 0 || has_mail(r)) {
+            r->busy_misses = 0;
+            return n;
+        }
+        now = r->ops->now(r->driver);
+    }
+    r->busy_misses += r->busy_misses < BUSY_MISSES_MAX;
+    n = r->ops->wait(r->driver, until, r->batch, OL_BATCH_MAX);
+    if (r->ops->now(r->driver) - now < r->busy_poll)
+        r->busy_misses = 0;
+    return n;
+}
+
+static int
+wait_for_work(struct ol_reactor *r, ol_time until)
+{
+    return r->busy_poll && !r->embedded ? wait_busily(r, until)
+                                        : r->ops->wait(r->driver, until, r->batch, OL_BATCH_MAX);
 }
 
 int
@@ -137,7 +189,8 @@ ol_reactor_turn(struct ol_reactor *r, ol_time until)
 
     current = r;
     r->turning = true;
-    n = r->ops->wait(r->driver, next < until ? next : until, r->batch, OL_BATCH_MAX);
+    n = wait_for_work(r, next < until ? next : until);
+    r->hurry = false;
     r->now = r->ops->now(r->driver);
     for (int i = 0; i < n; i++) {
         struct ol_completion *c = &r->batch[i];
@@ -151,7 +204,8 @@ ol_reactor_turn(struct ol_reactor *r, ol_time until)
     ol_retired_run(r);
     if (atomic_load_explicit(&r->loop->draining, memory_order_acquire))
         ol_loop_note_drained(r);
-    /* Whoever decides when the next turn comes must know: a foreign loop, or the simulated world. */
+    /* Whoever decides when the next turn comes must know: a foreign loop, or the simulated world.
+     */
     if (r->embedded || r->loop->world)
         r->ops->arm(r->driver, next_deadline(r));
     r->turning = false;

@@ -1,8 +1,8 @@
 /*
  * registry.c - the one process-wide thing: cells of reactors, append-only and never unmapped.
  *
- * A handle names a cell, a slot and a generation.  Because cells and generations stay, any thread may
- * look at any handle at any time, also when its loop was freed long ago.
+ * A handle names a cell, a slot and a generation.  Because cells and generations stay, any thread
+ * may look at any handle at any time, also when its loop was freed long ago.
  *
  * Fork: the child inherits the memory but not the threads, so its copy of every cell is emptied and
  * handles made before the fork answer "stale" there.
@@ -57,8 +57,8 @@ after_fork_in_child(void)
 static void
 watch_forks(void)
 {
-    /* Without it a child could reach its parent's connections; there is no memory to report it to. */
-    OL_ASSERT(pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) == 0);
+  /* Without it a child could reach its parent's connections; there is no memory to report it to. */
+  OL_ASSERT(pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) == 0);
 }
 
 static void *
@@ -69,7 +69,8 @@ map_zeroed(size_t size)
     return p == MAP_FAILED ? NULL : p;
 }
 
-/* Tables of generations are mapped, not allocated: 512 KiB of address space, touched page by page. */
+/* Tables of generations are mapped, not allocated: 512 KiB of address space, touched page by page.
+ */
 static struct ol_cell *
 cell_new(uint32_t index)
 {

@@ -1,12 +1,12 @@
 /*
  * queue.h - messages waiting to leave: pieces in order, copied into chunks or shared by reference.
  *
- * A queue exists only while something waits, so an idle connection has none.  Queues and chunks come
- * from a store, one per reactor, that keeps a bounded number of free ones: in a steady flow nothing is
- * allocated.
+ * A queue exists only while something waits, so an idle connection has none.  Queues and chunks
+ * come from a store, one per reactor, that keeps a bounded number of free ones: in a steady flow
+ * nothing is allocated.
  *
- * What a newcomer gets wrong: pieces that were given to the kernel must neither move nor go before it
- * answers.  They are `sent_out` until ol_queue_taken() or ol_queue_returned().
+ * What a newcomer gets wrong: pieces that were given to the kernel must neither move nor go before
+ * it answers.  They are `sent_out` until ol_queue_taken() or ol_queue_returned().
  *
  * SPDX-License-Identifier: MIT
  */
@@ -60,7 +60,8 @@ struct ol_queue {
     ol_time stalled_since; /* the kernel took nothing since; OL_NEVER: it does */
     void *owner;
     struct ol_queue *next_dirty;
-    struct ol_piece inline_ring[4];
+    struct ol_chunk *spare; /* a small chunk, empty and not charged, for the next first message */
+    struct ol_piece inline_ring[2];
 };
 
 struct ol_store {
@@ -78,8 +79,8 @@ void ol_store_fini(struct ol_store *s);
 struct ol_queue *ol_queue_new(struct ol_store *s, bool borders); /* NULL: no memory */
 void ol_queue_free(struct ol_queue *q); /* also with pieces in it, but none out */
 
-/* Add one message, copied: head, pieces, tail; `skip` bytes of it have left already.  All or nothing:
- * OUTLET_ENOMEM leaves the queue as it was. */
+/* Add one message, copied: head, pieces, tail; `skip` bytes of it have left already.  All or
+ * nothing: OUTLET_ENOMEM leaves the queue as it was. */
 outlet_err ol_queue_copy(struct ol_queue *q, const struct iovec *pieces, int n, size_t skip);
 /* Add one message that shares `buf` (takes a reference), between a copied head and tail. */
 outlet_err ol_queue_share(struct ol_queue *q, const struct iovec *head, struct outlet_buf *buf,

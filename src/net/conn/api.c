@@ -9,7 +9,7 @@
 
 enum { PIECES_MAX = 1024 };
 
-/* ---- connect ------------------------------------------------------------------------------------------ */
+/* ---- connect ----------------------------------------------------------------------------- */
 
 static void
 run_dial(struct ol_conn *c, struct ol_conn_mail *m)
@@ -109,7 +109,7 @@ unref_settings:
     return ol_why_fail(why, err);
 }
 
-/* ---- send --------------------------------------------------------------------------------------------- */
+/* ---- send -------------------------------------------------------------------------------- */
 
 struct send_mail {
     struct ol_conn_mail mail;
@@ -124,8 +124,8 @@ run_send(struct ol_conn *c, struct ol_conn_mail *mail)
 
     atomic_fetch_sub_explicit(&c->cold->mailed, (int64_t)m->buf->len, memory_order_relaxed);
     sent = ol_conn_send_wrapped(c, m->buf);
-    /* It was taken when it was posted.  Closed since: its end is told by on_close.  No memory or the
-     * queue filled from here meanwhile: taking it back is impossible, so the stream ends. */
+    /* It was taken when it was posted.  Closed since: its end is told by on_close.  No memory or
+     * the queue filled from here meanwhile: taking it back is impossible, so the stream ends. */
     if (sent < 0 && sent != OUTLET_ESTATE)
         ol_conn_break(c, CAUSE_QUEUE_FULL, OUTLET_EFULL, OUTLET_BY_US);
     outlet_buf_unref(m->buf);
@@ -241,7 +241,7 @@ outlet_send_buf(outlet_conn h, outlet_buf *b)
     return send_any(h, &piece, 1, b);
 }
 
-/* ---- orders: done at once here, posted elsewhere -------------------------------------------------------- */
+/* ---- orders: done at once here, posted elsewhere ----------------------------------------- */
 
 static void
 do_close(struct ol_conn *c)
@@ -287,9 +287,8 @@ do_resume(struct ol_conn *c)
     if (!m)
         return OUTLET_ENOMEM;
     c->flags &= (uint16_t)~CONN_PAUSED;
-    atomic_store_explicit(&c->active, c->cold->reactor->now, memory_order_relaxed);
     if (ol_conn_state(c) == CONN_OPEN)
-        ol_conn_limits_start(c);
+        ol_conn_limits_resume(c);
     *m = (struct ol_conn_mail){.id = c->id, .run = run_resumed};
     ol_conn_post(c->cold->reactor, m);
     return OUTLET_OK;
@@ -396,7 +395,7 @@ outlet_end(outlet_conn h)
     return order(h, do_end);
 }
 
-/* ---- framing, user data ----------------------------------------------------------------------------------- */
+/* ---- framing, user data ------------------------------------------------------------------ */
 
 struct old_settings {
     struct ol_retired retired;

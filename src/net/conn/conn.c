@@ -63,7 +63,7 @@ slots_of(struct ol_reactor *r)
     return &r->slots[OL_KIND_CONN];
 }
 
-/* ---- made -------------------------------------------------------------------------------------- */
+/* ---- made -------------------------------------------------------------------------------- */
 
 outlet_err
 ol_conn_new(struct ol_reactor *r, struct ol_settings *s, void *user, struct ol_conn **out)
@@ -182,7 +182,7 @@ ol_conn_extra(struct ol_conn *c)
     return extra;
 }
 
-/* ---- opened ------------------------------------------------------------------------------------ */
+/* ---- opened ------------------------------------------------------------------------------ */
 
 void
 ol_conn_receive_start(struct ol_conn *c)
@@ -219,7 +219,7 @@ ol_conn_linked_up(struct ol_conn *c)
         ol_conn_after_flush(c);
 }
 
-/* ---- closed ------------------------------------------------------------------------------------ */
+/* ---- closed ------------------------------------------------------------------------------ */
 
 static void
 shut(struct ol_conn *c, bool reset)
@@ -316,7 +316,8 @@ ol_conn_close(struct ol_conn *c, enum outlet_side side)
     discard_input(c);
     if (ol_conn_state(c) != CONN_FLUSHING)
         return; /* it could not be started: the link is broken and being closed */
-    /* The queue may hold what this turn sent: it leaves at the turn's end, then the step is taken. */
+    /* The queue may hold what this turn sent: it leaves at the turn's end, then the step is taken.
+     */
     if (c->queue)
         ol_conn_mark_dirty(c);
     else
@@ -348,7 +349,7 @@ ol_conn_peer_ended(struct ol_conn *c)
                        atomic_load_explicit(&c->user, memory_order_relaxed));
 }
 
-/* ---- told and given back ------------------------------------------------------------------------ */
+/* ---- told and given back ----------------------------------------------------------------- */
 
 static void
 tell(struct ol_conn *c)
@@ -406,7 +407,7 @@ ol_conn_end_later(struct ol_conn *c)
     n->ending = c;
 }
 
-/* ---- addresses as published words ---------------------------------------------------------------- */
+/* ---- addresses as published words -------------------------------------------------------- */
 
 void
 ol_shown_addr_set(struct ol_shown_addr *s, const struct ol_addr *a)

@@ -9,9 +9,9 @@
  * CLOSING    the driver was told; its last completion is awaited
  *
  * The files: conn.c life and states, receive.c bytes to messages, send.c messages to the queue and
- * out, limits.c everything that runs out of time, cause.c why it ended, dial.c connecting, settings.c
- * what is shared by all connections of a listener, visit.c from handle to connection, api.c the
- * public functions, info.c facts.
+ * out, limits.c everything that runs out of time, cause.c why it ended, dial.c connecting,
+ * settings.c what is shared by all connections of a listener, visit.c from handle to connection,
+ * api.c the public functions, info.c facts.
  *
  * What a newcomer gets wrong: to free or to call back from within a public call.  Those only change
  * state; the driver's completion, mail or the end of the turn does the rest.
@@ -32,7 +32,7 @@
 struct ol_conn;
 struct ol_net;
 
-/* ---- settings: shared, counted, never changed ------------------------------------------------ */
+/* ---- settings: shared, counted, never changed -------------------------------------------- */
 
 /* A listener's numbers, which outlive it while connections remain. */
 struct ol_counts {
@@ -54,7 +54,8 @@ struct ol_transport {
     bool stream; /* bytes without borders, and a half-close */
     int (*receive_start)(struct ol_conn *c);
     void (*receive_stop)(struct ol_conn *c);
-    /* Take from the queue what the kernel takes.  0, or a negated errno that ends the connection. */
+    /* Take from the queue what the kernel takes.  0, or a negated errno that ends the connection.
+     */
     int (*flush)(struct ol_conn *c);
     int64_t (*send_now)(struct ol_conn *c, const struct iovec *pieces, int n); /* or NULL */
     int (*end_writing)(struct ol_conn *c);                                    /* or NULL */
@@ -102,12 +103,14 @@ struct ol_counts *ol_counts_ref(struct ol_counts *n);
 void ol_counts_unref(struct ol_counts *n);
 /* May this peer come in?  Counts it if so. */
 bool ol_counts_enter(struct ol_counts *n, const struct ol_addr *peer);
+/* It was let in, and then refused by the accept callback. */
+void ol_counts_refuse(struct ol_counts *n);
 void ol_counts_leave(struct ol_counts *n, const struct ol_addr *peer);
 
 /* Room for a listener in its slot; the server layer fills it. */
 #define OL_LISTENER_SIZE 64
 
-/* ---- the connection -------------------------------------------------------------------------- */
+/* ---- the connection ---------------------------------------------------------------------- */
 
 enum ol_conn_state {
     CONN_NONE,
@@ -230,8 +233,10 @@ struct ol_pair_port {
     struct ol_list node;
     const char *name;
     size_t name_len;
-    /* Under the loop's lock, on any reactor: posts the token to the listener's.  False: no memory. */
+    /* Under the loop's lock, on any reactor: posts the token to the listener's.  False: no memory.
+     */
     bool (*arrived)(struct ol_pair_port *p, int32_t token);
+    void (*end)(struct ol_pair_port *p); /* the loop ends; not under the lock */
 };
 
 /* Per loop; names and ports under the loop's lock. */
@@ -273,10 +278,10 @@ ol_count_add(_Atomic int64_t *counter, int64_t n)
 void ol_shown_addr_set(struct ol_shown_addr *s, const struct ol_addr *a);
 void ol_shown_addr_get(const struct ol_shown_addr *s, struct ol_addr *out);
 
-/* ---- life (conn.c) --------------------------------------------------------------------------- */
+/* ---- life (conn.c) ----------------------------------------------------------------------- */
 
-/* From any thread that is in the reactor's cell, or on it.  Takes a reference of settings.  The handle
- * works from ol_conn_publish() on; until then the connection may be discarded. */
+/* From any thread that is in the reactor's cell, or on it.  Takes a reference of settings.  The
+ * handle works from ol_conn_publish() on; until then the connection may be discarded. */
 outlet_err ol_conn_new(struct ol_reactor *r, struct ol_settings *s, void *user,
                        struct ol_conn **out);
 void ol_conn_publish(struct ol_conn *c);
@@ -306,7 +311,7 @@ outlet_conn ol_conn_handle(const struct ol_conn *c);
 const char *ol_conn_state_name(enum ol_conn_state s);
 extern const struct ol_link_ops ol_conn_link_ops; /* stream.c */
 
-/* ---- why (cause.c) ---------------------------------------------------------------------------- */
+/* ---- why (cause.c) ----------------------------------------------------------------------- */
 
 enum ol_cause {
     CAUSE_NONE,
@@ -337,7 +342,7 @@ void ol_cause_replace(struct ol_conn *c, enum ol_cause cause, outlet_err code,
                       enum outlet_side side);
 void ol_cause_tell(const struct ol_conn *c, struct outlet_reason *out);
 
-/* ---- receive (receive.c) ----------------------------------------------------------------------- */
+/* ---- receive (receive.c) ----------------------------------------------------------------- */
 
 void ol_conn_received(struct ol_conn *c, const struct ol_lent *bytes, uint32_t flags);
 /* Messages held back by a pause, now that there is none. */
@@ -345,7 +350,7 @@ void ol_conn_deliver_held(struct ol_conn *c);
 void ol_conn_input_free(struct ol_conn *c);
 void ol_net_feed_starved(struct ol_net *n);
 
-/* ---- send (send.c) ------------------------------------------------------------------------------ */
+/* ---- send (send.c) ----------------------------------------------------------------------- */
 
 /* One message in pieces, or shared (buf, then pieces is its one piece).  As outlet_send(). */
 int64_t ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struct outlet_buf *buf);
@@ -357,6 +362,10 @@ void ol_conn_after_flush(struct ol_conn *c);
 void ol_conn_count_sent(struct ol_conn *c, size_t bytes);
 void ol_conn_count_missed(struct ol_conn *c); /* a published message that could not be queued */
 void ol_net_flush(struct ol_net *n);
+/* (stream.c) Whole messages of the queue, in order, until the kernel has no room: CONN_SENDING then
+ * says that OL_SENT is awaited. */
+int ol_conn_flush_dgrams(struct ol_conn *c, struct ol_link *link, const struct ol_addr *to,
+                         const struct ol_addr *from);
 void ol_conn_queue_free(struct ol_conn *c);
 int64_t ol_conn_queued(const struct ol_conn *c);      /* on its reactor */
 int64_t ol_conn_queued_seen(const struct ol_conn *c); /* from elsewhere */
@@ -374,18 +383,19 @@ struct outlet_buf *ol_buf_join(struct ol_budget *budget, const struct iovec *pie
 struct outlet_buf *ol_wrap_buf(const struct ol_settings *s, struct outlet_buf *plain,
                                struct ol_budget *budget, outlet_err *err);
 
-/* ---- names (names.c) ------------------------------------------------------------------------------ */
+/* ---- names (names.c) --------------------------------------------------------------------- */
 
 void ol_name_forget(struct ol_conn *c);
 size_t ol_name_print(struct ol_conn *c, char *text, size_t room);
 
-/* ---- limits (limits.c) -------------------------------------------------------------------------- */
+/* ---- limits (limits.c) ------------------------------------------------------------------- */
 
 void ol_conn_limits_start(struct ol_conn *c);
+void ol_conn_limits_resume(struct ol_conn *c); /* after a pause, the user's or for want of memory */
 /* Something new has a deadline: see that the alarm is no later. */
 void ol_conn_limit_by(struct ol_conn *c, ol_time deadline);
 
-/* ---- connecting (dial.c) ------------------------------------------------------------------------ */
+/* ---- connecting (dial.c) ----------------------------------------------------------------- */
 
 enum { OL_DIAL_ADDRS = OL_ENDPOINT_ADDRS };
 
@@ -403,7 +413,7 @@ void ol_dial_done(struct ol_conn *c);
 /* Addresses of an endpoint: its literal, loopback, or names in /etc/hosts.  0: none. */
 int ol_endpoint_addrs(const struct ol_endpoint *e, struct ol_addr *out, int max);
 
-/* ---- from handle to connection (visit.c) --------------------------------------------------------- */
+/* ---- from handle to connection (visit.c) ------------------------------------------------- */
 
 struct ol_visit {
     struct ol_reactor *reactor;
@@ -427,12 +437,12 @@ struct ol_conn_mail {
 };
 void ol_conn_post(struct ol_reactor *r, struct ol_conn_mail *m);
 
-/* ---- for public calls that take a URL (api.c) --------------------------------------------------- */
+/* ---- for public calls that take a URL (api.c) -------------------------------------------- */
 
 struct outlet_reason *ol_why_of(const struct outlet_opts *opts); /* emptied; NULL: not wanted */
 outlet_err ol_why_fail(struct outlet_reason *why, outlet_err err); /* answers err */
 
-/* ---- hooks (net.c) --------------------------------------------------------------------------------- */
+/* ---- hooks (net.c) ----------------------------------------------------------------------- */
 
 extern const struct ol_loop_hooks ol_net_hooks;
 

@@ -234,7 +234,7 @@ outlet_info(outlet_conn h, const char *key, char *text, size_t room)
     return result;
 }
 
-/* ---- iteration ------------------------------------------------------------------------------------------ */
+/* ---- iteration --------------------------------------------------------------------------- */
 
 /* Handles are gathered inside the cell and told outside of it: `each` may take its time. */
 enum { GATHER = 128 };

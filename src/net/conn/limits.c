@@ -1,9 +1,9 @@
 /*
  * limits.c - everything of a connection that runs out of time, on one lazily re-armed alarm.
  *
- * The alarm is never moved by traffic.  When it fires, the deadlines are computed from what is known
- * (when bytes last moved, since when a message is unfinished): either one has come, or the alarm is
- * set to the next.  Only something new with an earlier deadline moves it forward.
+ * The alarm is never moved by traffic.  When it fires, the deadlines are computed from what is
+ * known (when bytes last moved, since when a message is unfinished): either one has come, or the
+ * alarm is set to the next.  Only something new with an earlier deadline moves it forward.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -70,7 +70,8 @@ next_deadline(const struct ol_conn *c)
     return d;
 }
 
-/* A peer that does not end after us, when all was sent, is no failure: we just stop listening to it. */
+/* A peer that does not end after us, when all was sent, is no failure: we just stop listening to
+ * it. */
 static void
 expire(struct ol_conn *c, const struct deadline *d)
 {
@@ -115,4 +116,16 @@ void
 ol_conn_limits_start(struct ol_conn *c)
 {
     ol_conn_limit_by(c, next_deadline(c).at);
+}
+
+/* We did not read: the time that passed says nothing about the peer. */
+void
+ol_conn_limits_resume(struct ol_conn *c)
+{
+    ol_time now = c->cold->reactor->now;
+
+    atomic_store_explicit(&c->active, now, memory_order_relaxed);
+    if (c->input)
+        c->input->since = now;
+    ol_conn_limits_start(c);
 }

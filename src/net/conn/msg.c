@@ -40,8 +40,8 @@ free_taken(void *bytes, void *arg)
 }
 
 /*
- * The memory moves from the reactor's share to the loop's budget, because the buffer may be freed on
- * any thread.
+ * The memory moves from the reactor's share to the loop's budget, because the buffer may be freed
+ * on any thread.
  */
 static struct outlet_buf *
 take_input(struct outlet_msg *m)

@@ -8,7 +8,7 @@
  */
 #include "conn.h"
 
-/* ---- the end of a turn ------------------------------------------------------------------------------------ */
+/* ---- the end of a turn ------------------------------------------------------------------- */
 
 static void
 end_those_without_link(struct ol_net *n)
@@ -27,11 +27,12 @@ turn_end(struct ol_reactor *r, struct ol_turn_end *e)
 {
     struct ol_net *n = OL_CONTAINER(e, struct ol_net, turn_end);
 
-    (void)r;
     ol_net_flush(n);
     end_those_without_link(n);
     if (n->starved)
         ol_net_feed_starved(n);
+    if (n->dirty_first) /* sent by a callback in the flush: it leaves in the next turn */
+        r->hurry = true;
 }
 
 static void
@@ -42,7 +43,7 @@ take_up(struct ol_reactor *r, struct ol_mail *m)
     ol_list_insert(&r->turn_ends, &n->turn_end.node);
 }
 
-/* ---- attach and detach ---------------------------------------------------------------------------------------- */
+/* ---- attach and detach ------------------------------------------------------------------- */
 
 static void
 forget_slots(struct ol_reactor *r)
@@ -124,11 +125,35 @@ free_loop_part:
     return err;
 }
 
+/* Ports have no socket that a reactor could close.  Their listeners live at least until the first
+ * reactor's next turn. */
+static void
+end_ports(struct outlet_loop *l)
+{
+    struct ol_net_loop *nl = l->net;
+
+    for (;;) {
+        struct ol_pair_port *p = NULL;
+
+        pthread_mutex_lock(&l->lock);
+        if (!ol_list_empty(&nl->ports)) {
+            p = OL_CONTAINER(nl->ports.next, struct ol_pair_port, node);
+            ol_list_remove(&p->node);
+        }
+        pthread_mutex_unlock(&l->lock);
+        if (!p)
+            return;
+        p->end(p);
+    }
+}
+
 static void
 detach(struct outlet_loop *l)
 {
     struct ol_net_loop *nl = l->net;
 
+    if (l->fork_count == ol_fork_count())
+        end_ports(l); /* one that another thread opened while we stopped */
     for (uint32_t i = 0; i < l->reactor_count; i++) {
         struct ol_net *n = &nl->nets[i];
 
@@ -184,11 +209,13 @@ abandon(struct outlet_loop *l, bool at_rest)
         detach(l);
 }
 
-/* ---- drain and stop -------------------------------------------------------------------------------------------- */
+/* ---- drain and stop ---------------------------------------------------------------------- */
 
 static void
 close_closables(struct ol_net *n)
 {
+    if (n->reactor->index == 0)
+        end_ports(n->reactor->loop);
     while (!ol_list_empty(&n->closables)) {
         struct ol_closable *x = OL_CONTAINER(n->closables.next, struct ol_closable, node);
 

@@ -12,7 +12,8 @@
 #include "conn.h"
 #include "msg.h"
 
-/* Receives under way when a pause is asked for still arrive: a driver's whole buffer ring at most. */
+/* Receives under way when a pause is asked for still arrive: a driver's whole buffer ring at most.
+ */
 enum { LATE_MAX = 8 << 20 };
 
 static bool
@@ -42,7 +43,7 @@ refuse(struct ol_conn *c, int code)
         ol_conn_break(c, CAUSE_FRAMING, (outlet_err)code, OUTLET_BY_PEER);
 }
 
-/* ---- input held by us --------------------------------------------------------------------------- */
+/* ---- input held by us -------------------------------------------------------------------- */
 
 static struct ol_input *
 input_of(struct ol_conn *c)
@@ -92,8 +93,8 @@ hold(struct ol_conn *c, const uint8_t *bytes, size_t len)
 }
 
 /*
- * Messages from the held bytes.  Answers how far it got; what is left is unfinished, held back or of
- * no use any more.
+ * Messages from the held bytes.  Answers how far it got; what is left is unfinished, held back or
+ * of no use any more.
  */
 static void
 deliver_from_input(struct ol_conn *c)
@@ -137,7 +138,7 @@ deliver_from_input(struct ol_conn *c)
         ol_conn_input_free(c);
 }
 
-/* ---- fed by the driver --------------------------------------------------------------------------- */
+/* ---- fed by the driver ------------------------------------------------------------------- */
 
 /* Enough to finish the held message if that is known, else all: answers how much was taken. */
 static size_t
@@ -156,7 +157,7 @@ feed_input(struct ol_conn *c, const uint8_t *bytes, size_t len)
 
 /* Straight from the driver's block.  Answers how much was used up. */
 static size_t
-feed_direct(struct ol_conn *c, const struct ol_lent *lent, size_t at, uint32_t flags)
+feed_direct(struct ol_conn *c, const struct ol_lent *lent, size_t at)
 {
     struct ol_frame_scan scan = {0};
 
@@ -164,8 +165,7 @@ feed_direct(struct ol_conn *c, const struct ol_lent *lent, size_t at, uint32_t f
         const struct ol_settings *s = ol_conn_settings(c);
         struct outlet_frame frame;
         struct outlet_msg m = {0};
-        int got =
-            s->filter->next(&s->framing, &scan, lent->data + at, lent->len - at, &frame);
+        int got = s->filter->next(&s->framing, &scan, lent->data + at, lent->len - at, &frame);
 
         if (got < 0) {
             refuse(c, got);
@@ -179,12 +179,26 @@ feed_direct(struct ol_conn *c, const struct ol_lent *lent, size_t at, uint32_t f
         scan = (struct ol_frame_scan){0};
         m.bytes = lent->data + at + frame.skip;
         m.len = frame.message;
-        m.flags = flags;
         m.lent = lent;
         at += frame.skip + frame.message + frame.tail;
         deliver(c, &m);
     }
     return at;
+}
+
+/* One message, the empty one too.  A paused connection loses what comes, as datagrams do. */
+static void
+deliver_dgram(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags)
+{
+    size_t max = ol_conn_settings(c)->framing.max;
+    struct outlet_msg m = {.bytes = lent->data, .len = lent->len, .flags = flags, .lent = lent};
+
+    if (m.len > max) {
+        m.len = max;
+        m.flags |= OUTLET_MSG_TRUNCATED;
+    }
+    if (deliverable(c))
+        deliver(c, &m);
 }
 
 /* Near memory_max reading stops first: what is in the kernel costs us nothing. */
@@ -215,21 +229,18 @@ ol_conn_received(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags)
     ol_count_add(&c->bytes_in, lent->len);
     atomic_store_explicit(&c->active, r->now, memory_order_relaxed);
     c->flags |= CONN_DELIVERING;
-    if (lent->len == 0 && !ol_conn_settings(c)->transport->stream && deliverable(c)) {
-        struct outlet_msg m = {.bytes = lent->data, .flags = flags, .lent = lent};
-
-        deliver(c, &m); /* an empty datagram is a message, too */
+    if (!ol_conn_settings(c)->transport->stream) {
+        deliver_dgram(c, lent, flags);
+        at = lent->len;
     }
     while (at < lent->len && ol_conn_state(c) == CONN_OPEN) {
         if (c->input) {
             at += feed_input(c, lent->data + at, lent->len - at);
         } else if (!deliverable(c)) {
-            if (!ol_conn_settings(c)->transport->stream)
-                break; /* a paused datagram connection loses what comes, as datagrams do */
             (void)hold(c, lent->data + at, lent->len - at); /* false: the state has changed */
             break;
         } else {
-            at = feed_direct(c, lent, at, flags);
+            at = feed_direct(c, lent, at);
         }
     }
     c->flags &= (uint16_t)~CONN_DELIVERING;
@@ -272,7 +283,10 @@ ol_net_feed_starved(struct ol_net *n)
             continue;
         c->flags &= (uint16_t)~CONN_STARVED;
         n->starved--;
-        if (ol_conn_state(c) == CONN_OPEN)
-            ol_conn_receive_start(c);
+        if (ol_conn_state(c) != CONN_OPEN)
+            continue;
+        if (!(c->flags & CONN_PAUSED))
+            ol_conn_limits_resume(c);
+        ol_conn_receive_start(c);
     }
 }

@@ -1,10 +1,12 @@
 /*
  * send.c - messages on their way out.
  *
- *     send --> wrap --> (large, nothing waiting: straight to the kernel) --> queue --> turn's end: flush
+ *     send --> wrap --> (large, nothing waiting: straight to the kernel) --> queue --> turn's end:
+ * flush
  *
  * Small messages are copied and gathered; what one turn sends leaves in one write.  What a newcomer
- * gets wrong: a message is taken whole or refused whole, so every check comes before the first byte.
+ * gets wrong: a message is taken whole or refused whole, so every check comes before the first
+ * byte.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -14,7 +16,7 @@
 
 enum { DIRECT_MIN = 16384 }; /* from here on copying costs more than a system call of its own */
 
-/* ---- the queue ----------------------------------------------------------------------------------- */
+/* ---- the queue --------------------------------------------------------------------------- */
 
 int64_t
 ol_conn_queued(const struct ol_conn *c)
@@ -123,7 +125,7 @@ ol_conn_count_missed(struct ol_conn *c)
         ol_count_add(&extra->dropped, 1);
 }
 
-/* ---- taken or refused ------------------------------------------------------------------------------ */
+/* ---- taken or refused -------------------------------------------------------------------- */
 
 static outlet_err
 check_state(const struct ol_conn *c)
@@ -301,7 +303,7 @@ ol_conn_send_wrapped(struct ol_conn *c, struct outlet_buf *buf)
     return err ? err : take(c, iov, 3, buf->len, buf);
 }
 
-/* ---- out ------------------------------------------------------------------------------------------- */
+/* ---- out --------------------------------------------------------------------------------- */
 
 static void
 tell_dropped(struct ol_conn *c)
@@ -430,8 +432,8 @@ ol_net_forget_dirty(struct ol_net *n, struct ol_queue *gone)
     gone->dirty = false;
 }
 
-/* Callbacks in a flush may make more dirty: those leave in the same turn's end, but a pair that answer
- * each other for ever must not hold the turn: only what was there at the start is walked. */
+/* Callbacks in a flush may make more dirty.  A pair that answer each other for ever must not hold the
+ * turn: only what was there at the start is walked, the rest leaves in the next turn, soon. */
 void
 ol_net_flush(struct ol_net *n)
 {

@@ -151,7 +151,7 @@ ol_settings_reframe(const struct ol_settings *s, const char *text,
     return OUTLET_OK;
 }
 
-/* ---- a listener's numbers -------------------------------------------------------------------- */
+/* ---- a listener's numbers ---------------------------------------------------------------- */
 
 struct address_count {
     struct ol_map_node node;
@@ -253,6 +253,13 @@ ol_counts_enter(struct ol_counts *n, const struct ol_addr *peer)
     }
     atomic_fetch_add(&n->accepted, 1);
     return true;
+}
+
+void
+ol_counts_refuse(struct ol_counts *n)
+{
+    atomic_fetch_sub(&n->accepted, 1);
+    atomic_fetch_add(&n->refused, 1);
 }
 
 void

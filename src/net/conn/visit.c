@@ -1,8 +1,8 @@
 /*
  * visit.c - from a handle to its connection, on whichever thread.
  *
- * On the connection's own reactor this is one compare and one load.  Elsewhere the visitor enters the
- * reactor's cell first, and may only look at published fields and post mail.
+ * On the connection's own reactor this is one compare and one load.  Elsewhere the visitor enters
+ * the reactor's cell first, and may only look at published fields and post mail.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -1,8 +1,8 @@
 /*
  * filter.h - what lies between a link's bytes and a connection's messages: one table per layer.
  *
- * The top filter finds and wraps messages.  Filters hold no memory for an idle connection: what they
- * need to know between two calls is the scan, kept with the bytes of an unfinished message.
+ * The top filter finds and wraps messages.  Filters hold no memory for an idle connection: what
+ * they need to know between two calls is the scan, kept with the bytes of an unfinished message.
  *
  * SPDX-License-Identifier: MIT
  */

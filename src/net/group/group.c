@@ -1,8 +1,9 @@
 /*
  * group.c - named sets of connections, and one send to all of them.
  *
- * Each reactor keeps its own members.  A publish is one mail per reactor with a shared buffer; there
- * the message is framed once per framing and queued by reference or, when it is short, by copy.
+ * Each reactor keeps its own members.  A publish is one mail per reactor with a shared buffer;
+ * there the message is framed once per framing and queued by reference or, when it is short, by
+ * copy.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -40,7 +41,7 @@ struct count {
     char name[];
 };
 
-/* ---- counted for everyone --------------------------------------------------------------------------- */
+/* ---- counted for everyone ---------------------------------------------------------------- */
 
 static bool
 same_count(const struct ol_map_node *node, const void *key, size_t len)
@@ -100,7 +101,7 @@ count_out(struct outlet_loop *l, const char *name, size_t len)
     pthread_mutex_unlock(&l->lock);
 }
 
-/* ---- groups of a reactor ------------------------------------------------------------------------------- */
+/* ---- groups of a reactor ----------------------------------------------------------------- */
 
 static void
 free_groups(struct ol_net *n)
@@ -181,7 +182,7 @@ forget_if_empty(struct ol_net *n, struct group *g)
     ol_free(n->reactor->heap, g);
 }
 
-/* ---- members ---------------------------------------------------------------------------------------------- */
+/* ---- members ----------------------------------------------------------------------------- */
 
 static void
 part(struct ol_conn *c, struct ol_tie *t)
@@ -279,7 +280,7 @@ leave_all(struct ol_conn *c, const char *name, size_t len)
     return OUTLET_OK;
 }
 
-/* ---- from any thread ------------------------------------------------------------------------------------ */
+/* ---- from any thread --------------------------------------------------------------------- */
 
 typedef outlet_err order_fn(struct ol_conn *c, const char *name, size_t len);
 
@@ -370,7 +371,7 @@ outlet_group_count(outlet_loop *l, const char *name)
     return members;
 }
 
-/* ---- publish ------------------------------------------------------------------------------------------------ */
+/* ---- publish ----------------------------------------------------------------------------- */
 
 struct publish_mail {
     struct ol_mail mail;

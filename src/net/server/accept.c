@@ -94,8 +94,10 @@ ol_accept_token(struct ol_reactor *r, struct ol_settings *settings, int32_t toke
     ol_conn_begin(c);
     if (settings->on.on_accept)
         refused = settings->on.on_accept(ol_conn_handle(c), settings->user);
-    if (refused)
+    if (refused) {
+        ol_counts_refuse(settings->counts);
         ol_conn_break(c, CAUSE_REFUSED_BY_CALLBACK, OUTLET_EDENIED, OUTLET_BY_US);
+    }
     if (ol_conn_state(c) == CONN_NONE)
         ol_conn_linked_up(c);
     return;
@@ -104,7 +106,7 @@ discard:
     r->ops->discard(r->driver, token, false);
 }
 
-/* ---- placed on another reactor ------------------------------------------------------------------------ */
+/* ---- placed on another reactor ----------------------------------------------------------- */
 
 struct place_mail {
     struct ol_mail mail;
@@ -167,7 +169,13 @@ ol_accept_arrived(struct ol_pair_port *p, int32_t token)
     return post_place(next_place(l), l, token, NULL);
 }
 
-/* ---- completions ---------------------------------------------------------------------------------------- */
+void
+ol_accept_port_end(struct ol_pair_port *p)
+{
+    ol_listener_end(OL_CONTAINER(p, struct ol_listener, port));
+}
+
+/* ---- completions ------------------------------------------------------------------------- */
 
 static void
 accepted(struct ol_lsock *s, struct ol_completion *done)

@@ -2,16 +2,14 @@
  * dgram.c - a datagram listener: one socket, one connection for each peer that writes to it.
  *
  * A peer is confirmed once it has answered something we sent: only then is its address known not to
- * be forged.  At the limit the unconfirmed peer that has been silent longest makes room; when all are
- * confirmed, newcomers are dropped.
+ * be forged.  At the limit the unconfirmed peer that has been silent longest makes room; when all
+ * are confirmed, newcomers are dropped.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "listener.h"
 
 #include <errno.h>
-
-enum { GATHER_MAX = 16 };
 
 struct ol_dsock {
     const ol_heap *heap;
@@ -70,7 +68,7 @@ ol_dsock_has_peers(const struct ol_lsock *s)
     return s->dgram->peers.count > 0;
 }
 
-/* ---- peers ------------------------------------------------------------------------------------------------- */
+/* ---- peers ------------------------------------------------------------------------------- */
 
 static struct peer *
 peer_of(const struct ol_conn *c)
@@ -124,19 +122,25 @@ peer_heard(struct peer *p)
         ol_list_insert(&d->unconfirmed, &p->unconfirmed);
 }
 
-/* Room for one more?  Somebody who never proved to be there may have to go. */
+/* Room for one more?  Somebody who never proved to be there may have to go, and leaves the count at
+ * once: the newcomer's datagram is here now, not at the end of the turn. */
 static bool
 make_room(struct ol_lsock *s)
 {
     struct ol_counts *n = s->listener->settings->counts;
     struct peer *oldest;
+    struct ol_conn *c;
 
     if (atomic_load_explicit(&n->connections, memory_order_relaxed) < n->connections_max)
         return true;
     if (ol_list_empty(&s->dgram->unconfirmed))
         return false;
     oldest = OL_CONTAINER(s->dgram->unconfirmed.next, struct peer, unconfirmed);
-    ol_conn_break(oldest->conn, CAUSE_EVICTED, OUTLET_ELIMIT, OUTLET_BY_US);
+    c = oldest->conn;
+    if (c->flags & CONN_COUNTED)
+        ol_counts_leave(n, &oldest->from);
+    c->flags &= (uint16_t)~CONN_COUNTED;
+    ol_conn_break(c, CAUSE_EVICTED, OUTLET_ELIMIT, OUTLET_BY_US);
     return true;
 }
 
@@ -204,23 +208,22 @@ welcome(struct ol_lsock *s, const struct ol_completion *done)
     c->flags |= CONN_COUNTED;
     if (settings->on.on_accept)
         refused = settings->on.on_accept(ol_conn_handle(c), settings->user);
-    if (refused)
+    if (refused) {
+        ol_counts_refuse(settings->counts);
         ol_conn_break(c, CAUSE_REFUSED_BY_CALLBACK, OUTLET_EDENIED, OUTLET_BY_US);
+    }
     if (ol_conn_state(c) == CONN_NONE)
         ol_conn_linked_up(c);
     return ol_conn_state(c) == CONN_OPEN ? c : NULL;
 }
 
-/* ---- completions --------------------------------------------------------------------------------------------- */
+/* ---- completions ------------------------------------------------------------------------- */
 
 static void
-received(struct ol_lsock *s, struct ol_completion *done)
+received(struct ol_lsock *s, const struct ol_completion *done, const struct ol_lent *lent)
 {
     struct peer *p = find_peer(s->dgram, done->from);
     struct ol_conn *c = p ? p->conn : NULL;
-    struct ol_lent lent = done->bytes;
-    uint32_t flags = done->truncated ? OUTLET_MSG_TRUNCATED : 0;
-    size_t max = s->listener->settings->framing.max;
 
     if (!c)
         c = welcome(s, done);
@@ -229,11 +232,21 @@ received(struct ol_lsock *s, struct ol_completion *done)
         return;
     }
     peer_heard(peer_of(c));
-    if (lent.len > max) {
-        lent.len = (uint32_t)max;
-        flags |= OUTLET_MSG_TRUNCATED;
+    ol_conn_received(c, lent, done->truncated ? OUTLET_MSG_TRUNCATED : 0);
+}
+
+static void
+received_all(struct ol_lsock *s, const struct ol_completion *done)
+{
+    struct ol_lent part;
+
+    if (!done->segment) {
+        received(s, done, &done->bytes);
+        return;
     }
-    ol_conn_received(c, &lent, flags);
+    for (uint32_t at = 0; ol_lent_segment(done, at, &part); at += done->segment) {
+        received(s, done, &part);
+    }
 }
 
 static void
@@ -258,7 +271,7 @@ complete(struct ol_link *l, struct ol_completion *done)
     switch (done->kind) {
     case OL_RECEIVED:
         if (done->result >= 0) {
-            received(s, done);
+            received_all(s, done);
             r->ops->give_back(r->driver, &done->bytes);
         }
         if (!done->more && !s->closing)
@@ -291,7 +304,7 @@ ol_dsock_start(struct ol_lsock *s)
                s->listener->settings->url, strerror(-sys));
 }
 
-/* ---- the transport of a peer ------------------------------------------------------------------------------------ */
+/* ---- the transport of a peer ------------------------------------------------------------- */
 
 static int
 peer_receive_start(struct ol_conn *c)
@@ -300,7 +313,8 @@ peer_receive_start(struct ol_conn *c)
     return 0;
 }
 
-/* The socket goes on for the others: a paused peer loses what it sends, as datagrams may be lost. */
+/* The socket goes on for the others: a paused peer loses what it sends, as datagrams may be lost.
+ */
 static void
 peer_receive_stop(struct ol_conn *c)
 {
@@ -311,36 +325,12 @@ static int
 peer_flush(struct ol_conn *c)
 {
     struct peer *p = peer_of(c);
-    struct ol_reactor *r = c->cold->reactor;
+    int sys = ol_conn_flush_dgrams(c, &p->sock->link, &p->from, p->has_to ? &p->to : NULL);
 
-    while (c->queue->count && !(c->flags & CONN_SENDING)) {
-        struct iovec iov[GATHER_MAX];
-        uint32_t pieces;
-        int count = ol_queue_first_message(c->queue, iov, GATHER_MAX, 0, &pieces);
-        struct ol_dgram out = {
-            .pieces = iov, .count = count, .to = &p->from, .from = p->has_to ? &p->to : NULL};
-        size_t len = 0;
-        int sent;
-
-        OL_ASSERT(count > 0); /* a datagram fits into that many chunks */
-        for (int i = 0; i < count; i++) {
-            len += iov[i].iov_len;
-        }
-        sent = r->ops->send_dgrams(r->driver, &p->sock->link, &out, 1);
-        if (sent == -EAGAIN) {
-            c->flags |= CONN_SENDING;
-            ol_list_insert(&p->sock->dgram->waiting, &p->waiting);
-            return 0;
-        }
-        if (sent < 0)
-            ol_conn_peer_error(c, -sent);
-        ol_queue_drop_message(c->queue);
-        if (sent > 0) {
-            p->answered = true;
-            ol_conn_count_sent(c, len);
-        }
-    }
-    return 0;
+    p->answered = true;
+    if (c->flags & CONN_SENDING)
+        ol_list_insert(&p->sock->dgram->waiting, &p->waiting);
+    return sys;
 }
 
 static void
@@ -359,7 +349,7 @@ const struct ol_transport ol_transport_peer = {.name = "datagram peer",
                                                .flush = peer_flush,
                                                .close = peer_close};
 
-/* ---- to anyone ---------------------------------------------------------------------------------------------------- */
+/* ---- to anyone --------------------------------------------------------------------------- */
 
 struct send_to_mail {
     struct ol_mail mail;

@@ -1,9 +1,9 @@
 /*
  * listen.c - outlet_listen(): from a URL to bound sockets.
  *
- * Binding happens on the calling thread, so that "address in use" is the answer of the call.  What a
- * newcomer gets wrong: port 0 must become the same number on every socket of the listener, and the
- * first socket of each address is bound plainly so that a stranger's port is noticed.
+ * Binding happens on the calling thread, so that "address in use" is the answer of the call.  What
+ * a newcomer gets wrong: port 0 must become the same number on every socket of the listener, and
+ * the first socket of each address is bound plainly so that a stranger's port is noticed.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -38,7 +38,7 @@ connections_max(const struct ol_endpoint *e)
     return files.rlim_cur > SPARE_DESCRIPTORS ? (int64_t)files.rlim_cur - SPARE_DESCRIPTORS : 1;
 }
 
-/* ---- one socket ------------------------------------------------------------------------------------------ */
+/* ---- one socket -------------------------------------------------------------------------- */
 
 static int
 bind_one(struct ol_listener *l, const struct plan *p, struct ol_lsock *s, struct ol_addr at,
@@ -126,7 +126,7 @@ bind_with_port(struct ol_listener *l, const struct plan *p, struct ol_addr *at)
     return sys;
 }
 
-/* ---- in-process ports ---------------------------------------------------------------------------------------- */
+/* ---- in-process ports -------------------------------------------------------------------- */
 
 static outlet_err
 open_port(struct ol_listener *l, const struct ol_addr *name)
@@ -146,13 +146,14 @@ open_port(struct ol_listener *l, const struct ol_addr *name)
         l->port.name = l->port_name.path;
         l->port.name_len = l->port_name.path_len;
         l->port.arrived = ol_accept_arrived;
+        l->port.end = ol_accept_port_end;
         ol_list_insert(&nl->ports, &l->port.node);
     }
     pthread_mutex_unlock(&l->loop->lock);
     return err;
 }
 
-/* ---- all of it -------------------------------------------------------------------------------------------------- */
+/* ---- all of it --------------------------------------------------------------------------- */
 
 static outlet_err
 cannot_bind(struct outlet_reason *why, int sys, const struct ol_addr *at)

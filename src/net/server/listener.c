@@ -1,8 +1,8 @@
 /*
  * listener.c - a listener's life: its sockets are started on their reactors and closed there.
  *
- * Closing is asked from any thread, or by a reactor that drains or stops.  The first to ask makes the
- * handle stale and mails every socket's reactor; each socket is closed by its own, and the last
+ * Closing is asked from any thread, or by a reactor that drains or stops.  The first to ask makes
+ * the handle stale and mails every socket's reactor; each socket is closed by its own, and the last
  * reference frees what they share.
  *
  * SPDX-License-Identifier: MIT
@@ -11,7 +11,7 @@
 
 #include <stdio.h>
 
-/* ---- references ---------------------------------------------------------------------------------------- */
+/* ---- references -------------------------------------------------------------------------- */
 
 void
 ol_listener_unref(struct ol_listener *l)
@@ -40,7 +40,7 @@ post(struct ol_listener *l, struct ol_reactor *r, struct ol_mail *m)
     return true;
 }
 
-/* ---- one socket ---------------------------------------------------------------------------------------- */
+/* ---- one socket -------------------------------------------------------------------------- */
 
 void
 ol_lsock_closed(struct ol_lsock *s)
@@ -107,7 +107,7 @@ run_end(struct ol_reactor *r, struct ol_mail *m)
     ol_listener_unref(s->listener);
 }
 
-/* ---- the handle ------------------------------------------------------------------------------------------ */
+/* ---- the handle -------------------------------------------------------------------------- */
 
 static void
 destroy_slot(struct ol_reactor *r, struct ol_retired *x)
@@ -221,7 +221,7 @@ ol_listener_start(struct ol_listener *l)
     }
 }
 
-/* ---- public ------------------------------------------------------------------------------------------------ */
+/* ---- public ------------------------------------------------------------------------------ */
 
 static struct ol_listener *
 visit(outlet_listener handle, struct ol_cell **cell, uint32_t *epoch)
