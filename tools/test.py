@@ -52,7 +52,7 @@ class Config:
 
 
 CONFIGS = {c.name: c for c in (
-    Config("plain", "gcc"),
+    Config("plain", "gcc", ("-Dbench=true",)),
     Config("asan", "gcc", ASAN, CODE, timeout=3),
     # The simulator steps everything on one thread: nothing to see there.
     Config("tsan", "gcc", TSAN, ("unit", "e2e"), timeout=5),
