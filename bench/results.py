@@ -174,25 +174,29 @@ def figures(row, server):
     return ratios(server["samples"], base["samples"], row["metric"])
 
 
+def by_name(result):
+    """{(row, server): its figures}.  Where only the base is measured against itself: none."""
+    return {(row["name"], s["name"]): (row["metric"], figures(row, s))
+            for row in result["rows"] for s in row["servers"]
+            if s["name"] != row["base"] or row["metric"] == "memory"}
+
+
 def compare(old, new):
-    """(verdict, row, server, old median, new median) of every row in both results."""
-    before = {(r["name"], s["name"]): (r, s) for r in old["rows"] for s in r["servers"]}
-    for row in new["rows"]:
-        for server in row["servers"]:
-            was = before.get((row["name"], server["name"]))
-            a = figures(*was) if was else []
-            b = figures(row, server)
-            if server["name"] == row["base"] and row["metric"] != "memory":
-                continue
-            if not a or not b:
-                yield "new" if b else "gone", row["name"], server["name"], None, None
-                continue
-            old_median, new_median = statistics.median(a), statistics.median(b)
-            (low_a, high_a), (low_b, high_b) = trimmed(a), trimmed(b)
-            is_apart = low_b > high_a or high_b < low_a
-            is_more = new_median > old_median
-            if not is_apart or abs(new_median / old_median - 1) < NOISE:
-                verdict = "same"
-            else:
-                verdict = "worse" if is_more == LOWER[row["metric"]] else "better"
-            yield verdict, row["name"], server["name"], old_median, new_median
+    """(verdict, row, server, old median, new median) of every server in either result."""
+    before, after = by_name(old), by_name(new)
+    for key in {**before, **after}:
+        metric, a = before.get(key, (None, []))
+        metric, b = after.get(key, (metric, []))
+        if a and b:
+            yield judge_change(metric, a, b), *key, statistics.median(a), statistics.median(b)
+        elif a or b:
+            yield "new" if b else "gone", *key, None, None
+
+
+def judge_change(metric, a, b):
+    """Better, worse, or the same as far as these figures can tell."""
+    (low_a, high_a), (low_b, high_b) = trimmed(a), trimmed(b)
+    change = statistics.median(b) / statistics.median(a) - 1
+    if (low_b <= high_a and high_b >= low_a) or abs(change) < NOISE:
+        return "same"
+    return "worse" if (change > 0) == LOWER[metric] else "better"

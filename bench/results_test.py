@@ -160,7 +160,7 @@ class ResultsTest(unittest.TestCase):
                                       text=True, check=False)
             worse = call(*paths)
             self.assertEqual(worse.returncode, 1)
-            self.assertIn("worse   +30.0 %  tcp outlet-epoll: 1.00 -> 1.30", worse.stdout)
+            self.assertIn("worse    +30.0 %  tcp outlet-epoll: 1.00 -> 1.30", worse.stdout)
             self.assertEqual(call(paths[0], paths[0]).returncode, 0)
             self.assertEqual(call(paths[0]).returncode, 2)
             self.assertEqual(call(paths[0], folder).returncode, 2)
