@@ -549,7 +549,7 @@ churn_turn(void)
 
 /* ---- publish: the last connection speaks, all others hear ---------------------------------- */
 
-static uint64_t published; /* messages that everybody has */
+static uint64_t published;     /* messages that everybody has */
 static int hearers[MAX_DEPTH]; /* how many have message i, modulo */
 
 /* The server says `len` bytes when a connection is in its books. */
@@ -719,9 +719,12 @@ static const struct mode {
     void (*open)(void);
     void (*turn)(void);
 } modes[] = {
-    {"echo", echo_open, echo_turn},          {"frame", echo_open, echo_turn},
-    {"udp", udp_open, udp_turn},             {"churn", churn_open, churn_turn},
-    {"publish", publish_open, publish_turn}, {"senders", senders_open, senders_turn},
+    {"echo", echo_open, echo_turn},
+    {"frame", echo_open, echo_turn},
+    {"udp", udp_open, udp_turn},
+    {"churn", churn_open, churn_turn},
+    {"publish", publish_open, publish_turn},
+    {"senders", senders_open, senders_turn},
     {"idle", idle, NULL},
 };
 

@@ -299,8 +299,8 @@ datagram(struct io_uring_cqe *cqe)
 {
     if (cqe->res > 0) {
         int id = (int)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
-        struct io_uring_recvmsg_out *out =
-            io_uring_recvmsg_validate(buffer(id), cqe->res, &dgram_shape);
+        struct io_uring_recvmsg_out *out = io_uring_recvmsg_validate(buffer(id), cqe->res,
+                                                                     &dgram_shape);
 
         /* What does not fit is lost, as datagrams are. */
         if (out)
@@ -340,9 +340,9 @@ answer(struct io_uring_cqe *cqe)
 int
 main(int argc, char **argv)
 {
-    struct io_uring_params params = {
-        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE,
-        .cq_entries = COMPLETIONS};
+    struct io_uring_params params = {.flags = IORING_SETUP_SINGLE_ISSUER |
+                                              IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE,
+                                     .cq_entries = COMPLETIONS};
 
     if (argc < 3)
         return 2;
