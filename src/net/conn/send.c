@@ -295,6 +295,43 @@ unref_joined:
 }
 
 int64_t
+ol_conn_send_file(struct ol_conn *c, int fd, int64_t offset, size_t len)
+{
+    const struct ol_settings *s = ol_conn_settings(c);
+    struct iovec unseen = {NULL, len};
+    struct iovec head;
+    struct iovec tail;
+    struct ol_frame_wrap w;
+    struct ol_queue *q;
+    outlet_err err = check_state(c);
+
+    if (err)
+        return err;
+    if (!s->transport->stream || !ol_frame_is_blind(&s->framing))
+        return OUTLET_ENOTSUP;
+    err = wrap(c, &unseen, 1, len, &w);
+    if (err)
+        return err;
+    q = queue_of(c);
+    if (!q)
+        return OUTLET_ENOMEM;
+    head = (struct iovec){w.head, w.head_len};
+    tail = (struct iovec){w.tail, w.tail_len};
+    err = ol_queue_file(q, &head, fd, offset, len, &tail);
+    if (err) {
+        if (q->count == 0)
+            ol_conn_queue_free(c);
+        return err;
+    }
+    if (q->bytes > s->high)
+        q->owed = true;
+    show_queued(c);
+    ol_conn_mark_dirty(c);
+    ol_count_add(&c->messages_out, 1);
+    return ol_conn_queued(c);
+}
+
+int64_t
 ol_conn_send_wrapped(struct ol_conn *c, struct outlet_buf *buf)
 {
     struct iovec iov[3] = {{NULL, 0}, {(void *)(uintptr_t)buf->bytes, buf->len}, {NULL, 0}};
@@ -393,7 +430,9 @@ flush(struct ol_conn *c)
         return;
     }
     sys = ol_conn_settings(c)->transport->flush(c);
-    if (sys < 0)
+    if (sys == -ENODATA)
+        ol_conn_break(c, CAUSE_FILE, OUTLET_ESYS, OUTLET_BY_US);
+    else if (sys < 0)
         ol_conn_fail(c, -sys);
     else
         ol_conn_after_flush(c);
