@@ -359,6 +359,9 @@ int64_t ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struc
 int64_t ol_conn_send_file(struct ol_conn *c, int fd, int64_t offset, size_t len);
 /* A message that was wrapped already. */
 int64_t ol_conn_send_wrapped(struct ol_conn *c, struct outlet_buf *buf);
+/* One that was taken on another thread, and may not be refused any more: `cap` may be exceeded. */
+int64_t ol_conn_send_taken(struct ol_conn *c, const struct ol_frame_wrap *w, struct outlet_buf *buf);
+void ol_conn_owe_writable(struct ol_conn *c); /* a send from another thread was refused */
 void ol_conn_mark_dirty(struct ol_conn *c);
 void ol_conn_sent(struct ol_conn *c, int32_t result); /* OL_SENT */
 void ol_conn_after_flush(struct ol_conn *c);
