@@ -78,6 +78,7 @@ struct sent {
     size_t len;
     const struct frame_kind *turn_to; /* both sides change to this framing after it */
     bool answer;                      /* it confirms such a change */
+    bool letters;                     /* its content holds no marks */
 };
 
 struct published {
