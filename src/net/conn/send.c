@@ -300,7 +300,11 @@ ol_conn_send_wrapped(struct ol_conn *c, struct outlet_buf *buf)
     struct iovec iov[3] = {{NULL, 0}, {(void *)(uintptr_t)buf->bytes, buf->len}, {NULL, 0}};
     outlet_err err = check_state(c);
 
-    return err ? err : take(c, iov, 3, buf->len, buf);
+    if (err)
+        return err;
+    if (buf->len == 0 && ol_conn_settings(c)->transport->stream)
+        return ol_conn_queued(c); /* nothing to write, on a stream without borders */
+    return take(c, iov, 3, buf->len, buf);
 }
 
 /* ---- out --------------------------------------------------------------------------------- */
