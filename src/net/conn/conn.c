@@ -338,6 +338,9 @@ ol_conn_peer_ended(struct ol_conn *c)
         ol_conn_close(c, OUTLET_BY_PEER);
         return;
     }
+    if (c->flags & CONN_END_TOLD)
+        return; /* a resume after it leads here again */
+    c->flags |= CONN_END_TOLD;
     if (s->on.on_event)
         s->on.on_event(ol_conn_handle(c), OUTLET_EVENT_END, 0,
                        atomic_load_explicit(&c->user, memory_order_relaxed));

@@ -133,7 +133,8 @@ enum ol_conn_flag {
     CONN_DELIVERING = 256, /* inside the receive path: held input must stay where it is */
     CONN_ENDING = 512,     /* on the list of those that end without a driver's word */
     CONN_COUNTED = 1024,   /* in settings->counts */
-    CONN_UNTOLD = 2048     /* refused before the user heard of it: no on_close */
+    CONN_UNTOLD = 2048,    /* refused before the user heard of it: no on_close */
+    CONN_END_TOLD = 4096   /* the user heard of the peer's end */
 };
 
 /* Bytes of an unfinished message, or of messages held back by a pause. */
