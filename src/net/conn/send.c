@@ -379,8 +379,8 @@ ol_conn_after_flush(struct ol_conn *c)
         c->flags |= CONN_ENDED;
         if (sys < 0)
             ol_conn_fail(c, -sys);
-        else if (c->flags & CONN_PEER_ENDED)
-            ol_conn_close(c, OUTLET_BY_PEER);
+        else if (c->flags & CONN_PEER_ENDED && !c->input)
+            ol_conn_close(c, OUTLET_BY_PEER); /* else once what is held was delivered */
     }
 }
 
