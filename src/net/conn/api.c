@@ -123,12 +123,21 @@ run_send(struct ol_conn *c, struct ol_conn_mail *mail)
     int64_t sent;
 
     atomic_fetch_sub_explicit(&c->cold->mailed, (int64_t)m->buf->len, memory_order_relaxed);
-    sent = ol_conn_send_wrapped(c, m->buf);
-    /* It was taken when it was posted.  Closed since: its end is told by on_close.  No memory or
-     * the queue filled from here meanwhile: taking it back is impossible, so the stream ends. */
-    if (sent < 0 && sent != OUTLET_ESTATE)
+    sent = ol_conn_send_posted(c, m->buf);
+    /* It was taken when it was posted.  Closed since: its end is told by on_close.  No memory:
+     * taking it back is impossible, so the stream ends. */
+    if (sent == OUTLET_ENOMEM)
+        ol_conn_break(c, CAUSE_MEMORY, OUTLET_ENOMEM, OUTLET_BY_US);
+    else if (sent < 0 && sent != OUTLET_ESTATE)
         ol_conn_break(c, CAUSE_QUEUE_FULL, OUTLET_EFULL, OUTLET_BY_US);
     outlet_buf_unref(m->buf);
+    if (c->queue)
+        return;
+    /* An end or a close may have waited for it. */
+    if (ol_conn_state(c) == CONN_LINGERING)
+        ol_conn_flush_step(c);
+    else if (ol_conn_state(c) == CONN_OPEN || ol_conn_state(c) == CONN_FLUSHING)
+        ol_conn_after_flush(c);
 }
 
 static void
@@ -164,6 +173,7 @@ send_away(struct ol_visit *v, const struct iovec *pieces, int n, struct outlet_b
     struct send_mail *m;
     struct outlet_buf *buf;
     size_t len = 0;
+    int64_t mailed;
     int64_t queued;
     outlet_err err = OUTLET_ENOMEM;
 
@@ -178,9 +188,10 @@ send_away(struct ol_visit *v, const struct iovec *pieces, int n, struct outlet_b
     if (!buf)
         return err;
     len = buf->len;
-    atomic_fetch_add_explicit(&c->cold->mailed, (int64_t)len, memory_order_relaxed);
-    queued = ol_conn_queued_seen(c);
-    if ((uint64_t)queued > s->cap) {
+    mailed = atomic_fetch_add_explicit(&c->cold->mailed, (int64_t)len, memory_order_relaxed);
+    queued = v->own ? ol_conn_queued(c) : ol_conn_queued_seen(c);
+    /* Only a queue that refuses can be judged from here; the others are when the mail is read. */
+    if ((uint64_t)(s->full == OUTLET_FULL_REFUSE ? queued : mailed + (int64_t)len) > s->cap) {
         err = len > s->cap ? OUTLET_EMSGSIZE : OUTLET_EFULL;
         goto take_back;
     }
@@ -200,16 +211,22 @@ take_back:
     return err;
 }
 
+/* Not past what was posted before: sent first, sent out first. */
 static int64_t
 send_any(outlet_conn h, const struct iovec *pieces, int n, struct outlet_buf *shared)
 {
     struct ol_visit v;
     int64_t result;
+    bool direct;
 
     if (!ol_visit_begin(h, &v))
         return OUTLET_ESTALE;
-    result = v.own ? ol_conn_send(v.conn, pieces, n, shared)
-                   : send_away(&v, pieces, n, shared);
+    direct = v.own && (!ol_conn_mailed(v.conn) || v.conn->flags & CONN_END_ASKED);
+    result = direct ? ol_conn_send(v.conn, pieces, n, shared)
+                    : send_away(&v, pieces, n, shared);
+    if (v.own && !direct && result == OUTLET_EFULL &&
+        ol_conn_settings(v.conn)->full == OUTLET_FULL_REFUSE)
+        result = ol_conn_send(v.conn, pieces, n, shared); /* refuses again, and owes on_writable */
     ol_visit_end(&v);
     return result;
 }

@@ -261,7 +261,7 @@ ol_conn_flush_step(struct ol_conn *c)
 {
     const struct ol_transport *t = ol_conn_settings(c)->transport;
 
-    if (c->queue)
+    if (c->queue || ol_conn_mailed(c))
         return;
     if (t->end_writing && !(c->flags & CONN_ENDED)) {
         c->flags |= CONN_ENDED;

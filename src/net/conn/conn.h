@@ -349,6 +349,9 @@ void ol_net_feed_starved(struct ol_net *n);
 int64_t ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struct outlet_buf *buf);
 /* A message that was wrapped already. */
 int64_t ol_conn_send_wrapped(struct ol_conn *c, struct outlet_buf *buf);
+/* One that was taken when it was posted: it leaves although a close or an end came meanwhile. */
+int64_t ol_conn_send_posted(struct ol_conn *c, struct outlet_buf *buf);
+int64_t ol_conn_mailed(const struct ol_conn *c); /* bytes of these that are still under way */
 void ol_conn_mark_dirty(struct ol_conn *c);
 void ol_conn_sent(struct ol_conn *c, int32_t result); /* OL_SENT */
 void ol_conn_after_flush(struct ol_conn *c);
