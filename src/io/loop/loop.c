@@ -583,9 +583,10 @@ outlet_loop_fd(outlet_loop *l)
 static void
 finish(struct outlet_loop *l)
 {
-    bool running = atomic_load(&l->state) == OL_LOOP_RUNNING;
+    int how = atomic_load(&l->state);
+    bool threads = how == OL_LOOP_RUNNING || how == OL_LOOP_STARTED;
 
-    if (!running || !atomic_load(&l->draining))
+    if (!threads || !atomic_load(&l->draining))
         (void)outlet_loop_stop(l); /* ESTATE: asked already */
     wait_for_run(l);
     join_all(l);
@@ -599,14 +600,61 @@ finish(struct outlet_loop *l)
     }
 }
 
+/* In a forked child: was the loop doing nothing at the moment of the fork?  If not, another thread or
+ * our own caller was changing what it keeps, and nobody will finish that here. */
+static bool
+at_rest(struct outlet_loop *l)
+{
+    switch ((enum ol_loop_state)atomic_load(&l->state)) {
+    case OL_LOOP_NEW:
+    case OL_LOOP_ENDED:
+        return true;
+    case OL_LOOP_TURNING:
+        return pthread_equal(atomic_load(&l->turner), pthread_self()) && !l->reactors[0]->turning;
+    case OL_LOOP_RUNNING:
+    case OL_LOOP_STARTED:
+        break;
+    }
+    return false;
+}
+
+/* Threads that held a lock, or waited, are not here. */
+static void
+renew_locks(struct outlet_loop *l)
+{
+    pthread_mutex_init(&l->lock, NULL);
+    pthread_cond_init(&l->ended, NULL);
+    for (uint32_t i = 0; i < l->reactor_count; i++) {
+        for (size_t k = 0; k < OL_KIND_COUNT; k++) {
+            pthread_mutex_init(&l->reactors[i]->slots[k].lock, NULL);
+        }
+    }
+}
+
+/* Answers whether the rest can be freed. */
+static bool
+abandon(struct outlet_loop *l)
+{
+    const struct ol_loop_hooks *hooks = atomic_load(&l->hooks);
+    bool rest = at_rest(l);
+
+    renew_locks(l);
+    for (uint32_t i = 0; i < l->reactor_count && rest; i++) {
+        ol_retired_flush(l->reactors[i]);
+    }
+    if (hooks)
+        hooks->abandon(l, rest);
+    for (uint32_t i = 0; i < l->reactor_count && !rest; i++) {
+        l->reactors[i]->ops->free(l->reactors[i]->driver); /* for its descriptors */
+    }
+    return rest;
+}
+
 static void
 release(struct outlet_loop *l)
 {
-    const struct ol_loop_hooks *hooks = atomic_load(&l->hooks);
     ol_heap heap = l->heap;
 
-    if (hooks)
-        hooks->detach(l);
     for (uint32_t i = 0; i < l->reactor_count; i++) {
         ol_reactor_free(l->reactors[i]);
     }
@@ -631,6 +679,10 @@ outlet_loop_free(outlet_loop *l)
             !pthread_equal(atomic_load(&l->turner), pthread_self()))
             return OUTLET_ETHREAD;
         finish(l);
+        if (atomic_load(&l->hooks))
+            atomic_load(&l->hooks)->detach(l);
+    } else if (!abandon(l)) {
+        return OUTLET_OK;
     }
     release(l);
     return OUTLET_OK;
@@ -656,6 +708,8 @@ outlet_post(outlet_loop *l, void (*fn)(void *arg), void *arg)
     struct post *p;
     uint32_t epoch;
 
+    if (!fn)
+        return OUTLET_EINVAL;
     if (l->fork_count != ol_fork_count() || !ol_enter(r->cell, &epoch))
         return OUTLET_ESTATE;
     p = ol_alloc(&l->heap, sizeof *p);

@@ -172,6 +172,7 @@ struct ol_reactor {
     size_t live; /* links that must be closed before the reactor may end */
     size_t busy; /* of these, what a drain waits for: connections and listeners */
     bool hurry; /* a turn's end left work: do not sleep before the next turn */
+    bool turning; /* inside a turn */
     bool stopping;
     bool drained;
     bool embedded;
@@ -189,6 +190,9 @@ struct ol_loop_hooks {
     void (*drain)(struct ol_reactor *r);         /* on the reactor: begin to close all in order */
     void (*stop)(struct ol_reactor *r);          /* on the reactor: abort everything */
     void (*detach)(struct outlet_loop *l);       /* every reactor has ended: free the rest */
+    /* Instead, in a forked child: close the descriptors, tell nobody, and leave the parent's
+     * connections as they are.  Not at rest, the memory is left alone: it ends with the child. */
+    void (*abandon)(struct outlet_loop *l, bool at_rest);
 };
 
 enum ol_loop_state {
