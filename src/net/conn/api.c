@@ -134,13 +134,7 @@ run_send(struct ol_conn *c, struct ol_conn_mail *mail)
     if (ol_conn_send_taken(c, &m->wrap, m->buf) == OUTLET_ENOMEM)
         ol_conn_break(c, CAUSE_MEMORY, OUTLET_ENOMEM, OUTLET_BY_US);
     outlet_buf_unref(m->buf);
-    if (c->queue)
-        return;
-    /* An end or a close may have waited for it. */
-    if (ol_conn_state(c) == CONN_LINGERING)
-        ol_conn_flush_step(c);
-    else if (ol_conn_state(c) == CONN_OPEN || ol_conn_state(c) == CONN_FLUSHING)
-        ol_conn_after_flush(c);
+    ol_conn_mail_done(c);
 }
 
 static void
