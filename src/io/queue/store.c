@@ -32,6 +32,8 @@ ol_store_fini(struct ol_store *s)
         struct ol_queue *q = s->free_queues;
 
         s->free_queues = q->next_free;
+        if (q->ring != q->inline_ring)
+            ol_free(s->heap, q->ring);
         ol_free(s->heap, q->spare);
         ol_free(s->heap, q);
     }
