@@ -145,6 +145,17 @@ struct ol_input {
     struct ol_frame_scan scan;
     ol_time since; /* when its first byte came */
     bool given_away; /* the bytes were retained by the message callback */
+    struct ol_input *next_free;
+};
+
+/*
+ * Free ones of a reactor, with their memory: messages that cross the borders of receives allocate
+ * nothing in a steady flow.  What is free is charged to nobody, so it is bounded here.
+ */
+struct ol_inputs {
+    struct ol_input *first;
+    uint32_t count;
+    size_t bytes;
 };
 
 /* Something that a layer above ties to a connection, and that must hear of its end. */
@@ -220,6 +231,7 @@ struct ol_net {
     struct ol_mail attach;
     struct ol_turn_end turn_end;
     struct ol_store store;
+    struct ol_inputs inputs;
     struct ol_queue *dirty_first;
     struct ol_queue *dirty_last;
     struct ol_conn *ending;  /* linked by link.next: no driver will tell of their end */
@@ -350,6 +362,7 @@ void ol_conn_received(struct ol_conn *c, const struct ol_lent *bytes, uint32_t f
 /* Messages held back by a pause, now that there is none. */
 void ol_conn_deliver_held(struct ol_conn *c);
 void ol_conn_input_free(struct ol_conn *c);
+void ol_inputs_free(struct ol_inputs *free, const ol_heap *heap);
 void ol_net_feed_starved(struct ol_net *n);
 
 /* ---- send (send.c) ----------------------------------------------------------------------- */
