@@ -55,6 +55,8 @@ struct outlet_loop_opts {
     int64_t memory_max; /* bytes of queues, partial messages and retained buffers; 0: half of the
                            machine's memory; -1: off */
     uint64_t sim_seed;  /* driver "sim": what chance does */
+    int64_t busy_poll_us; /* look for work that long before sleeping, while that finds some: lower
+                             latency for a core; 0: off */
     struct outlet_allocator allocator;   /* zero: malloc */
     void (*log)(void *user, enum outlet_log_level level, const char *line); /* NULL: silent */
     void *log_user;
@@ -155,7 +157,8 @@ outlet_loop_drain(outlet_loop *loop, int64_t deadline_ms);
 
 /**
  * End the loop and all that hangs off it.  NULL is allowed.  A loop that still works is stopped
- * first, and this call waits for its threads.
+ * first; one that drains on threads of its own goes on until that is done.  Either way this call
+ * waits for its threads.
  *
  * Memory  takes `loop`.
  * Thread  any but a callback of this loop; after outlet_loop_turn(), the thread that turned it.
