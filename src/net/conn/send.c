@@ -313,7 +313,7 @@ ol_conn_send_file(struct ol_conn *c, int fd, int64_t offset, size_t len)
         return err;
     if (!s->transport->stream || !ol_frame_is_blind(&s->framing))
         return OUTLET_ENOTSUP;
-    err = wrap(c, &unseen, 1, len, &w);
+    err = s->filter->wrap(&s->framing, &unseen, 1, len, &w);
     if (err)
         return err;
     q = queue_of(c);
