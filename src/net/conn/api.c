@@ -134,6 +134,13 @@ run_send(struct ol_conn *c, struct ol_conn_mail *mail)
     if (ol_conn_send_taken(c, &m->wrap, m->buf) == OUTLET_ENOMEM)
         ol_conn_break(c, CAUSE_MEMORY, OUTLET_ENOMEM, OUTLET_BY_US);
     outlet_buf_unref(m->buf);
+    if (c->queue)
+        return;
+    /* An end or a close may have waited for it. */
+    if (ol_conn_state(c) == CONN_LINGERING)
+        ol_conn_flush_step(c);
+    else if (ol_conn_state(c) == CONN_OPEN || ol_conn_state(c) == CONN_FLUSHING)
+        ol_conn_after_flush(c);
 }
 
 static void
@@ -218,7 +225,7 @@ send_away(struct ol_visit *v, const struct iovec *pieces, int n, struct outlet_b
         return err;
     len = mail_len(m);
     before = atomic_fetch_add_explicit(&c->cold->mailed, (int64_t)len, memory_order_relaxed);
-    queued = ol_conn_queued_seen(c);
+    queued = v->own ? ol_conn_queued(c) : ol_conn_queued_seen(c);
     /* What drops or closes at cap does so on the reactor; the mail alone is bounded all the same. */
     if (len > s->cap)
         err = OUTLET_EMSGSIZE;
@@ -236,6 +243,7 @@ take_back:
     return err;
 }
 
+/* Not past what was posted before: sent first, sent out first. */
 static int64_t
 send_any(outlet_conn h, const struct iovec *pieces, int n, struct outlet_buf *shared)
 {
@@ -244,8 +252,10 @@ send_any(outlet_conn h, const struct iovec *pieces, int n, struct outlet_buf *sh
 
     if (!ol_visit_begin(h, &v))
         return OUTLET_ESTALE;
-    result = v.own ? ol_conn_send(v.conn, pieces, n, shared)
-                   : send_away(&v, pieces, n, shared);
+    if (v.own && (!ol_conn_mailed(v.conn) || v.conn->flags & CONN_END_ASKED))
+        result = ol_conn_send(v.conn, pieces, n, shared);
+    else
+        result = send_away(&v, pieces, n, shared);
     ol_visit_end(&v);
     return result;
 }

@@ -135,7 +135,8 @@ enum ol_conn_flag {
     CONN_DELIVERING = 256, /* inside the receive path: held input must stay where it is */
     CONN_ENDING = 512,     /* on the list of those that end without a driver's word */
     CONN_COUNTED = 1024,   /* in settings->counts */
-    CONN_UNTOLD = 2048     /* refused before the user heard of it: no on_close */
+    CONN_UNTOLD = 2048,    /* refused before the user heard of it: no on_close */
+    CONN_END_TOLD = 4096   /* the user heard of the peer's end */
 };
 
 /* Bytes of an unfinished message, or of messages held back by a pause. */
@@ -359,9 +360,11 @@ int64_t ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struc
 int64_t ol_conn_send_file(struct ol_conn *c, int fd, int64_t offset, size_t len);
 /* A message that was wrapped already. */
 int64_t ol_conn_send_wrapped(struct ol_conn *c, struct outlet_buf *buf);
-/* One that was taken on another thread, and may not be refused any more: `cap` may be exceeded. */
+/* One that was taken when it was posted, and may not be refused any more: `cap` may be exceeded, and
+ * a close or an end that came meanwhile waits for it. */
 int64_t ol_conn_send_taken(struct ol_conn *c, const struct ol_frame_wrap *w, struct outlet_buf *buf);
-void ol_conn_owe_writable(struct ol_conn *c); /* a send from another thread was refused */
+int64_t ol_conn_mailed(const struct ol_conn *c); /* bytes of these that are still under way */
+void ol_conn_owe_writable(struct ol_conn *c);    /* a send from another thread was refused */
 void ol_conn_mark_dirty(struct ol_conn *c);
 void ol_conn_sent(struct ol_conn *c, int32_t result); /* OL_SENT */
 void ol_conn_after_flush(struct ol_conn *c);
