@@ -114,6 +114,7 @@ unref_settings:
 struct send_mail {
     struct ol_conn_mail mail;
     struct outlet_buf *buf;
+    bool above_high; /* so the sender was told, who now waits for on_writable */
 };
 
 static void
@@ -128,6 +129,8 @@ run_send(struct ol_conn *c, struct ol_conn_mail *mail)
      * the queue filled from here meanwhile: taking it back is impossible, so the stream ends. */
     if (sent < 0 && sent != OUTLET_ESTATE)
         ol_conn_break(c, CAUSE_QUEUE_FULL, OUTLET_EFULL, OUTLET_BY_US);
+    else if (m->above_high)
+        ol_conn_owe_writable(c);
     outlet_buf_unref(m->buf);
 }
 
@@ -190,7 +193,9 @@ send_away(struct ol_visit *v, const struct iovec *pieces, int n, struct outlet_b
         goto take_back;
     }
     *m = (struct send_mail){
-        .mail = {.id = c->id, .run = run_send, .gone = send_gone}, .buf = buf};
+        .mail = {.id = c->id, .run = run_send, .gone = send_gone},
+        .buf = buf,
+        .above_high = (uint64_t)queued > s->high};
     ol_conn_post(v->reactor, &m->mail);
     return queued;
 

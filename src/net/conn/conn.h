@@ -349,6 +349,7 @@ int64_t ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struc
 /* A message that was wrapped already. */
 int64_t ol_conn_send_wrapped(struct ol_conn *c, struct outlet_buf *buf);
 void ol_conn_mark_dirty(struct ol_conn *c);
+void ol_conn_owe_writable(struct ol_conn *c);
 void ol_conn_sent(struct ol_conn *c, int32_t result); /* OL_SENT */
 void ol_conn_after_flush(struct ol_conn *c);
 void ol_conn_count_sent(struct ol_conn *c, size_t bytes);

@@ -340,6 +340,19 @@ tell_writable(struct ol_conn *c)
                           atomic_load_explicit(&c->user, memory_order_relaxed));
 }
 
+/* A sender elsewhere was told that more than `high` is queued.  What was on its way then may have left
+ * without the queue ever standing that high here. */
+void
+ol_conn_owe_writable(struct ol_conn *c)
+{
+    if (c->queue) {
+        c->queue->owed = true;
+        ol_conn_mark_dirty(c);
+    } else {
+        tell_writable(c);
+    }
+}
+
 /* The kernel took something, or everything. */
 void
 ol_conn_after_flush(struct ol_conn *c)
