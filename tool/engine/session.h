@@ -52,6 +52,7 @@ struct peer {
     bool paused;
     bool ended_in;    /* the peer ended its side */
     bool ended_out;   /* we ended ours */
+    bool ended_first; /* the peer did, before us */
     size_t matched;   /* bytes of `expect` that the end of the input matches */
     struct feed feed;
 };

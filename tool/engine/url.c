@@ -134,6 +134,10 @@ eng_url_masked(const char *url, char *text, size_t room)
     const char *at;
     const char *colon;
 
+    if (!from && strncmp(url, "unix", 4) == 0) { /* the '@' of an abstract name */
+        snprintf(text, room, "%s", url);
+        return;
+    }
     from = from ? from + 3 : url;
     at = memchr(from, '@', strcspn(from, "/?#"));
     colon = at ? memchr(from, ':', (size_t)(at - from)) : NULL;
