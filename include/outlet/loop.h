@@ -157,7 +157,8 @@ outlet_loop_drain(outlet_loop *loop, int64_t deadline_ms);
 
 /**
  * End the loop and all that hangs off it.  NULL is allowed.  A loop that still works is stopped
- * first, and this call waits for its threads.
+ * first; one that drains on threads of its own goes on until that is done.  Either way this call
+ * waits for its threads.
  *
  * Memory  takes `loop`.
  * Thread  any but a callback of this loop; after outlet_loop_turn(), the thread that turned it.

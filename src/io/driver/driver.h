@@ -87,6 +87,7 @@ struct ol_completion {
     int32_t result;     /* >= 0, or a negated errno */
     bool more;          /* the activity goes on; false: it must be started again */
     bool truncated;     /* datagram: its tail is lost */
+    uint32_t segment;   /* datagrams: `bytes` holds several, each of this size but the last; 0: one */
     struct ol_lent bytes;       /* OL_RECEIVED with result >= 0 */
     const struct ol_addr *from; /* datagram's or accepted socket's peer; valid until the next wait() */
     const struct ol_addr *to;   /* datagram: the local address it was sent to, or NULL */

@@ -288,6 +288,7 @@ tell_dgram(struct epoll_driver *d, struct batch *b, struct ol_link *l, int i, ui
 
     ol_lender_lend_slot(&d->dgrams, data, len, DGRAM_ROOM, &c->bytes);
     c->truncated = ol_sock_dgram_truncated(&d->inbox, i);
+    c->segment = ol_sock_dgram_segment(&d->inbox, i);
     ol_sock_dgram_from(&d->inbox, i, from);
     c->from = from;
     c->to = ol_sock_dgram_to(&d->inbox, i, to) ? to : NULL;

@@ -575,6 +575,7 @@ tell_dgram(struct uring *u, struct ol_link *l, int i, uint8_t *data)
     ol_lender_lend_slot(&g->lender, data, len, DGRAM_ROOM, &c->bytes);
     c->bytes.id = NO_BUFFER;
     c->truncated = ol_sock_dgram_truncated(&g->inbox, i);
+    c->segment = ol_sock_dgram_segment(&g->inbox, i);
     ol_sock_dgram_from(&g->inbox, i, from);
     c->from = from;
     c->to = ol_sock_dgram_to(&g->inbox, i, to) ? to : NULL;

@@ -46,6 +46,7 @@ alarm_fired(struct ol_timer *t, void *arg)
     struct ol_alarm *a = OL_CONTAINER(t, struct ol_alarm, timer);
 
     a->fire(arg, a);
+    OL_ASSERT(current == arg); /* see ol_reactor_turn() */
 }
 
 outlet_err
@@ -63,8 +64,10 @@ ol_reactor_open(struct outlet_loop *l, uint32_t index, const struct ol_driver_op
     r->index = index;
     r->heap = &l->heap;
     r->ops = ops;
+    r->stop_mail.run = ol_loop_run_stop;
+    r->drain_mail.run = ol_loop_run_drain;
     ol_list_init(&r->turn_ends);
-    r->cell = ol_cell_take(r);
+    r->cell = ol_cell_take();
     if (!r->cell)
         goto free_reactor;
     sys = ops->open(&r->driver, &opts);
@@ -81,6 +84,7 @@ ol_reactor_open(struct outlet_loop *l, uint32_t index, const struct ol_driver_op
     err = ol_watches_init(r);
     if (err)
         goto free_timers;
+    ol_cell_open(r->cell, r);
     *out = r;
     return OUTLET_OK;
 
@@ -90,11 +94,26 @@ free_driver:
     ol_share_fini(&r->share);
     ops->free(r->driver);
 give_back_cell:
-    ol_cell_close(r->cell);
     ol_cell_give_back(r->cell);
 free_reactor:
     ol_free(&l->heap, r);
     return err;
+}
+
+bool
+ol_lent_segment(const struct ol_completion *done, uint32_t at, struct ol_lent *out)
+{
+    uint32_t left;
+
+    if (at >= done->bytes.len)
+        return false;
+    left = done->bytes.len - at;
+    *out = done->bytes;
+    out->data += at;
+    out->room_before += at;
+    out->len = left < done->segment ? left : done->segment;
+    out->room_after += left - out->len;
+    return true;
 }
 
 static void
@@ -169,6 +188,7 @@ ol_reactor_turn(struct ol_reactor *r, ol_time until)
     int n;
 
     current = r;
+    r->turning = true;
     n = wait_for_work(r, next < until ? next : until);
     r->hurry = false;
     r->now = r->ops->now(r->driver);
@@ -176,17 +196,19 @@ ol_reactor_turn(struct ol_reactor *r, ol_time until)
         struct ol_completion *c = &r->batch[i];
 
         c->link->ops->complete(c->link, c);
+        OL_ASSERT(current == r); /* else a forked child came back from a callback of its parent's */
     }
     ol_mail_run(r);
     ol_wheel_run(&r->wheel, r->now, alarm_fired, r);
     run_turn_ends(r);
     ol_retired_run(r);
-    if (atomic_load_explicit(&r->loop->draining, memory_order_relaxed))
+    if (atomic_load_explicit(&r->loop->draining, memory_order_acquire))
         ol_loop_note_drained(r);
     /* Whoever decides when the next turn comes must know: a foreign loop, or the simulated world.
      */
     if (r->embedded || r->loop->world)
         r->ops->arm(r->driver, next_deadline(r));
+    r->turning = false;
     current = outer;
     return n < 0 ? n : 0;
 }
@@ -226,14 +248,14 @@ ol_reactor_end(struct ol_reactor *r)
 void
 ol_reactor_free(struct ol_reactor *r)
 {
+    if (!r->ended)
+        ol_cell_close(r->cell);
     for (size_t k = 0; k < OL_KIND_COUNT; k++) {
         if (r->slots[k].chunks)
             ol_slots_fini(&r->slots[k]);
     }
     r->ops->free(r->driver);
     ol_share_fini(&r->share);
-    if (!r->ended)
-        ol_cell_close(r->cell);
     ol_cell_give_back(r->cell);
     ol_free(&r->loop->heap, r);
 }

@@ -8,12 +8,15 @@
  */
 #include "store.h"
 
+enum { SHORT_MAX = OL_CHUNK_SMALL - sizeof(struct ol_chunk) };
+
 static struct ol_piece *
 piece_at(const struct ol_queue *q, uint32_t i)
 {
     return &q->ring[(q->first + i) & (q->room - 1)];
 }
 
+/* A free queue is as if new, but for its spare chunk: see ol_queue_free(). */
 struct ol_queue *
 ol_queue_new(struct ol_store *s, bool borders)
 {
@@ -23,14 +26,28 @@ ol_queue_new(struct ol_store *s, bool borders)
         s->free_queues = q->next_free;
         s->free_queue_count--;
     } else {
-        q = ol_alloc(s->heap, sizeof *q);
+        q = ol_alloc_zero(s->heap, sizeof *q);
         if (!q)
             return NULL;
+        q->store = s;
+        q->stalled_since = OL_NEVER;
+        q->room = OL_COUNT(q->inline_ring);
+        q->ring = q->inline_ring;
     }
-    *q = (struct ol_queue){
-        .store = s, .borders = borders, .stalled_since = OL_NEVER, .room = OL_COUNT(q->inline_ring)};
-    q->ring = q->inline_ring;
+    q->borders = borders;
     return q;
+}
+
+/* The last piece of a small chunk leaves it with the queue, which will soon want one again. */
+static void
+release_chunk(struct ol_queue *q, struct ol_chunk *c)
+{
+    if (c->class_ == 0 && !q->spare) {
+        ol_share_release(q->store->share, OL_CHUNK_SMALL);
+        q->spare = c;
+        return;
+    }
+    ol_chunk_give_back(q->store, c);
 }
 
 static void
@@ -39,7 +56,20 @@ release_piece(struct ol_queue *q, struct ol_piece *p)
     if (p->buf)
         outlet_buf_unref(p->buf);
     if (p->chunk && --p->chunk->pieces == 0)
-        ol_chunk_give_back(q->store, p->chunk);
+        release_chunk(q, p->chunk);
+}
+
+static void
+release_ring(struct ol_queue *q)
+{
+    struct ol_store *s = q->store;
+
+    if (q->ring == q->inline_ring)
+        return;
+    ol_share_release(s->share, q->room * sizeof *q->ring);
+    ol_free(s->heap, q->ring);
+    q->ring = q->inline_ring;
+    q->room = OL_COUNT(q->inline_ring);
 }
 
 void
@@ -52,17 +82,36 @@ ol_queue_free(struct ol_queue *q)
     for (uint32_t i = 0; i < q->count; i++) {
         release_piece(q, piece_at(q, i));
     }
-    if (q->ring != q->inline_ring) {
-        ol_share_release(s->share, q->room * sizeof *q->ring);
-        ol_free(s->heap, q->ring);
-    }
+    release_ring(q);
     if (s->free_queue_count >= OL_STORE_KEEPS) {
+        ol_free(s->heap, q->spare);
         ol_free(s->heap, q);
         return;
     }
+    q->first = 0;
+    q->count = 0;
+    q->begun = false;
+    q->owed = false;
+    q->bytes = 0;
+    q->dropped = 0;
+    q->stalled_since = OL_NEVER;
     q->next_free = s->free_queues;
     s->free_queues = q;
     s->free_queue_count++;
+}
+
+static struct ol_chunk *
+take_chunk(struct ol_queue *q, size_t want, uint8_t class_min)
+{
+    struct ol_chunk *c = q->spare;
+
+    if (!c || class_min > 0 || want > c->room)
+        return ol_chunk_take(q->store, want, class_min);
+    if (!ol_share_charge(q->store->share, OL_CHUNK_SMALL))
+        return NULL;
+    q->spare = NULL;
+    c->used = 0;
+    return c;
 }
 
 /* Room for `more` pieces. */
@@ -205,7 +254,7 @@ append(struct ol_queue *q, const uint8_t *bytes, size_t len, size_t whole)
                                 : last ? last->class_
                                        : 0;
 
-            c = ol_chunk_take(q->store, whole, class_min);
+            c = take_chunk(q, whole, class_min);
             if (!c)
                 return OUTLET_ENOMEM;
         }
@@ -234,10 +283,43 @@ finish_message(struct ol_queue *q, uint32_t count_before)
     return OUTLET_OK;
 }
 
+/* The usual case: the message fits behind the last one, or is the first and fits a small chunk. */
+static bool
+copy_short(struct ol_queue *q, const struct iovec *pieces, int n, size_t whole)
+{
+    struct ol_chunk *c = open_chunk(q);
+    uint8_t *at;
+
+    if (c ? whole > c->room - c->used : q->count > 0 || whole > SHORT_MAX)
+        return false;
+    if (q->count == q->room)
+        return false;
+    if (!c) {
+        c = take_chunk(q, whole, 0);
+        if (!c)
+            return false;
+    }
+    at = c->bytes + c->used;
+    if (may_grow(q, c)) {
+        last_piece(q)->len += whole;
+    } else {
+        push(q, (struct ol_piece){.bytes = at, .len = whole, .chunk = c, .last = true});
+        c->pieces++;
+    }
+    for (int i = 0; i < n; i++) {
+        if (pieces[i].iov_len)
+            memcpy(at, pieces[i].iov_base, pieces[i].iov_len);
+        at += pieces[i].iov_len;
+    }
+    c->used += (uint32_t)whole;
+    q->bytes += whole;
+    return true;
+}
+
 outlet_err
 ol_queue_copy(struct ol_queue *q, const struct iovec *pieces, int n, size_t skip)
 {
-    struct mark before = mark_here(q);
+    struct mark before;
     size_t whole = 0;
     outlet_err err = OUTLET_OK;
 
@@ -245,6 +327,9 @@ ol_queue_copy(struct ol_queue *q, const struct iovec *pieces, int n, size_t skip
         whole += pieces[i].iov_len;
     }
     OL_ASSERT(skip <= whole);
+    if (skip == 0 && whole > 0 && copy_short(q, pieces, n, whole))
+        return OUTLET_OK;
+    before = mark_here(q);
     whole -= skip;
     for (int i = 0; i < n && !err; i++) {
         const uint8_t *bytes = pieces[i].iov_base;

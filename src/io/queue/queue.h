@@ -60,7 +60,8 @@ struct ol_queue {
     ol_time stalled_since; /* the kernel took nothing since; OL_NEVER: it does */
     void *owner;
     struct ol_queue *next_dirty;
-    struct ol_piece inline_ring[4];
+    struct ol_chunk *spare; /* a small chunk, empty and not charged, for the next first message */
+    struct ol_piece inline_ring[2];
 };
 
 struct ol_store {

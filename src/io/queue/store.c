@@ -32,6 +32,7 @@ ol_store_fini(struct ol_store *s)
         struct ol_queue *q = s->free_queues;
 
         s->free_queues = q->next_free;
+        ol_free(s->heap, q->spare);
         ol_free(s->heap, q);
     }
 }

@@ -292,9 +292,8 @@ do_resume(struct ol_conn *c)
     if (!m)
         return OUTLET_ENOMEM;
     c->flags &= (uint16_t)~CONN_PAUSED;
-    atomic_store_explicit(&c->active, c->cold->reactor->now, memory_order_relaxed);
     if (ol_conn_state(c) == CONN_OPEN)
-        ol_conn_limits_start(c);
+        ol_conn_limits_resume(c);
     *m = (struct ol_conn_mail){.id = c->id, .run = run_resumed};
     ol_conn_post(c->cold->reactor, m);
     return OUTLET_OK;

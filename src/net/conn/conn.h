@@ -103,6 +103,8 @@ struct ol_counts *ol_counts_ref(struct ol_counts *n);
 void ol_counts_unref(struct ol_counts *n);
 /* May this peer come in?  Counts it if so. */
 bool ol_counts_enter(struct ol_counts *n, const struct ol_addr *peer);
+/* It was let in, and then refused by the accept callback. */
+void ol_counts_refuse(struct ol_counts *n);
 void ol_counts_leave(struct ol_counts *n, const struct ol_addr *peer);
 
 /* Room for a listener in its slot; the server layer fills it. */
@@ -234,6 +236,7 @@ struct ol_pair_port {
     /* Under the loop's lock, on any reactor: posts the token to the listener's.  False: no memory.
      */
     bool (*arrived)(struct ol_pair_port *p, int32_t token);
+    void (*end)(struct ol_pair_port *p); /* the loop ends; not under the lock */
 };
 
 /* Per loop; names and ports under the loop's lock. */
@@ -242,6 +245,8 @@ struct ol_net_loop {
     struct ol_map names;
     struct ol_map group_counts; /* of the group layer */
     struct ol_list ports;
+    /* Of the server layer: listeners in a forked child, as ol_conn_abandon(). */
+    _Atomic(void (*)(struct outlet_loop *l, bool at_rest)) listeners_abandon;
 };
 
 static inline struct ol_net *
@@ -284,8 +289,11 @@ void ol_conn_publish(struct ol_conn *c);
 void ol_conn_begin(struct ol_conn *c);
 /* Not published. */
 void ol_conn_discard(struct ol_conn *c);
-/* In a forked child: frees the memory of the parent's connection, and tells nobody. */
-void ol_conn_abandon(struct ol_conn *c);
+/* In a forked child: closes our copy of the parent's descriptor and, if the loop was at rest, frees the
+ * memory.  Tells nobody. */
+void ol_conn_abandon(struct ol_conn *c, bool at_rest);
+/* The same of a link; by_driver: also what the driver keeps for it, which must not be closing. */
+void ol_link_abandon(struct ol_reactor *r, struct ol_link *l, bool by_driver);
 struct ol_extra *ol_conn_extra(struct ol_conn *c); /* NULL: no memory */
 /* The link is up: run handshakes (none yet), then open. */
 void ol_conn_linked_up(struct ol_conn *c);
@@ -355,6 +363,10 @@ void ol_conn_after_flush(struct ol_conn *c);
 void ol_conn_count_sent(struct ol_conn *c, size_t bytes);
 void ol_conn_count_missed(struct ol_conn *c); /* a published message that could not be queued */
 void ol_net_flush(struct ol_net *n);
+/* (stream.c) Whole messages of the queue, in order, until the kernel has no room: CONN_SENDING then
+ * says that OL_SENT is awaited. */
+int ol_conn_flush_dgrams(struct ol_conn *c, struct ol_link *link, const struct ol_addr *to,
+                         const struct ol_addr *from);
 void ol_conn_queue_free(struct ol_conn *c);
 int64_t ol_conn_queued(const struct ol_conn *c);      /* on its reactor */
 int64_t ol_conn_queued_seen(const struct ol_conn *c); /* from elsewhere */
@@ -380,6 +392,7 @@ size_t ol_name_print(struct ol_conn *c, char *text, size_t room);
 /* ---- limits (limits.c) ------------------------------------------------------------------- */
 
 void ol_conn_limits_start(struct ol_conn *c);
+void ol_conn_limits_resume(struct ol_conn *c); /* after a pause, the user's or for want of memory */
 /* Something new has a deadline: see that the alarm is no later. */
 void ol_conn_limit_by(struct ol_conn *c, ol_time deadline);
 

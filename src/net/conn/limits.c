@@ -117,3 +117,15 @@ ol_conn_limits_start(struct ol_conn *c)
 {
     ol_conn_limit_by(c, next_deadline(c).at);
 }
+
+/* We did not read: the time that passed says nothing about the peer. */
+void
+ol_conn_limits_resume(struct ol_conn *c)
+{
+    ol_time now = c->cold->reactor->now;
+
+    atomic_store_explicit(&c->active, now, memory_order_relaxed);
+    if (c->input)
+        c->input->since = now;
+    ol_conn_limits_start(c);
+}

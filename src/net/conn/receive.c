@@ -157,7 +157,7 @@ feed_input(struct ol_conn *c, const uint8_t *bytes, size_t len)
 
 /* Straight from the driver's block.  Answers how much was used up. */
 static size_t
-feed_direct(struct ol_conn *c, const struct ol_lent *lent, size_t at, uint32_t flags)
+feed_direct(struct ol_conn *c, const struct ol_lent *lent, size_t at)
 {
     struct ol_frame_scan scan = {0};
 
@@ -165,8 +165,7 @@ feed_direct(struct ol_conn *c, const struct ol_lent *lent, size_t at, uint32_t f
         const struct ol_settings *s = ol_conn_settings(c);
         struct outlet_frame frame;
         struct outlet_msg m = {0};
-        int got =
-            s->filter->next(&s->framing, &scan, lent->data + at, lent->len - at, &frame);
+        int got = s->filter->next(&s->framing, &scan, lent->data + at, lent->len - at, &frame);
 
         if (got < 0) {
             refuse(c, got);
@@ -180,12 +179,26 @@ feed_direct(struct ol_conn *c, const struct ol_lent *lent, size_t at, uint32_t f
         scan = (struct ol_frame_scan){0};
         m.bytes = lent->data + at + frame.skip;
         m.len = frame.message;
-        m.flags = flags;
         m.lent = lent;
         at += frame.skip + frame.message + frame.tail;
         deliver(c, &m);
     }
     return at;
+}
+
+/* One message, the empty one too.  A paused connection loses what comes, as datagrams do. */
+static void
+deliver_dgram(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags)
+{
+    size_t max = ol_conn_settings(c)->framing.max;
+    struct outlet_msg m = {.bytes = lent->data, .len = lent->len, .flags = flags, .lent = lent};
+
+    if (m.len > max) {
+        m.len = max;
+        m.flags |= OUTLET_MSG_TRUNCATED;
+    }
+    if (deliverable(c))
+        deliver(c, &m);
 }
 
 /* Near memory_max reading stops first: what is in the kernel costs us nothing. */
@@ -216,21 +229,18 @@ ol_conn_received(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags)
     ol_count_add(&c->bytes_in, lent->len);
     atomic_store_explicit(&c->active, r->now, memory_order_relaxed);
     c->flags |= CONN_DELIVERING;
-    if (lent->len == 0 && !ol_conn_settings(c)->transport->stream && deliverable(c)) {
-        struct outlet_msg m = {.bytes = lent->data, .flags = flags, .lent = lent};
-
-        deliver(c, &m); /* an empty datagram is a message, too */
+    if (!ol_conn_settings(c)->transport->stream) {
+        deliver_dgram(c, lent, flags);
+        at = lent->len;
     }
     while (at < lent->len && ol_conn_state(c) == CONN_OPEN) {
         if (c->input) {
             at += feed_input(c, lent->data + at, lent->len - at);
         } else if (!deliverable(c)) {
-            if (!ol_conn_settings(c)->transport->stream)
-                break; /* a paused datagram connection loses what comes, as datagrams do */
             (void)hold(c, lent->data + at, lent->len - at); /* false: the state has changed */
             break;
         } else {
-            at = feed_direct(c, lent, at, flags);
+            at = feed_direct(c, lent, at);
         }
     }
     c->flags &= (uint16_t)~CONN_DELIVERING;
@@ -273,7 +283,10 @@ ol_net_feed_starved(struct ol_net *n)
             continue;
         c->flags &= (uint16_t)~CONN_STARVED;
         n->starved--;
-        if (ol_conn_state(c) == CONN_OPEN)
-            ol_conn_receive_start(c);
+        if (ol_conn_state(c) != CONN_OPEN)
+            continue;
+        if (!(c->flags & CONN_PAUSED))
+            ol_conn_limits_resume(c);
+        ol_conn_receive_start(c);
     }
 }

@@ -146,6 +146,7 @@ open_port(struct ol_listener *l, const struct ol_addr *name)
         l->port.name = l->port_name.path;
         l->port.name_len = l->port_name.path_len;
         l->port.arrived = ol_accept_arrived;
+        l->port.end = ol_accept_port_end;
         ol_list_insert(&nl->ports, &l->port.node);
     }
     pthread_mutex_unlock(&l->loop->lock);

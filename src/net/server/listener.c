@@ -26,17 +26,18 @@ ol_listener_unref(struct ol_listener *l)
     ol_free(&l->loop->heap, l);
 }
 
-/* With a reference for the mail. */
-static void
+/* With a reference for the mail.  False: the reactor has ended, and everything on it. */
+static bool
 post(struct ol_listener *l, struct ol_reactor *r, struct ol_mail *m)
 {
     uint32_t epoch;
 
     if (!ol_enter(r->cell, &epoch))
-        return; /* it has ended, and everything on it */
+        return false;
     atomic_fetch_add_explicit(&l->refs, 1, memory_order_relaxed);
     ol_post(r, m);
     ol_leave(r->cell, epoch);
+    return true;
 }
 
 /* ---- one socket -------------------------------------------------------------------------- */
@@ -147,24 +148,63 @@ ol_listener_end(struct ol_listener *l)
     ol_slot_hide(&home->slots[OL_KIND_LISTENER], l->slot->slot);
     close_port(l);
     for (uint32_t i = 0; i < l->count; i++) {
-        post(l, l->socks[i].reactor, &l->socks[i].end);
+        (void)post(l, l->socks[i].reactor, &l->socks[i].end); /* ended: its socket is closed */
     }
     if (ol_enter(home->cell, &epoch)) {
-        post(l, home, &l->home);
+        (void)post(l, home, &l->home); /* we are in its cell */
         ol_leave(home->cell, epoch);
     } else {
         ol_listener_unref(l); /* no visitor can come any more */
     }
 }
 
+/* ---- in a forked child ------------------------------------------------------------------------------------- */
+
+static void
+abandon(struct ol_listener *l, bool at_rest)
+{
+    for (uint32_t i = 0; i < l->count; i++) {
+        struct ol_lsock *s = &l->socks[i];
+
+        ol_link_abandon(s->reactor, &s->link, at_rest && !s->asked_driver);
+    }
+    if (at_rest) {
+        atomic_store(&l->refs, 1); /* the others are sockets and mail, which end without a word */
+        ol_listener_unref(l);
+    }
+}
+
+static void
+abandon_all(struct outlet_loop *loop, bool at_rest)
+{
+    struct ol_slots *slots = &loop->reactors[0]->slots[OL_KIND_LISTENER];
+    uint32_t made = ol_slots_made(slots);
+
+    for (uint32_t slot = 0; slot < made; slot++) {
+        uint32_t generation;
+        struct ol_listener_slot *s = ol_slot_peek(slots, slot, &generation);
+
+        if (s)
+            abandon(s->listener, at_rest);
+    }
+}
+
+/* ---- started ------------------------------------------------------------------------------------------------ */
+
 void
 ol_listener_start(struct ol_listener *l)
 {
+    struct ol_net_loop *nl = l->loop->net;
+
+    atomic_store(&nl->listeners_abandon, abandon_all);
     l->home.run = run_home;
     for (uint32_t i = 0; i < l->count; i++) {
-        l->socks[i].start.run = run_start;
-        l->socks[i].end.run = run_end;
-        post(l, l->socks[i].reactor, &l->socks[i].start);
+        struct ol_lsock *s = &l->socks[i];
+
+        s->start.run = run_start;
+        s->end.run = run_end;
+        if (!post(l, s->reactor, &s->start)) /* the loop is being stopped */
+            s->reactor->ops->discard(s->reactor->driver, s->link.token, false);
     }
 }
 
@@ -183,7 +223,8 @@ visit(outlet_listener handle, struct ol_cell **cell, uint32_t *epoch)
     r = *cell ? ol_enter(*cell, epoch) : NULL;
     if (!r)
         return NULL;
-    slot = ol_slot_get(&r->slots[OL_KIND_LISTENER], h.slot, h.generation);
+    if (r->net) /* before that there are no slots */
+        slot = ol_slot_get(&r->slots[OL_KIND_LISTENER], h.slot, h.generation);
     if (slot)
         return slot->listener;
     ol_leave(*cell, *epoch);
