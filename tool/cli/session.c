@@ -333,10 +333,9 @@ session_work(struct run *run, struct eng_session_opts *opts)
     if (run->result) {
         const char *url = run->result == ENG_FILE ? NULL : opts->url;
 
-        run->show.sink.emit(&run->show.sink, &(struct eng_event){.kind = ENG_ERROR,
-                                                                 .url = url,
-                                                                 .role = opts->role,
-                                                                 .why = &why});
+        run->show.sink.emit(
+            &run->show.sink,
+            &(struct eng_event){.kind = ENG_ERROR, .url = url, .role = opts->role, .why = &why});
         return (int)run->result;
     }
     if (run->cli->out.broken)

@@ -18,9 +18,9 @@
 #include <unistd.h>
 
 enum {
-    SLICE_READS = 8,    /* chunks of a file per turn */
-    SLICE_SENDS = 64,   /* messages of a payload per turn */
-    GRACE_MS = 500,     /* silence of the input, after the peer has ended, that means it is over */
+    SLICE_READS = 8,  /* chunks of a file per turn */
+    SLICE_SENDS = 64, /* messages of a payload per turn */
+    GRACE_MS = 500,   /* silence of the input, after the peer has ended, that means it is over */
     LINE_MAX_BYTES = 16 * 1024 * 1024
 };
 
@@ -423,7 +423,8 @@ watch_start(struct eng_session *s)
 
     if (in->watching)
         return;
-    err = outlet_watch_start(s->loop, s->opts.input, OUTLET_READABLE, input_is_ready, s, &in->watch);
+    err = outlet_watch_start(s->loop, s->opts.input, OUTLET_READABLE, input_is_ready, s,
+                             &in->watch);
     if (err)
         watch_failed(s, err);
     else

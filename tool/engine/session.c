@@ -14,9 +14,9 @@
 #include <time.h>
 
 enum {
-    STOP_MS = 1000,           /* an orderly end may take this long */
-    FLUSH_MS = 60000,         /* what is queued at the peer's end is still delivered */
-    ONCE_DATAGRAM_MS = 5000,  /* datagrams have no end: silence is one */
+    STOP_MS = 1000,          /* an orderly end may take this long */
+    FLUSH_MS = 60000,        /* what is queued at the peer's end is still delivered */
+    ONCE_DATAGRAM_MS = 5000, /* datagrams have no end: silence is one */
     EXPECT_MS = 5000
 };
 

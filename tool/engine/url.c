@@ -86,7 +86,8 @@ split_authority(struct eng_url *out, const char *at, size_t len)
         out->port = (int)strtol(text, &end, 10);
         if (*end) {
             service = getservbyname(text, strcmp(out->scheme, "udp") == 0 ? "udp" : "tcp");
-            out->port = service ? (service->s_port & 0xff) << 8 | (service->s_port >> 8 & 0xff) : -1;
+            out->port = service ? (service->s_port & 0xff) << 8 | (service->s_port >> 8 & 0xff)
+                                : -1;
         }
         len = colon - 1;
     }

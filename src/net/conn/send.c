@@ -340,8 +340,8 @@ tell_writable(struct ol_conn *c)
                           atomic_load_explicit(&c->user, memory_order_relaxed));
 }
 
-/* A sender elsewhere was told that more than `high` is queued.  What was on its way then may have left
- * without the queue ever standing that high here. */
+/* A sender elsewhere was told that more than `high` is queued.  What was on its way then may have
+ * left without the queue ever standing that high here. */
 void
 ol_conn_owe_writable(struct ol_conn *c)
 {
