@@ -445,8 +445,8 @@ ol_net_forget_dirty(struct ol_net *n, struct ol_queue *gone)
     gone->dirty = false;
 }
 
-/* Callbacks in a flush may make more dirty.  A pair that answer each other for ever must not hold the
- * turn: only what was there at the start is walked, the rest leaves in the next turn, soon. */
+/* Callbacks in a flush may make more dirty.  A pair that answer each other for ever must not hold
+ * the turn: only what was there at the start is walked, the rest leaves in the next turn, soon. */
 void
 ol_net_flush(struct ol_net *n)
 {
