@@ -30,13 +30,18 @@ main(int argc, char **argv)
     struct outlet_opts opts = {.size = sizeof opts, .on = &on, .why = &why};
     outlet_listener listener;
     outlet_loop *loop;
+    char url[256];
 
     if (outlet_loop_new(&loop, NULL))
         return 1;
-    if (outlet_listen(loop, argc > 1 ? argv[1] : "tcp://:7000", &opts, &listener) == OUTLET_OK)
+    if (outlet_listen(loop, argc > 1 ? argv[1] : "tcp://:7000", &opts, &listener) == OUTLET_OK) {
+        outlet_listener_info(listener, "url", url, sizeof url);
+        puts(url); /* with the port that was picked, if it was 0 */
+        fflush(stdout);
         outlet_loop_run(loop);
-    else
+    } else {
         fprintf(stderr, "%s\n", why.text);
+    }
     outlet_loop_free(loop);
     return why.code != OUTLET_OK;
 }

@@ -49,13 +49,13 @@ class Config:
     wrapper: tuple = ()  # goes before each test; {build} is the build directory
     timeout: int = 1  # multiplies each test's limit
     builds_in: str = ""  # another configuration's directory
+    threads_only: bool = False  # of the unit tests those whose source makes threads
 
 
 CONFIGS = {c.name: c for c in (
     Config("plain", "gcc", ("-Dbench=true",)),
     Config("asan", "gcc", ASAN, CODE, timeout=3),
-    # The simulator steps everything on one thread: nothing to see there.
-    Config("tsan", "gcc", TSAN, ("unit", "e2e"), timeout=5),
+    Config("tsan", "gcc", TSAN, ("unit", "e2e"), threads_only=True, timeout=5),
     Config("fuzz", "clang", FUZZ, ("fuzz",)),
     Config("clang", "clang", (), CODE),
     Config("clang-asan", "clang", ASAN, CODE, timeout=3),
@@ -165,6 +165,32 @@ def set_up(config, where):
     return said is None
 
 
+def introspect(where, what):
+    """What meson knows about a build directory."""
+    done = subprocess.run([MESON, "introspect", str(where), "--" + what], check=True,
+                          stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    return json.loads(done.stdout)
+
+
+def with_threads(where, suites):
+    """Names of the tests in these suites that have threads.  A unit test has when its source names
+    them; the command always has."""
+    sources = {t["id"]: [s for group in t["target_sources"] for s in group["sources"]]
+               for t in introspect(where, "targets")}
+    makes = re.compile(r"pthread_create|thrd_create|outlet_loop_start|\.threads\b")
+    names = []
+    for test in introspect(where, "tests"):
+        own = {suite.split(":")[-1] for suite in test["suite"]}
+        if not own & set(suites):
+            continue
+        text = "".join(pathlib.Path(s).read_text(encoding="utf-8")
+                       for target in test["depends"] for s in sources.get(target, ())
+                       if s.endswith("_test.c"))
+        if "unit" not in own or makes.search(text):
+            names.append(test["name"])
+    return names
+
+
 def read_results(log, config, tally):
     """Count the lines of meson's log, one test each."""
     passed = failed = skipped = 0
@@ -207,6 +233,8 @@ def run_config(config, tally):
             "--logbase", base, "--timeout-multiplier", str(config.timeout)]
     for suite in config.suites:
         argv += ["--suite", suite]
+    if config.threads_only:
+        argv += with_threads(where, config.suites)
     if wrapper:
         argv += ["--wrapper", " ".join(wrapper)]
     code = run(argv, env={**os.environ, **SANITIZER_ENV})

@@ -87,6 +87,7 @@ struct ol_completion {
     int32_t result;     /* >= 0, or a negated errno */
     bool more;          /* the activity goes on; false: it must be started again */
     bool truncated;     /* datagram: its tail is lost */
+    uint32_t segment;   /* datagrams: `bytes` holds several, each of this size but the last; 0: one */
     struct ol_lent bytes;       /* OL_RECEIVED with result >= 0 */
     const struct ol_addr *from; /* datagram's or accepted socket's peer; valid until the next wait() */
     const struct ol_addr *to;   /* datagram: the local address it was sent to, or NULL */
@@ -177,6 +178,13 @@ struct ol_driver_ops {
      * iovec array, must stay until OL_SENT tells how many were taken.  One at a time per link.
      */
     int64_t (*send)(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces, int count);
+    /*
+     * Stream.  `len` bytes of a file: bytes taken now, -EAGAIN, or OL_SEND_PENDING, after which
+     * OL_SENT 0 says that there is room again.  -ENODATA: the file ends before.  -EINVAL: this kind
+     * of file cannot be sent so.  May be NULL.
+     */
+    int64_t (*send_file)(struct ol_driver *d, struct ol_link *l, int file, int64_t offset,
+                         size_t len);
     /*
      * Datagrams, in order: how many were taken (all or fewer).  Fewer: OL_SENT comes when there is
      * room, or right away if the next one failed; the first one failing is the return value, and

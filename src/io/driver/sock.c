@@ -13,8 +13,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -161,6 +165,13 @@ is_internet(const struct ol_addr *a)
     return a->kind == OL_ADDR_V4 || a->kind == OL_ADDR_V6;
 }
 
+/* Where the kernel does not know it (before 5.0) datagrams come one by one. */
+static void
+take_trains(int fd)
+{
+    (void)set_int(fd, IPPROTO_UDP, UDP_GRO, 1);
+}
+
 static void
 grow_dgram_buffers(int fd)
 {
@@ -194,6 +205,8 @@ prepare_listener(int fd, const struct ol_listen_spec *spec)
         err = set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
     if (!err && spec->share == OL_PORT_SIBLING)
         err = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    if (!err && is_dgram)
+        take_trains(fd);
     return err;
 }
 
@@ -425,9 +438,10 @@ ol_sock_open(const struct ol_connect_spec *spec)
 
     if (fd < 0)
         return fd;
-    if (is_dgram)
+    if (is_dgram) {
         grow_dgram_buffers(fd);
-    else if (spec->nodelay && is_internet(&spec->to))
+        take_trains(fd);
+    } else if (spec->nodelay && is_internet(&spec->to))
         err = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     if (err) {
         close(fd);
@@ -521,6 +535,53 @@ ol_sock_send(int fd, const struct iovec *pieces, int count)
     return n < 0 ? -errno : n;
 }
 
+/* sendfile has no MSG_NOSIGNAL.  The signal is synchronous and meant for this thread: held back
+ * here, it can be taken away before anybody else hears of it. */
+struct pipe_signal {
+    sigset_t just_it;
+    sigset_t before;
+    bool was_pending;
+};
+
+static void
+hold_pipe_signal(struct pipe_signal *s)
+{
+    sigset_t pending;
+
+    sigemptyset(&s->just_it);
+    sigaddset(&s->just_it, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &s->just_it, &s->before);
+    s->was_pending = sigismember(&s->before, SIGPIPE) && sigpending(&pending) == 0 &&
+                     sigismember(&pending, SIGPIPE);
+}
+
+static void
+release_pipe_signal(const struct pipe_signal *s, bool raised)
+{
+    static const struct timespec at_once = {0};
+
+    if (raised && !s->was_pending) {
+        while (sigtimedwait(&s->just_it, NULL, &at_once) < 0 && errno == EINTR) {
+        }
+    }
+    pthread_sigmask(SIG_SETMASK, &s->before, NULL);
+}
+
+int64_t
+ol_sock_send_file(int fd, int file, int64_t offset, size_t len)
+{
+    struct pipe_signal signal;
+    off_t at = (off_t)offset;
+    ssize_t n;
+    int err;
+
+    hold_pipe_signal(&signal);
+    n = sendfile(fd, file, &at, len);
+    err = n < 0 ? -errno : n == 0 ? -ENODATA : 0;
+    release_pipe_signal(&signal, err == -EPIPE);
+    return err ? err : n;
+}
+
 /* ---- datagrams --------------------------------------------------------------------------- */
 
 int
@@ -598,22 +659,45 @@ ol_sock_dgram_to(const struct ol_sock_inbox *in, int i, struct ol_addr *out)
     return false;
 }
 
+uint32_t
+ol_sock_dgram_segment(const struct ol_sock_inbox *in, int i)
+{
+    struct msghdr *head = (struct msghdr *)&in->heads[i].msg_hdr; /* CMSG_NXTHDR wants it plain */
+    int size = 0;
+
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(head); c; c = CMSG_NXTHDR(head, c)) {
+        if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO)
+            memcpy(&size, CMSG_DATA(c), sizeof size);
+    }
+    return size > 0 && (unsigned)size < in->heads[i].msg_len ? (uint32_t)size : 0;
+}
+
+enum {
+    TRAIN_SEGMENTS = 64,     /* UDP_MAX_SEGMENTS of the oldest kernels that have it */
+    TRAIN_BYTES = 65507,     /* what one datagram could carry */
+    TRAIN_SEGMENT_MAX = 1400 /* larger ones exceed the usual path's MTU, and are then refused */
+};
+
+/* What one sendmmsg works on: each head is one datagram, or a train of equal ones to one peer. */
 struct outbox {
     struct mmsghdr heads[OL_SOCK_BATCH];
     union ol_sockaddr names[OL_SOCK_BATCH];
     _Alignas(struct cmsghdr) char control[OL_SOCK_BATCH][OL_SOCK_CONTROL];
+    struct iovec iov[OL_SOCK_BATCH * 8];
+    int messages[OL_SOCK_BATCH]; /* of each head */
 };
 
 static void
 put_control(struct msghdr *head, char *room, int level, int type, const void *data, size_t len)
 {
+    size_t used = head->msg_controllen;
     struct cmsghdr *c;
 
-    OL_ASSERT(CMSG_SPACE(len) <= OL_SOCK_CONTROL);
-    memset(room, 0, CMSG_SPACE(len));
+    OL_ASSERT(used + CMSG_SPACE(len) <= OL_SOCK_CONTROL);
+    memset(room + used, 0, CMSG_SPACE(len));
     head->msg_control = room;
-    head->msg_controllen = CMSG_SPACE(len);
-    c = CMSG_FIRSTHDR(head);
+    head->msg_controllen = used + CMSG_SPACE(len);
+    c = (struct cmsghdr *)(void *)(room + used); /* CMSG_SPACE keeps it aligned */
     c->cmsg_level = level;
     c->cmsg_type = type;
     c->cmsg_len = CMSG_LEN(len);
@@ -636,43 +720,150 @@ put_from(struct msghdr *head, char *room, const struct ol_addr *from)
     }
 }
 
-static int
-send_batch(int fd, struct outbox *box, const struct ol_dgram *messages, int count)
+static size_t
+dgram_len(const struct ol_dgram *m)
 {
+    size_t len = 0;
+
+    for (int i = 0; i < m->count; i++)
+        len += m->pieces[i].iov_len;
+    return len;
+}
+
+/* How many of the first datagrams can leave as one train: the same peer, the same size, only the
+ * last may be shorter; and their pieces fit into `room`. */
+static int
+train_len(const struct ol_dgram *m, int count, size_t room)
+{
+    size_t size = dgram_len(m);
+    size_t bytes = size;
+    size_t pieces = (size_t)m->count;
+    int n = 1;
+
+    if (size == 0 || size > TRAIN_SEGMENT_MAX)
+        return 1;
+    while (n < count && n < TRAIN_SEGMENTS) {
+        size_t len;
+
+        if (m[n].to != m->to || m[n].from != m->from)
+            break;
+        len = dgram_len(&m[n]);
+        if (len == 0 || len > size || bytes + len > TRAIN_BYTES ||
+            pieces + (size_t)m[n].count > room)
+            break;
+        bytes += len;
+        pieces += (size_t)m[n].count;
+        n++;
+        if (len < size)
+            break;
+    }
+    return n;
+}
+
+/* Messages that were queued one behind the other lie so in memory, too: one piece for the kernel. */
+static size_t
+put_pieces(struct iovec *iov, size_t used, const struct iovec *pieces, int count)
+{
+    for (int i = 0; i < count; i++) {
+        struct iovec *last = used ? &iov[used - 1] : NULL;
+
+        if (last && (char *)last->iov_base + last->iov_len == (char *)pieces[i].iov_base)
+            last->iov_len += pieces[i].iov_len;
+        else
+            iov[used++] = pieces[i];
+    }
+    return used;
+}
+
+/* Answers how many pieces of `iov` are used. */
+static size_t
+put_head(struct outbox *box, int at, struct iovec *iov, const struct ol_dgram *m, int count)
+{
+    struct msghdr *head = &box->heads[at].msg_hdr;
+    size_t used = 0;
+
+    *head = (struct msghdr){.msg_iov = (struct iovec *)m->pieces, .msg_iovlen = (size_t)m->count};
+    for (int i = 0; i < count && count > 1; i++)
+        used = put_pieces(iov, used, m[i].pieces, m[i].count);
+    if (count > 1) {
+        head->msg_iov = iov;
+        head->msg_iovlen = used;
+    }
+    box->heads[at].msg_len = 0;
+    box->messages[at] = count;
+    if (m->to) {
+        head->msg_name = &box->names[at];
+        head->msg_namelen = ol_sockaddr_set(&box->names[at], m->to);
+    }
+    if (m->from)
+        put_from(head, box->control[at], m->from);
+    if (count > 1) {
+        uint16_t size = (uint16_t)dgram_len(m);
+
+        put_control(head, box->control[at], IPPROTO_UDP, UDP_SEGMENT, &size, sizeof size);
+    }
+    return used;
+}
+
+/* *took: how many datagrams the call was about. */
+static int
+send_batch(int fd, struct outbox *box, const struct ol_dgram *messages, int count, bool trains,
+           int *took)
+{
+    size_t room = sizeof box->iov / sizeof box->iov[0];
+    size_t used = 0;
+    int heads = 0;
+    int done = 0;
     int n;
 
-    for (int i = 0; i < count; i++) {
-        struct msghdr *head = &box->heads[i].msg_hdr;
-        const struct ol_dgram *m = &messages[i];
+    *took = 0;
+    while (heads < OL_SOCK_BATCH && *took < count) {
+        const struct ol_dgram *m = &messages[*took];
+        int train = 1;
 
-        *head = (struct msghdr){.msg_iov = (struct iovec *)m->pieces,
-                                .msg_iovlen = (size_t)m->count};
-        box->heads[i].msg_len = 0;
-        if (m->to) {
-            head->msg_name = &box->names[i];
-            head->msg_namelen = ol_sockaddr_set(&box->names[i], m->to);
-        }
-        if (m->from)
-            put_from(head, box->control[i], m->from);
+        if (trains)
+            train = train_len(m, count - *took, room - used);
+        used += put_head(box, heads, box->iov + used, m, train);
+        *took += train;
+        heads++;
     }
-    n = sendmmsg(fd, box->heads, (unsigned)count, MSG_NOSIGNAL | MSG_DONTWAIT);
-    return n < 0 ? -errno : n;
+    OL_ASSERT(heads > 0);
+    n = sendmmsg(fd, box->heads, (unsigned)heads, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0)
+        return -errno;
+    for (int i = 0; i < n; i++)
+        done += box->messages[i];
+    return done;
+}
+
+/* A path whose MTU is small, a device without checksums, or a kernel before 4.18: these do not take
+ * trains, and say so in one of these ways. */
+static bool
+refuses_trains(int sys)
+{
+    return sys == -EINVAL || sys == -EMSGSIZE || sys == -EIO || sys == -EOPNOTSUPP ||
+           sys == -ENOPROTOOPT;
 }
 
 int
 ol_sock_send_dgrams(int fd, const struct ol_dgram *messages, int count)
 {
     struct outbox box;
+    bool trains = true;
     int done = 0;
 
     while (done < count) {
-        int batch = count - done < OL_SOCK_BATCH ? count - done : OL_SOCK_BATCH;
-        int n = send_batch(fd, &box, messages + done, batch);
+        int took;
+        int n = send_batch(fd, &box, messages + done, count - done, trains, &took);
 
+        if (n < 0 && trains && box.messages[0] > 1 && refuses_trains(n)) {
+            trains = false;
+            continue;
+        }
         if (n < 0)
             return done > 0 ? done : n;
         done += n;
-        if (n < batch)
+        if (n < took)
             break;
     }
     return done;

@@ -60,7 +60,7 @@ int64_t ol_sock_send(int fd, const struct iovec *pieces, int count);
 
 enum {
     OL_SOCK_BATCH = 32,   /* datagrams per system call */
-    OL_SOCK_CONTROL = 64, /* holds one packet info of either family */
+    OL_SOCK_CONTROL = 96, /* holds one packet info of either family and a segment size */
     OL_SOCK_PIECES = 1024 /* IOV_MAX: more make the system call fail */
 };
 
@@ -73,6 +73,10 @@ struct ol_sock_inbox {
     _Alignas(struct cmsghdr) char control[OL_SOCK_BATCH][OL_SOCK_CONTROL];
 };
 
+/* Bytes of a file, as ol_driver_ops.send_file says, without the signal that sendfile(2) would raise
+ * on a closed peer. */
+int64_t ol_sock_send_file(int fd, int file, int64_t offset, size_t len);
+
 /* Up to `count` (at most OL_SOCK_BATCH) datagrams that are there now, or -EAGAIN, or the error that
  * the network reported about an earlier one we sent (connected sockets: -ECONNREFUSED and the
  * like). */
@@ -83,7 +87,12 @@ void ol_sock_dgram_from(const struct ol_sock_inbox *in, int i, struct ol_addr *o
  * group, which cannot be answered from. */
 bool ol_sock_dgram_to(const struct ol_sock_inbox *in, int i, struct ol_addr *out);
 
-/* How many were taken, or why the first one was not. */
+/* Several datagrams of one sender may arrive as one (UDP_GRO, Linux 5.0): the size of each but the
+ * last, or 0 when it is a single one. */
+uint32_t ol_sock_dgram_segment(const struct ol_sock_inbox *in, int i);
+
+/* How many were taken, or why the first one was not.  Neighbours of the same size to the same peer
+ * leave as one (UDP_SEGMENT, Linux 4.18). */
 int ol_sock_send_dgrams(int fd, const struct ol_dgram *messages, int count);
 
 /* Did accept4 speak of a connection that died before it was accepted, or a network that did?  Then

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { REACTORS_MAX = 1024, DRAIN_MS = 30000 };
+enum { REACTORS_MAX = 1024, DRAIN_MS = 30000, BUSY_POLL_US_MAX = 1000000 };
 
 /* ---- made -------------------------------------------------------------------------------- */
 
@@ -109,7 +109,7 @@ check_opts(const struct outlet_loop_opts *in, struct outlet_loop_opts *o)
     allocator_partly = !o->allocator.alloc != !o->allocator.resize ||
                        !o->allocator.alloc != !o->allocator.release;
     if (allocator_partly || o->memory_max < -1 || o->threads < OUTLET_PER_CORE ||
-        o->threads > REACTORS_MAX)
+        o->threads > REACTORS_MAX || o->busy_poll_us < 0 || o->busy_poll_us > BUSY_POLL_US_MAX)
         return OUTLET_EINVAL;
     if (o->threads == 0)
         o->threads = 1;
@@ -142,6 +142,7 @@ ol_loop_new_in(struct outlet_loop **out, const struct outlet_loop_opts *opts, st
     l->world = world;
     l->fork_count = ol_fork_count();
     pthread_mutex_init(&l->lock, NULL);
+    pthread_cond_init(&l->ended, NULL);
     err = OUTLET_ENOMEM;
     if (!world && o.driver && strcmp(o.driver, "sim") == 0) {
         l->world = ol_sim_new(&l->heap, o.sim_seed, NULL);
@@ -158,6 +159,9 @@ ol_loop_new_in(struct outlet_loop **out, const struct outlet_loop_opts *opts, st
     err = choose_driver(l, o.driver);
     if (err)
         goto free_reactors;
+    for (uint32_t i = 0; i < l->reactor_count && !l->world; i++) {
+        l->reactors[i]->busy_poll = o.busy_poll_us * (OL_MS / 1000);
+    }
     l->reactors[0]->ops->random(l->reactors[0]->driver, &l->hash_key, sizeof l->hash_key);
     *out = l;
     return OUTLET_OK;
@@ -170,6 +174,7 @@ free_world:
     if (l->owns_world)
         ol_sim_free(l->world);
 free_loop:
+    pthread_cond_destroy(&l->ended);
     pthread_mutex_destroy(&l->lock);
     ol_free(&heap, l);
     return err;
@@ -259,71 +264,44 @@ begin_stop(struct ol_reactor *r)
         hooks->stop(r);
 }
 
-static void
-run_stop(struct ol_reactor *r, struct ol_mail *m)
+void
+ol_loop_run_stop(struct ol_reactor *r, struct ol_mail *m)
 {
-    ol_free(r->heap, m);
+    (void)m;
     begin_stop(r);
 }
 
-static void
-run_drain(struct ol_reactor *r, struct ol_mail *m)
+void
+ol_loop_run_drain(struct ol_reactor *r, struct ol_mail *m)
 {
     const struct ol_loop_hooks *hooks = atomic_load(&r->loop->hooks);
 
-    ol_free(r->heap, m);
+    (void)m;
     if (hooks && !r->stopping)
         hooks->drain(r);
 }
 
-/* All or none: a reactor that was not told would be waited for in vain. */
-static outlet_err
-tell_all(struct outlet_loop *l, void (*run)(struct ol_reactor *r, struct ol_mail *m))
+/* Needs no memory: what ends a loop must not fail, or freeing it would wait for ever. */
+static void
+tell(struct ol_reactor *r, struct ol_mail *m)
 {
-    struct ol_mail *all = NULL;
+    uint32_t epoch;
 
-    for (uint32_t i = 0; i < l->reactor_count; i++) {
-        struct ol_mail *m = ol_alloc(&l->heap, sizeof *m);
-
-        if (!m) {
-            while (all) {
-                m = all;
-                all = m->next;
-                ol_free(&l->heap, m);
-            }
-            return OUTLET_ENOMEM;
-        }
-        m->next = all;
-        all = m;
-    }
-    for (uint32_t i = 0; i < l->reactor_count; i++) {
-        struct ol_mail *m = all;
-        uint32_t epoch;
-        struct ol_reactor *r = l->reactors[i];
-
-        all = m->next;
-        m->run = run;
-        if (!ol_enter(r->cell, &epoch)) {
-            ol_free(&l->heap, m); /* this one has ended already */
-            continue;
-        }
-        ol_post(r, m);
-        ol_leave(r->cell, epoch);
-    }
-    return OUTLET_OK;
+    if (!ol_enter(r->cell, &epoch))
+        return; /* this one has ended already */
+    ol_post(r, m);
+    ol_leave(r->cell, epoch);
 }
 
 outlet_err
 outlet_loop_stop(outlet_loop *l)
 {
-    outlet_err err;
-
     if (l->fork_count != ol_fork_count() || atomic_exchange(&l->stop_asked, true))
         return OUTLET_ESTATE;
-    err = tell_all(l, run_stop);
-    if (err)
-        atomic_store(&l->stop_asked, false);
-    return err;
+    for (uint32_t i = 0; i < l->reactor_count; i++) {
+        tell(l->reactors[i], &l->reactors[i]->stop_mail);
+    }
+    return OUTLET_OK;
 }
 
 static void
@@ -341,7 +319,7 @@ ol_loop_note_drained(struct ol_reactor *r)
 
     if (r->index == 0 && !r->stopping && !l->drain_deadline.fire) {
         l->drain_deadline.fire = drain_deadline;
-        ol_alarm_set(r, &l->drain_deadline, r->now + l->drain_ms * OL_MS);
+        ol_alarm_set(r, &l->drain_deadline, r->ops->now(r->driver) + l->drain_ms * OL_MS);
     }
     if (r->busy || r->drained)
         return;
@@ -365,11 +343,13 @@ outlet_loop_drain(outlet_loop *l, int64_t deadline_ms)
         return OUTLET_ESTATE;
     }
     l->drain_ms = deadline_ms ? deadline_ms : DRAIN_MS;
-    err = tell_all(l, run_drain);
-    if (!err)
-        atomic_store(&l->draining, true);
+    /* Before the mail: a reactor that has nothing to close will not turn a second time to notice. */
+    atomic_store(&l->draining, true);
     pthread_mutex_unlock(&l->lock);
-    return err;
+    for (uint32_t i = 0; i < l->reactor_count; i++) {
+        tell(l->reactors[i], &l->reactors[i]->drain_mail);
+    }
+    return OUTLET_OK;
 }
 
 /* ---- run, start, turn -------------------------------------------------------------------- */
@@ -471,6 +451,9 @@ move_state(struct outlet_loop *l, enum ol_loop_state to)
 
     if (l->fork_count != ol_fork_count())
         return OUTLET_ESTATE;
+    /* What is left of a stopped loop is turned to its end, or ended by outlet_loop_free(). */
+    if (to != OL_LOOP_TURNING && atomic_load(&l->stop_asked))
+        return OUTLET_ESTATE;
     return atomic_compare_exchange_strong(&l->state, &from, to) ? OUTLET_OK : OUTLET_ESTATE;
 }
 
@@ -487,6 +470,26 @@ start_threads(struct outlet_loop *l, uint32_t first)
         }
     }
     return OUTLET_OK;
+}
+
+/* Whoever waits in outlet_loop_free() frees the loop as soon as the lock is free. */
+static void
+note_ended(struct outlet_loop *l)
+{
+    pthread_mutex_lock(&l->lock);
+    atomic_store(&l->state, OL_LOOP_ENDED);
+    pthread_cond_broadcast(&l->ended);
+    pthread_mutex_unlock(&l->lock);
+}
+
+static void
+wait_for_run(struct outlet_loop *l)
+{
+    pthread_mutex_lock(&l->lock);
+    while (atomic_load(&l->state) == OL_LOOP_RUNNING) {
+        pthread_cond_wait(&l->ended, &l->lock);
+    }
+    pthread_mutex_unlock(&l->lock);
 }
 
 outlet_err
@@ -507,7 +510,7 @@ outlet_loop_run(outlet_loop *l)
             err = work(l->reactors[0]);
         join_all(l);
     }
-    atomic_store(&l->state, OL_LOOP_ENDED);
+    note_ended(l);
     return err;
 }
 
@@ -518,7 +521,7 @@ outlet_loop_start(outlet_loop *l)
 
     if (l->world)
         return OUTLET_ENOTSUP;
-    err = move_state(l, OL_LOOP_RUNNING);
+    err = move_state(l, OL_LOOP_STARTED);
     return err ? err : start_threads(l, 0);
 }
 
@@ -534,9 +537,9 @@ outlet_loop_turn(outlet_loop *l, int wait_ms)
     if (l->reactor_count > 1)
         return OUTLET_ENOTSUP;
     if (move_state(l, OL_LOOP_TURNING) == OUTLET_OK)
-        l->turner = pthread_self();
+        atomic_store(&l->turner, pthread_self());
     if (l->fork_count != ol_fork_count() || atomic_load(&l->state) != OL_LOOP_TURNING ||
-        !pthread_equal(l->turner, pthread_self()))
+        !pthread_equal(atomic_load(&l->turner), pthread_self()))
         return OUTLET_ESTATE;
     if (wait_ms >= 0)
         until = r->ops->now(r->driver) + wait_ms * OL_MS;
@@ -574,31 +577,84 @@ outlet_loop_fd(outlet_loop *l)
 
 /* ---- freed ------------------------------------------------------------------------------- */
 
+/* A reactor has not ended when no thread has worked for it to the end: the loop was never run, it is
+ * turned by this thread, or a thread could not be made.  Threads that drain end by themselves, at the
+ * drain's deadline at the latest: to stop them here would cut off what they are still sending. */
 static void
 finish(struct outlet_loop *l)
 {
-    (void)outlet_loop_stop(l); /* ESTATE: asked already */
-    if (atomic_load(&l->state) == OL_LOOP_RUNNING) {
-        join_all(l);
-    } else if (atomic_load(&l->state) != OL_LOOP_ENDED) {
-        /* Never run, or turned by this thread: do here what its thread would have done. */
-        for (uint32_t i = 0; i < l->reactor_count; i++) {
+    int how = atomic_load(&l->state);
+    bool threads = how == OL_LOOP_RUNNING || how == OL_LOOP_STARTED;
+
+    if (!threads || !atomic_load(&l->draining))
+        (void)outlet_loop_stop(l); /* ESTATE: asked already */
+    wait_for_run(l);
+    join_all(l);
+    for (uint32_t i = 0; i < l->reactor_count; i++) {
+        if (!l->reactors[i]->ended)
             begin_stop(l->reactors[i]);
-        }
-        for (uint32_t i = 0; i < l->reactor_count; i++) {
+    }
+    for (uint32_t i = 0; i < l->reactor_count; i++) {
+        if (!l->reactors[i]->ended)
             ol_reactor_end(l->reactors[i]);
+    }
+}
+
+/* In a forked child: was the loop doing nothing at the moment of the fork?  If not, another thread or
+ * our own caller was changing what it keeps, and nobody will finish that here. */
+static bool
+at_rest(struct outlet_loop *l)
+{
+    switch ((enum ol_loop_state)atomic_load(&l->state)) {
+    case OL_LOOP_NEW:
+    case OL_LOOP_ENDED:
+        return true;
+    case OL_LOOP_TURNING:
+        return pthread_equal(atomic_load(&l->turner), pthread_self()) && !l->reactors[0]->turning;
+    case OL_LOOP_RUNNING:
+    case OL_LOOP_STARTED:
+        break;
+    }
+    return false;
+}
+
+/* Threads that held a lock, or waited, are not here. */
+static void
+renew_locks(struct outlet_loop *l)
+{
+    pthread_mutex_init(&l->lock, NULL);
+    pthread_cond_init(&l->ended, NULL);
+    for (uint32_t i = 0; i < l->reactor_count; i++) {
+        for (size_t k = 0; k < OL_KIND_COUNT; k++) {
+            pthread_mutex_init(&l->reactors[i]->slots[k].lock, NULL);
         }
     }
+}
+
+/* Answers whether the rest can be freed. */
+static bool
+abandon(struct outlet_loop *l)
+{
+    const struct ol_loop_hooks *hooks = atomic_load(&l->hooks);
+    bool rest = at_rest(l);
+
+    renew_locks(l);
+    for (uint32_t i = 0; i < l->reactor_count && rest; i++) {
+        ol_retired_flush(l->reactors[i]);
+    }
+    if (hooks)
+        hooks->abandon(l, rest);
+    for (uint32_t i = 0; i < l->reactor_count && !rest; i++) {
+        l->reactors[i]->ops->free(l->reactors[i]->driver); /* for its descriptors */
+    }
+    return rest;
 }
 
 static void
 release(struct outlet_loop *l)
 {
-    const struct ol_loop_hooks *hooks = atomic_load(&l->hooks);
     ol_heap heap = l->heap;
 
-    if (hooks)
-        hooks->detach(l);
     for (uint32_t i = 0; i < l->reactor_count; i++) {
         ol_reactor_free(l->reactors[i]);
     }
@@ -606,6 +662,7 @@ release(struct outlet_loop *l)
         ol_sim_free(l->world);
     ol_free(&heap, l->reactors);
     ol_budget_unref(l->budget);
+    pthread_cond_destroy(&l->ended);
     pthread_mutex_destroy(&l->lock);
     ol_free(&heap, l);
 }
@@ -617,10 +674,16 @@ outlet_loop_free(outlet_loop *l)
         return OUTLET_OK;
     if (ol_current() && ol_current()->loop == l)
         return OUTLET_EDEADLK;
-    if (atomic_load(&l->state) == OL_LOOP_TURNING && !pthread_equal(l->turner, pthread_self()))
-        return OUTLET_ETHREAD;
-    if (l->fork_count == ol_fork_count())
+    if (l->fork_count == ol_fork_count()) {
+        if (atomic_load(&l->state) == OL_LOOP_TURNING &&
+            !pthread_equal(atomic_load(&l->turner), pthread_self()))
+            return OUTLET_ETHREAD;
         finish(l);
+        if (atomic_load(&l->hooks))
+            atomic_load(&l->hooks)->detach(l);
+    } else if (!abandon(l)) {
+        return OUTLET_OK;
+    }
     release(l);
     return OUTLET_OK;
 }
@@ -645,6 +708,8 @@ outlet_post(outlet_loop *l, void (*fn)(void *arg), void *arg)
     struct post *p;
     uint32_t epoch;
 
+    if (!fn)
+        return OUTLET_EINVAL;
     if (l->fork_count != ol_fork_count() || !ol_enter(r->cell, &epoch))
         return OUTLET_ESTATE;
     p = ol_alloc(&l->heap, sizeof *p);

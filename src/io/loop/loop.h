@@ -78,7 +78,8 @@ struct ol_cell {
     struct ol_cell *next_free;
 };
 
-struct ol_cell *ol_cell_take(struct ol_reactor *r); /* NULL: no memory or 4,096 are in use */
+struct ol_cell *ol_cell_take(void);                     /* NULL: no memory or 4,096 are in use */
+void ol_cell_open(struct ol_cell *c, struct ol_reactor *r); /* visitors from now on */
 void ol_cell_close(struct ol_cell *c);              /* no new visitors; waits for those inside */
 void ol_cell_give_back(struct ol_cell *c);          /* closed before */
 struct ol_cell *ol_cell_at(uint32_t index);         /* NULL: never made */
@@ -164,8 +165,14 @@ struct ol_reactor {
     struct ol_slots slots[OL_KIND_COUNT];
     struct ol_retired *retired_now;
     struct ol_retired *retired_before;
+    ol_time busy_poll;    /* how long to look before sleeping; 0: not at all */
+    uint32_t busy_misses; /* looks in a row that found nothing */
+    struct ol_mail stop_mail;
+    struct ol_mail drain_mail;
     size_t live; /* links that must be closed before the reactor may end */
     size_t busy; /* of these, what a drain waits for: connections and listeners */
+    bool hurry; /* a turn's end left work: do not sleep before the next turn */
+    bool turning; /* inside a turn */
     bool stopping;
     bool drained;
     bool embedded;
@@ -183,9 +190,18 @@ struct ol_loop_hooks {
     void (*drain)(struct ol_reactor *r);         /* on the reactor: begin to close all in order */
     void (*stop)(struct ol_reactor *r);          /* on the reactor: abort everything */
     void (*detach)(struct outlet_loop *l);       /* every reactor has ended: free the rest */
+    /* Instead, in a forked child: close the descriptors, tell nobody, and leave the parent's
+     * connections as they are.  Not at rest, the memory is left alone: it ends with the child. */
+    void (*abandon)(struct outlet_loop *l, bool at_rest);
 };
 
-enum ol_loop_state { OL_LOOP_NEW, OL_LOOP_RUNNING, OL_LOOP_TURNING, OL_LOOP_ENDED };
+enum ol_loop_state {
+    OL_LOOP_NEW,
+    OL_LOOP_RUNNING, /* outlet_loop_run(): on its caller's thread, which says when it is done */
+    OL_LOOP_STARTED, /* outlet_loop_start(): threads to be joined */
+    OL_LOOP_TURNING,
+    OL_LOOP_ENDED
+};
 
 struct outlet_loop {
     ol_heap heap; /* a copy of the caller's table */
@@ -198,13 +214,14 @@ struct outlet_loop {
     struct ol_reactor **reactors;
     uint32_t fork_count;
     pthread_mutex_t lock; /* attach, state, names; never held while a callback runs */
+    pthread_cond_t ended; /* with `lock`: RUNNING became ENDED */
     _Atomic int state;    /* enum ol_loop_state */
     _Atomic bool stop_asked;
     _Atomic uint32_t drained; /* reactors with nothing left while draining */
     _Atomic bool draining;
     struct ol_alarm drain_deadline; /* on reactor 0 */
     int64_t drain_ms;
-    pthread_t turner; /* the thread of outlet_loop_turn() */
+    _Atomic pthread_t turner; /* the thread of outlet_loop_turn() */
     _Atomic(const struct ol_loop_hooks *) hooks;
     void *net; /* what the layer above keeps per loop */
     struct ol_hash_key hash_key;
@@ -244,10 +261,15 @@ bool ol_mail_run(struct ol_reactor *r);
 void ol_retired_run(struct ol_reactor *r);
 void ol_retired_flush(struct ol_reactor *r); /* no visitor can come any more */
 void ol_loop_note_drained(struct ol_reactor *r); /* after each turn while draining */
+void ol_loop_run_stop(struct ol_reactor *r, struct ol_mail *m); /* what the two mails do */
+void ol_loop_run_drain(struct ol_reactor *r, struct ol_mail *m);
 
 outlet_err ol_timers_init(struct ol_reactor *r);
 outlet_err ol_watches_init(struct ol_reactor *r);
 void ol_watches_stop(struct ol_reactor *r);
+
+/* The datagram that starts at byte `at` of a completion that holds several; false: behind the last. */
+bool ol_lent_segment(const struct ol_completion *done, uint32_t at, struct ol_lent *out);
 
 /* Make sure that the layer above is attached. */
 outlet_err ol_loop_attach(struct outlet_loop *l, const struct ol_loop_hooks *hooks);

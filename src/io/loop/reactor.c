@@ -11,6 +11,8 @@
 
 #include <errno.h>
 
+enum { BUSY_MISSES_MAX = 8 };
+
 static _Thread_local struct ol_reactor *current;
 
 struct ol_reactor *
@@ -44,6 +46,7 @@ alarm_fired(struct ol_timer *t, void *arg)
     struct ol_alarm *a = OL_CONTAINER(t, struct ol_alarm, timer);
 
     a->fire(arg, a);
+    OL_ASSERT(current == arg); /* see ol_reactor_turn() */
 }
 
 outlet_err
@@ -61,8 +64,10 @@ ol_reactor_open(struct outlet_loop *l, uint32_t index, const struct ol_driver_op
     r->index = index;
     r->heap = &l->heap;
     r->ops = ops;
+    r->stop_mail.run = ol_loop_run_stop;
+    r->drain_mail.run = ol_loop_run_drain;
     ol_list_init(&r->turn_ends);
-    r->cell = ol_cell_take(r);
+    r->cell = ol_cell_take();
     if (!r->cell)
         goto free_reactor;
     sys = ops->open(&r->driver, &opts);
@@ -79,6 +84,7 @@ ol_reactor_open(struct outlet_loop *l, uint32_t index, const struct ol_driver_op
     err = ol_watches_init(r);
     if (err)
         goto free_timers;
+    ol_cell_open(r->cell, r);
     *out = r;
     return OUTLET_OK;
 
@@ -88,11 +94,26 @@ free_driver:
     ol_share_fini(&r->share);
     ops->free(r->driver);
 give_back_cell:
-    ol_cell_close(r->cell);
     ol_cell_give_back(r->cell);
 free_reactor:
     ol_free(&l->heap, r);
     return err;
+}
+
+bool
+ol_lent_segment(const struct ol_completion *done, uint32_t at, struct ol_lent *out)
+{
+    uint32_t left;
+
+    if (at >= done->bytes.len)
+        return false;
+    left = done->bytes.len - at;
+    *out = done->bytes;
+    out->data += at;
+    out->room_before += at;
+    out->len = left < done->segment ? left : done->segment;
+    out->room_after += left - out->len;
+    return true;
 }
 
 static void
@@ -118,11 +139,45 @@ next_deadline(const struct ol_reactor *r)
 {
     ol_time next = ol_wheel_next(&r->wheel);
 
-    if (has_mail(r))
+    if (has_mail(r) || r->hurry)
         return 0;
     if ((r->retired_now || r->retired_before) && next > r->now + OL_MS)
         return r->now + OL_MS;
     return next;
+}
+
+/*
+ * A sleeping core takes tens of microseconds to wake, so a busy reactor looks again for a while before
+ * it sleeps.  Looking that finds nothing several times in a row is waste: then it sleeps at once,
+ * until a sleep turns out to have been shorter than the looking would have been.
+ */
+static int
+wait_busily(struct ol_reactor *r, ol_time until)
+{
+    ol_time began = r->ops->now(r->driver);
+    ol_time now = began;
+    int n = 0;
+
+    while (r->busy_misses < BUSY_MISSES_MAX && now < until && now - began < r->busy_poll) {
+        n = r->ops->wait(r->driver, 0, r->batch, OL_BATCH_MAX);
+        if (n != 0 || has_mail(r)) {
+            r->busy_misses = 0;
+            return n;
+        }
+        now = r->ops->now(r->driver);
+    }
+    r->busy_misses += r->busy_misses < BUSY_MISSES_MAX;
+    n = r->ops->wait(r->driver, until, r->batch, OL_BATCH_MAX);
+    if (r->ops->now(r->driver) - now < r->busy_poll)
+        r->busy_misses = 0;
+    return n;
+}
+
+static int
+wait_for_work(struct ol_reactor *r, ol_time until)
+{
+    return r->busy_poll && !r->embedded ? wait_busily(r, until)
+                                        : r->ops->wait(r->driver, until, r->batch, OL_BATCH_MAX);
 }
 
 int
@@ -133,23 +188,27 @@ ol_reactor_turn(struct ol_reactor *r, ol_time until)
     int n;
 
     current = r;
-    n = r->ops->wait(r->driver, next < until ? next : until, r->batch, OL_BATCH_MAX);
+    r->turning = true;
+    n = wait_for_work(r, next < until ? next : until);
+    r->hurry = false;
     r->now = r->ops->now(r->driver);
     for (int i = 0; i < n; i++) {
         struct ol_completion *c = &r->batch[i];
 
         c->link->ops->complete(c->link, c);
+        OL_ASSERT(current == r); /* else a forked child came back from a callback of its parent's */
     }
     ol_mail_run(r);
     ol_wheel_run(&r->wheel, r->now, alarm_fired, r);
     run_turn_ends(r);
     ol_retired_run(r);
-    if (atomic_load_explicit(&r->loop->draining, memory_order_relaxed))
+    if (atomic_load_explicit(&r->loop->draining, memory_order_acquire))
         ol_loop_note_drained(r);
     /* Whoever decides when the next turn comes must know: a foreign loop, or the simulated world.
      */
     if (r->embedded || r->loop->world)
         r->ops->arm(r->driver, next_deadline(r));
+    r->turning = false;
     current = outer;
     return n < 0 ? n : 0;
 }
@@ -189,14 +248,14 @@ ol_reactor_end(struct ol_reactor *r)
 void
 ol_reactor_free(struct ol_reactor *r)
 {
+    if (!r->ended)
+        ol_cell_close(r->cell);
     for (size_t k = 0; k < OL_KIND_COUNT; k++) {
         if (r->slots[k].chunks)
             ol_slots_fini(&r->slots[k]);
     }
     r->ops->free(r->driver);
     ol_share_fini(&r->share);
-    if (!r->ended)
-        ol_cell_close(r->cell);
     ol_cell_give_back(r->cell);
     ol_free(&r->loop->heap, r);
 }

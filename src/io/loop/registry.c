@@ -37,15 +37,21 @@ after_fork_in_parent(void)
     pthread_mutex_unlock(&registry.lock);
 }
 
-/* The free list stays: its cells have no reactor and can serve the child's own loops. */
+/* The free list stays: its cells have no reactor and can serve the child's own loops.  Visitors were
+ * other threads, which are not here and will never leave. */
 static void
 after_fork_in_child(void)
 {
     for (uint32_t i = 0; i < registry.made; i++) {
-        atomic_store(&registry.cells[i]->reactor, NULL);
+        struct ol_cell *c = registry.cells[i];
+
+        atomic_store(&c->reactor, NULL);
+        atomic_store(&c->visitors[0], 0);
+        atomic_store(&c->visitors[1], 0);
     }
+    ol_current_set(NULL);
     atomic_fetch_add(&registry.fork_count, 1);
-    pthread_mutex_init(&registry.lock, NULL);
+    pthread_mutex_unlock(&registry.lock); /* it is ours: we took it before the fork */
 }
 
 static void
@@ -81,7 +87,7 @@ cell_new(uint32_t index)
 }
 
 struct ol_cell *
-ol_cell_take(struct ol_reactor *r)
+ol_cell_take(void)
 {
     struct ol_cell *c;
 
@@ -98,11 +104,16 @@ ol_cell_take(struct ol_reactor *r)
         }
     }
     pthread_mutex_unlock(&registry.lock);
-    if (!c)
-        return NULL;
-    atomic_store(&c->mail, NULL);
-    atomic_store(&c->reactor, r);
+    if (c)
+        atomic_store(&c->mail, NULL);
     return c;
+}
+
+/* Forged handles may name the cell at any time: what they meet must be complete. */
+void
+ol_cell_open(struct ol_cell *c, struct ol_reactor *r)
+{
+    atomic_store(&c->reactor, r);
 }
 
 void

@@ -254,7 +254,9 @@ ol_handle_alive(uint64_t id, enum ol_kind kind)
 
     if (!ol_handle_unpack(id, kind, &h) || !(c = ol_cell_at(h.cell)) || !(r = ol_enter(c, &epoch)))
         return false;
-    alive = ol_slot_alive(&r->slots[kind], h.slot, h.generation);
+    /* Slots of the layer above are there once it is attached. */
+    alive = (kind == OL_KIND_TIMER || kind == OL_KIND_WATCH || atomic_load(&r->net)) &&
+            ol_slot_alive(&r->slots[kind], h.slot, h.generation);
     ol_leave(c, epoch);
     return alive;
 }

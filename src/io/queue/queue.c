@@ -8,12 +8,30 @@
  */
 #include "store.h"
 
+#include <errno.h>
+#include <unistd.h>
+
+enum {
+    SHORT_MAX = OL_CHUNK_SMALL - sizeof(struct ol_chunk),
+    RING_KEPT = 64 /* pieces of a free queue's ring */
+};
+
 static struct ol_piece *
 piece_at(const struct ol_queue *q, uint32_t i)
 {
     return &q->ring[(q->first + i) & (q->room - 1)];
 }
 
+static void
+drop_ring(struct ol_queue *q)
+{
+    ol_free(q->store->heap, q->ring);
+    q->ring = q->inline_ring;
+    q->room = OL_COUNT(q->inline_ring);
+}
+
+/* A free queue is as if new, but for its spare chunk and a ring that has grown: see
+ * ol_queue_free(). */
 struct ol_queue *
 ol_queue_new(struct ol_store *s, bool borders)
 {
@@ -22,15 +40,31 @@ ol_queue_new(struct ol_store *s, bool borders)
     if (q) {
         s->free_queues = q->next_free;
         s->free_queue_count--;
+        if (q->ring != q->inline_ring && !ol_share_charge(s->share, q->room * sizeof *q->ring))
+            drop_ring(q);
     } else {
-        q = ol_alloc(s->heap, sizeof *q);
+        q = ol_alloc_zero(s->heap, sizeof *q);
         if (!q)
             return NULL;
+        q->store = s;
+        q->stalled_since = OL_NEVER;
+        q->room = OL_COUNT(q->inline_ring);
+        q->ring = q->inline_ring;
     }
-    *q = (struct ol_queue){
-        .store = s, .borders = borders, .stalled_since = OL_NEVER, .room = OL_COUNT(q->inline_ring)};
-    q->ring = q->inline_ring;
+    q->borders = borders;
     return q;
+}
+
+/* The last piece of a small chunk leaves it with the queue, which will soon want one again. */
+static void
+release_chunk(struct ol_queue *q, struct ol_chunk *c)
+{
+    if (c->class_ == 0 && !q->spare) {
+        ol_share_release(q->store->share, OL_CHUNK_SMALL);
+        q->spare = c;
+        return;
+    }
+    ol_chunk_give_back(q->store, c);
 }
 
 static void
@@ -38,8 +72,23 @@ release_piece(struct ol_queue *q, struct ol_piece *p)
 {
     if (p->buf)
         outlet_buf_unref(p->buf);
+    if (p->file)
+        close(p->file - 1);
     if (p->chunk && --p->chunk->pieces == 0)
-        ol_chunk_give_back(q->store, p->chunk);
+        release_chunk(q, p->chunk);
+}
+
+static void
+release_ring(struct ol_queue *q)
+{
+    struct ol_store *s = q->store;
+
+    if (q->ring == q->inline_ring)
+        return;
+    ol_share_release(s->share, q->room * sizeof *q->ring);
+    if (q->room <= RING_KEPT)
+        return; /* for the next life of the queue: not charged, as nothing free is */
+    drop_ring(q);
 }
 
 void
@@ -52,17 +101,38 @@ ol_queue_free(struct ol_queue *q)
     for (uint32_t i = 0; i < q->count; i++) {
         release_piece(q, piece_at(q, i));
     }
-    if (q->ring != q->inline_ring) {
-        ol_share_release(s->share, q->room * sizeof *q->ring);
-        ol_free(s->heap, q->ring);
-    }
+    release_ring(q);
     if (s->free_queue_count >= OL_STORE_KEEPS) {
+        if (q->ring != q->inline_ring)
+            drop_ring(q);
+        ol_free(s->heap, q->spare);
         ol_free(s->heap, q);
         return;
     }
+    q->first = 0;
+    q->count = 0;
+    q->begun = false;
+    q->owed = false;
+    q->bytes = 0;
+    q->dropped = 0;
+    q->stalled_since = OL_NEVER;
     q->next_free = s->free_queues;
     s->free_queues = q;
     s->free_queue_count++;
+}
+
+static struct ol_chunk *
+take_chunk(struct ol_queue *q, size_t want, uint8_t class_min)
+{
+    struct ol_chunk *c = q->spare;
+
+    if (!c || class_min > 0 || want > c->room)
+        return ol_chunk_take(q->store, want, class_min);
+    if (!ol_share_charge(q->store->share, OL_CHUNK_SMALL))
+        return NULL;
+    q->spare = NULL;
+    c->used = 0;
+    return c;
 }
 
 /* Room for `more` pieces. */
@@ -188,24 +258,29 @@ go_back(struct ol_queue *q, struct mark m)
     q->bytes = m.bytes;
 }
 
+/* About as much as waits already: a queue that grows takes few chunks, and one that drops its oldest
+ * messages to stay small holds none that is larger than itself. */
+static uint8_t
+next_class(const struct ol_queue *q)
+{
+    return q->bytes >= OL_CHUNK_MIDDLE ? 2 : q->bytes >= SHORT_MAX ? 1 : 0;
+}
+
 static outlet_err
 append(struct ol_queue *q, const uint8_t *bytes, size_t len, size_t whole)
 {
     while (len > 0) {
         struct ol_chunk *c = open_chunk(q);
-        struct ol_chunk *last = last_piece(q) ? last_piece(q)->chunk : NULL;
         size_t part;
-        outlet_err err = reserve(q, 1);
 
-        if (err)
-            return err;
+        if (!c || !may_grow(q, c)) {
+            outlet_err err = reserve(q, 1);
+
+            if (err)
+                return err;
+        }
         if (!c) {
-            uint8_t class_min = last && last->class_ + 1 < OL_CHUNK_CLASSES
-                                    ? (uint8_t)(last->class_ + 1)
-                                : last ? last->class_
-                                       : 0;
-
-            c = ol_chunk_take(q->store, whole, class_min);
+            c = take_chunk(q, whole, next_class(q));
             if (!c)
                 return OUTLET_ENOMEM;
         }
@@ -234,10 +309,43 @@ finish_message(struct ol_queue *q, uint32_t count_before)
     return OUTLET_OK;
 }
 
+/* The usual case: the message fits behind the last one, or is the first and fits a small chunk. */
+static bool
+copy_short(struct ol_queue *q, const struct iovec *pieces, int n, size_t whole)
+{
+    struct ol_chunk *c = open_chunk(q);
+    uint8_t *at;
+
+    if (c ? whole > c->room - c->used : q->count > 0 || whole > SHORT_MAX)
+        return false;
+    if (q->count == q->room)
+        return false;
+    if (!c) {
+        c = take_chunk(q, whole, 0);
+        if (!c)
+            return false;
+    }
+    at = c->bytes + c->used;
+    if (may_grow(q, c)) {
+        last_piece(q)->len += whole;
+    } else {
+        push(q, (struct ol_piece){.bytes = at, .len = whole, .chunk = c, .last = true});
+        c->pieces++;
+    }
+    for (int i = 0; i < n; i++) {
+        if (pieces[i].iov_len)
+            memcpy(at, pieces[i].iov_base, pieces[i].iov_len);
+        at += pieces[i].iov_len;
+    }
+    c->used += (uint32_t)whole;
+    q->bytes += whole;
+    return true;
+}
+
 outlet_err
 ol_queue_copy(struct ol_queue *q, const struct iovec *pieces, int n, size_t skip)
 {
-    struct mark before = mark_here(q);
+    struct mark before;
     size_t whole = 0;
     outlet_err err = OUTLET_OK;
 
@@ -245,6 +353,9 @@ ol_queue_copy(struct ol_queue *q, const struct iovec *pieces, int n, size_t skip
         whole += pieces[i].iov_len;
     }
     OL_ASSERT(skip <= whole);
+    if (skip == 0 && whole > 0 && copy_short(q, pieces, n, whole))
+        return OUTLET_OK;
+    before = mark_here(q);
     whole -= skip;
     for (int i = 0; i < n && !err; i++) {
         const uint8_t *bytes = pieces[i].iov_base;
@@ -286,6 +397,103 @@ ol_queue_share(struct ol_queue *q, const struct iovec *head, struct outlet_buf *
     return err;
 }
 
+/* The file piece that was pushed last, behind which pieces of its tail may stand. */
+static struct ol_piece *
+last_file(const struct ol_queue *q)
+{
+    uint32_t i = q->count - 1;
+
+    while (!piece_at(q, i)->file) {
+        i--;
+    }
+    return piece_at(q, i);
+}
+
+outlet_err
+ol_queue_file(struct ol_queue *q, const struct iovec *head, int fd, int64_t offset, size_t len,
+              const struct iovec *tail)
+{
+    struct mark before = mark_here(q);
+    outlet_err err = append(q, head->iov_base, head->iov_len, head->iov_len);
+    bool pushed = false;
+
+    if (!err)
+        err = reserve(q, 1);
+    if (!err) {
+        push(q, (struct ol_piece){
+                    .bytes = (const uint8_t *)(uintptr_t)offset, .len = len, .file = fd + 1});
+        pushed = true;
+        q->bytes += len;
+        err = append(q, tail->iov_base, tail->iov_len, tail->iov_len);
+    }
+    if (!err)
+        err = finish_message(q, before.count);
+    if (err) {
+        if (pushed)
+            last_file(q)->file = 0; /* stays the caller's */
+        go_back(q, before);
+    }
+    return err;
+}
+
+bool
+ol_queue_first_file(const struct ol_queue *q, int *fd, int64_t *offset, size_t *len)
+{
+    struct ol_piece *p = q->count ? piece_at(q, 0) : NULL;
+
+    if (!p || !p->file)
+        return false;
+    *fd = p->file - 1;
+    *offset = (int64_t)(uintptr_t)p->bytes;
+    *len = p->len;
+    return true;
+}
+
+/* The rest of the file stands behind what was read: another piece, unless that was all. */
+static void
+put_loaded(struct ol_queue *q, struct ol_chunk *c, size_t n)
+{
+    struct ol_piece *p = piece_at(q, 0);
+    struct ol_piece loaded = {.bytes = c->bytes, .len = n, .chunk = c};
+
+    c->used = c->room; /* nothing is put behind it */
+    c->pieces = 1;
+    p->bytes += n;
+    p->len -= n;
+    if (p->len == 0) {
+        loaded.last = p->last;
+        close(p->file - 1);
+        *p = loaded;
+        return;
+    }
+    q->first = (q->first - 1) & (q->room - 1);
+    q->count++;
+    *piece_at(q, 0) = loaded;
+}
+
+int
+ol_queue_load_file(struct ol_queue *q)
+{
+    struct ol_chunk *c;
+    struct ol_piece *p;
+    ssize_t n;
+
+    OL_ASSERT(q->count && piece_at(q, 0)->file && q->out == 0);
+    if (reserve(q, 1))
+        return -ENOMEM;
+    p = piece_at(q, 0);
+    c = ol_chunk_take(q->store, p->len, 0);
+    if (!c)
+        return -ENOMEM;
+    n = pread(p->file - 1, c->bytes, ol_min(p->len, c->room), (off_t)(uintptr_t)p->bytes);
+    if (n <= 0) {
+        ol_chunk_give_back(q->store, c);
+        return n < 0 ? -errno : -ENODATA;
+    }
+    put_loaded(q, c, (size_t)n);
+    return 0;
+}
+
 int
 ol_queue_gather(const struct ol_queue *q, struct iovec *iov, int max)
 {
@@ -294,6 +502,8 @@ ol_queue_gather(const struct ol_queue *q, struct iovec *iov, int max)
     for (uint32_t i = 0; i < q->count; i++) {
         struct ol_piece *p = piece_at(q, i);
 
+        if (p->file)
+            break;
         if (n > 0 && (const uint8_t *)iov[n - 1].iov_base + iov[n - 1].iov_len == p->bytes) {
             iov[n - 1].iov_len += p->len;
             continue;

@@ -137,6 +137,7 @@ ol_dial_connected(struct ol_conn *c, int32_t result)
         if (d->next == d->count)
             ol_cause_set(c, CAUSE_SYSTEM, ol_err_from_errno(-result),
                          result == -ECONNREFUSED ? OUTLET_BY_PEER : OUTLET_BY_SYSTEM, -result);
+        c->flags &= (uint16_t)~CONN_LINKED; /* being closed: an abort now must not do it again */
         r->ops->close(r->driver, &c->link, false);
         return;
     }

@@ -76,9 +76,12 @@ static void
 expire(struct ol_conn *c, const struct deadline *d)
 {
     if (d->cause == CAUSE_FLUSH_TIME) {
-        if (c->queue)
+        bool lost = c->queue != NULL;
+
+        /* What could not be sent is lost: the peer must not take what it got for all of it. */
+        if (lost)
             ol_cause_replace(c, CAUSE_FLUSH_TIME, OUTLET_ETIMEDOUT, OUTLET_BY_PEER);
-        ol_conn_break(c, c->cause, OUTLET_OK, OUTLET_BY_US);
+        ol_conn_break(c, c->cause, lost ? OUTLET_ETIMEDOUT : OUTLET_OK, OUTLET_BY_US);
         return;
     }
     ol_conn_break(c, (uint8_t)d->cause, OUTLET_ETIMEDOUT, d->side);
@@ -116,4 +119,16 @@ void
 ol_conn_limits_start(struct ol_conn *c)
 {
     ol_conn_limit_by(c, next_deadline(c).at);
+}
+
+/* We did not read: the time that passed says nothing about the peer. */
+void
+ol_conn_limits_resume(struct ol_conn *c)
+{
+    ol_time now = c->cold->reactor->now;
+
+    atomic_store_explicit(&c->active, now, memory_order_relaxed);
+    if (c->input)
+        c->input->since = now;
+    ol_conn_limits_start(c);
 }

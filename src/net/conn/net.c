@@ -27,11 +27,12 @@ turn_end(struct ol_reactor *r, struct ol_turn_end *e)
 {
     struct ol_net *n = OL_CONTAINER(e, struct ol_net, turn_end);
 
-    (void)r;
     ol_net_flush(n);
     end_those_without_link(n);
     if (n->starved)
         ol_net_feed_starved(n);
+    if (n->dirty_first) /* sent by a callback in the flush: it leaves in the next turn */
+        r->hurry = true;
 }
 
 static void
@@ -124,10 +125,63 @@ free_loop_part:
     return err;
 }
 
-/* In a forked child connections of the parent are still there; their memory is freed without a
- * word. */
+/* Ports have no socket that a reactor could close.  Their listeners live at least until the first
+ * reactor's next turn. */
 static void
-abandon(struct ol_reactor *r)
+end_ports(struct outlet_loop *l)
+{
+    struct ol_net_loop *nl = l->net;
+
+    for (;;) {
+        struct ol_pair_port *p = NULL;
+
+        pthread_mutex_lock(&l->lock);
+        if (!ol_list_empty(&nl->ports)) {
+            p = OL_CONTAINER(nl->ports.next, struct ol_pair_port, node);
+            ol_list_remove(&p->node);
+        }
+        pthread_mutex_unlock(&l->lock);
+        if (!p)
+            return;
+        p->end(p);
+    }
+}
+
+static void
+detach(struct outlet_loop *l)
+{
+    struct ol_net_loop *nl = l->net;
+
+    if (l->fork_count == ol_fork_count())
+        end_ports(l); /* one that another thread opened while we stopped */
+    for (uint32_t i = 0; i < l->reactor_count; i++) {
+        struct ol_net *n = &nl->nets[i];
+
+        if (n->groups_free)
+            n->groups_free(n);
+        ol_store_fini(&n->store);
+        ol_inputs_free(&n->inputs, n->reactor->heap);
+    }
+    ol_map_fini(&nl->names);
+    ol_map_fini(&nl->group_counts);
+    ol_free(&l->heap, nl->nets);
+    ol_free(&l->heap, nl);
+    l->net = NULL;
+}
+
+void
+ol_link_abandon(struct ol_reactor *r, struct ol_link *l, bool by_driver)
+{
+    if (l->token < 0 || r->loop->world)
+        return; /* a simulated one ends with its driver */
+    if (by_driver)
+        r->ops->close(r->driver, l, false);
+    else
+        r->ops->discard(r->driver, l->token, false);
+}
+
+static void
+abandon_conns(struct ol_reactor *r, bool at_rest)
 {
     struct ol_slots *slots = &r->slots[OL_KIND_CONN];
     uint32_t made = ol_slots_made(slots);
@@ -137,29 +191,23 @@ abandon(struct ol_reactor *r)
         struct ol_conn *c = ol_slot_peek(slots, slot, &generation);
 
         if (c)
-            ol_conn_abandon(c);
+            ol_conn_abandon(c, at_rest);
     }
 }
 
 static void
-detach(struct outlet_loop *l)
+abandon(struct outlet_loop *l, bool at_rest)
 {
     struct ol_net_loop *nl = l->net;
+    void (*listeners)(struct outlet_loop *l, bool at_rest) = atomic_load(&nl->listeners_abandon);
 
     for (uint32_t i = 0; i < l->reactor_count; i++) {
-        struct ol_net *n = &nl->nets[i];
-
-        if (l->fork_count != ol_fork_count())
-            abandon(n->reactor);
-        if (n->groups_free)
-            n->groups_free(n);
-        ol_store_fini(&n->store);
+        abandon_conns(l->reactors[i], at_rest);
     }
-    ol_map_fini(&nl->names);
-    ol_map_fini(&nl->group_counts);
-    ol_free(&l->heap, nl->nets);
-    ol_free(&l->heap, nl);
-    l->net = NULL;
+    if (listeners)
+        listeners(l, at_rest);
+    if (at_rest)
+        detach(l);
 }
 
 /* ---- drain and stop ---------------------------------------------------------------------- */
@@ -167,6 +215,8 @@ detach(struct outlet_loop *l)
 static void
 close_closables(struct ol_net *n)
 {
+    if (n->reactor->index == 0)
+        end_ports(n->reactor->loop);
     while (!ol_list_empty(&n->closables)) {
         struct ol_closable *x = OL_CONTAINER(n->closables.next, struct ol_closable, node);
 
@@ -217,4 +267,4 @@ stop(struct ol_reactor *r)
 }
 
 const struct ol_loop_hooks ol_net_hooks = {
-    .attach = attach, .drain = drain, .stop = stop, .detach = detach};
+    .attach = attach, .drain = drain, .stop = stop, .detach = detach, .abandon = abandon};

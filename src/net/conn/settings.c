@@ -256,6 +256,13 @@ ol_counts_enter(struct ol_counts *n, const struct ol_addr *peer)
 }
 
 void
+ol_counts_refuse(struct ol_counts *n)
+{
+    atomic_fetch_sub(&n->accepted, 1);
+    atomic_fetch_add(&n->refused, 1);
+}
+
+void
 ol_counts_leave(struct ol_counts *n, const struct ol_addr *peer)
 {
     struct address_count *a;

@@ -9,7 +9,7 @@
 
 #include <errno.h>
 
-enum { GATHER_MAX = 64, DGRAMS_MAX = 32, DGRAM_PIECES_MAX = 16 };
+enum { GATHER_MAX = 64, DGRAMS_MAX = 64, DGRAM_PIECES_MAX = 16 };
 
 static struct ol_driver *
 driver_of(const struct ol_conn *c)
@@ -18,6 +18,17 @@ driver_of(const struct ol_conn *c)
 }
 
 /* ---- completions ------------------------------------------------------------------------- */
+
+/* Several datagrams in one. */
+static void
+received_train(struct ol_conn *c, struct ol_completion *done)
+{
+    struct ol_lent part;
+
+    for (uint32_t at = 0; ol_lent_segment(done, at, &part); at += done->segment) {
+        ol_conn_received(c, &part, 0);
+    }
+}
 
 static void
 received(struct ol_conn *c, struct ol_completion *done)
@@ -39,7 +50,9 @@ received(struct ol_conn *c, struct ol_completion *done)
             ol_conn_fail(c, -done->result);
         return;
     }
-    if (!end)
+    if (!end && done->segment)
+        received_train(c, done);
+    else if (!end)
         ol_conn_received(c, &done->bytes, done->truncated ? OUTLET_MSG_TRUNCATED : 0);
     c->cold->reactor->ops->give_back(driver_of(c), &done->bytes);
     if (end) {
@@ -104,15 +117,34 @@ receive_stop(struct ol_conn *c)
     c->cold->reactor->ops->receive_stop(driver_of(c), &c->link);
 }
 
-static int
-stream_flush(struct ol_conn *c)
+/* A file goes from the page cache to the socket where the driver can do that. */
+static int64_t
+send_some(struct ol_conn *c)
 {
     const struct ol_driver_ops *ops = c->cold->reactor->ops;
     struct iovec iov[GATHER_MAX];
+    int64_t offset;
+    int64_t sent = -EINVAL;
+    size_t len;
+    int fd;
 
+    if (ol_queue_first_file(c->queue, &fd, &offset, &len)) {
+        if (ops->send_file)
+            sent = ops->send_file(driver_of(c), &c->link, fd, offset, len);
+        if (sent != -EINVAL && sent != -ENOSYS)
+            return sent;
+        sent = ol_queue_load_file(c->queue);
+        if (sent < 0)
+            return sent;
+    }
+    return ops->send(driver_of(c), &c->link, iov, ol_queue_gather(c->queue, iov, GATHER_MAX));
+}
+
+static int
+stream_flush(struct ol_conn *c)
+{
     while (c->queue->count && !(c->flags & CONN_SENDING)) {
-        int n = ol_queue_gather(c->queue, iov, GATHER_MAX);
-        int64_t sent = ops->send(driver_of(c), &c->link, iov, n);
+        int64_t sent = send_some(c);
 
         if (sent == OL_SEND_PENDING) {
             ol_queue_hold(c->queue);
@@ -156,35 +188,52 @@ const struct ol_transport ol_transport_stream = {.name = "stream",
 
 /* ---- connected datagrams ----------------------------------------------------------------- */
 
-/* Whole messages, in order, until the kernel has no room. */
+/* The first messages as datagrams; how many. */
 static int
-dgram_flush(struct ol_conn *c)
+gather_dgrams(const struct ol_queue *q, struct ol_dgram *out, size_t *sizes, struct iovec *iov,
+              struct ol_dgram like)
+{
+    uint32_t after = 0;
+    int used = 0;
+    int n = 0;
+
+    while (n < DGRAMS_MAX && after < q->count) {
+        uint32_t pieces = 0;
+        int room = DGRAMS_MAX + DGRAM_PIECES_MAX - used;
+        int count = ol_queue_first_message(q, iov + used, room < DGRAM_PIECES_MAX ? room
+                                                                                  : DGRAM_PIECES_MAX,
+                                           after, &pieces);
+
+        if (count == 0)
+            break; /* the next call takes it */
+        out[n] = like;
+        out[n].pieces = iov + used;
+        out[n].count = count;
+        sizes[n] = 0;
+        for (int i = 0; i < count; i++) {
+            sizes[n] += iov[used + i].iov_len;
+        }
+        used += count;
+        after += pieces;
+        n++;
+    }
+    OL_ASSERT(n > 0); /* a datagram fits into DGRAM_PIECES_MAX chunks */
+    return n;
+}
+
+int
+ol_conn_flush_dgrams(struct ol_conn *c, struct ol_link *link, const struct ol_addr *to,
+                     const struct ol_addr *from)
 {
     const struct ol_driver_ops *ops = c->cold->reactor->ops;
+    struct iovec iov[DGRAMS_MAX + DGRAM_PIECES_MAX];
+    struct ol_dgram out[DGRAMS_MAX];
+    size_t sizes[DGRAMS_MAX];
 
-    while (c->queue->count && !(c->flags & CONN_SENDING)) {
-        struct iovec iov[DGRAMS_MAX * DGRAM_PIECES_MAX];
-        struct ol_dgram out[DGRAMS_MAX];
-        size_t sizes[DGRAMS_MAX];
-        uint32_t after = 0;
-        int n = 0;
-        int sent;
+    while (c->queue->count) {
+        int n = gather_dgrams(c->queue, out, sizes, iov, (struct ol_dgram){.to = to, .from = from});
+        int sent = ops->send_dgrams(driver_of(c), link, out, n);
 
-        while (n < DGRAMS_MAX && after < c->queue->count) {
-            struct iovec *at = &iov[n * DGRAM_PIECES_MAX];
-            uint32_t pieces = 0;
-            int count = ol_queue_first_message(c->queue, at, DGRAM_PIECES_MAX, after, &pieces);
-
-            OL_ASSERT(count > 0); /* a datagram fits into that many chunks */
-            out[n] = (struct ol_dgram){.pieces = at, .count = count};
-            sizes[n] = 0;
-            for (int i = 0; i < count; i++) {
-                sizes[n] += at[i].iov_len;
-            }
-            after += pieces;
-            n++;
-        }
-        sent = ops->send_dgrams(driver_of(c), &c->link, out, n);
         if (sent == -EAGAIN) {
             c->flags |= CONN_SENDING; /* until there is room; nothing is held */
             return 0;
@@ -200,6 +249,12 @@ dgram_flush(struct ol_conn *c)
         }
     }
     return 0;
+}
+
+static int
+dgram_flush(struct ol_conn *c)
+{
+    return ol_conn_flush_dgrams(c, &c->link, NULL, NULL);
 }
 
 const struct ol_transport ol_transport_dgram = {.name = "datagram",

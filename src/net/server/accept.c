@@ -94,8 +94,10 @@ ol_accept_token(struct ol_reactor *r, struct ol_settings *settings, int32_t toke
     ol_conn_begin(c);
     if (settings->on.on_accept)
         refused = settings->on.on_accept(ol_conn_handle(c), settings->user);
-    if (refused)
+    if (refused) {
+        ol_counts_refuse(settings->counts);
         ol_conn_break(c, CAUSE_REFUSED_BY_CALLBACK, OUTLET_EDENIED, OUTLET_BY_US);
+    }
     if (ol_conn_state(c) == CONN_NONE)
         ol_conn_linked_up(c);
     return;
@@ -165,6 +167,12 @@ ol_accept_arrived(struct ol_pair_port *p, int32_t token)
     struct ol_listener *l = OL_CONTAINER(p, struct ol_listener, port);
 
     return post_place(next_place(l), l, token, NULL);
+}
+
+void
+ol_accept_port_end(struct ol_pair_port *p)
+{
+    ol_listener_end(OL_CONTAINER(p, struct ol_listener, port));
 }
 
 /* ---- completions ------------------------------------------------------------------------- */

@@ -11,8 +11,6 @@
 
 #include <errno.h>
 
-enum { GATHER_MAX = 16 };
-
 struct ol_dsock {
     const ol_heap *heap;
     struct ol_map peers;
@@ -124,19 +122,25 @@ peer_heard(struct peer *p)
         ol_list_insert(&d->unconfirmed, &p->unconfirmed);
 }
 
-/* Room for one more?  Somebody who never proved to be there may have to go. */
+/* Room for one more?  Somebody who never proved to be there may have to go, and leaves the count at
+ * once: the newcomer's datagram is here now, not at the end of the turn. */
 static bool
 make_room(struct ol_lsock *s)
 {
     struct ol_counts *n = s->listener->settings->counts;
     struct peer *oldest;
+    struct ol_conn *c;
 
     if (atomic_load_explicit(&n->connections, memory_order_relaxed) < n->connections_max)
         return true;
     if (ol_list_empty(&s->dgram->unconfirmed))
         return false;
     oldest = OL_CONTAINER(s->dgram->unconfirmed.next, struct peer, unconfirmed);
-    ol_conn_break(oldest->conn, CAUSE_EVICTED, OUTLET_ELIMIT, OUTLET_BY_US);
+    c = oldest->conn;
+    if (c->flags & CONN_COUNTED)
+        ol_counts_leave(n, &oldest->from);
+    c->flags &= (uint16_t)~CONN_COUNTED;
+    ol_conn_break(c, CAUSE_EVICTED, OUTLET_ELIMIT, OUTLET_BY_US);
     return true;
 }
 
@@ -204,8 +208,10 @@ welcome(struct ol_lsock *s, const struct ol_completion *done)
     c->flags |= CONN_COUNTED;
     if (settings->on.on_accept)
         refused = settings->on.on_accept(ol_conn_handle(c), settings->user);
-    if (refused)
+    if (refused) {
+        ol_counts_refuse(settings->counts);
         ol_conn_break(c, CAUSE_REFUSED_BY_CALLBACK, OUTLET_EDENIED, OUTLET_BY_US);
+    }
     if (ol_conn_state(c) == CONN_NONE)
         ol_conn_linked_up(c);
     return ol_conn_state(c) == CONN_OPEN ? c : NULL;
@@ -214,13 +220,10 @@ welcome(struct ol_lsock *s, const struct ol_completion *done)
 /* ---- completions ------------------------------------------------------------------------- */
 
 static void
-received(struct ol_lsock *s, struct ol_completion *done)
+received(struct ol_lsock *s, const struct ol_completion *done, const struct ol_lent *lent)
 {
     struct peer *p = find_peer(s->dgram, done->from);
     struct ol_conn *c = p ? p->conn : NULL;
-    struct ol_lent lent = done->bytes;
-    uint32_t flags = done->truncated ? OUTLET_MSG_TRUNCATED : 0;
-    size_t max = s->listener->settings->framing.max;
 
     if (!c)
         c = welcome(s, done);
@@ -229,11 +232,21 @@ received(struct ol_lsock *s, struct ol_completion *done)
         return;
     }
     peer_heard(peer_of(c));
-    if (lent.len > max) {
-        lent.len = (uint32_t)max;
-        flags |= OUTLET_MSG_TRUNCATED;
+    ol_conn_received(c, lent, done->truncated ? OUTLET_MSG_TRUNCATED : 0);
+}
+
+static void
+received_all(struct ol_lsock *s, const struct ol_completion *done)
+{
+    struct ol_lent part;
+
+    if (!done->segment) {
+        received(s, done, &done->bytes);
+        return;
     }
-    ol_conn_received(c, &lent, flags);
+    for (uint32_t at = 0; ol_lent_segment(done, at, &part); at += done->segment) {
+        received(s, done, &part);
+    }
 }
 
 static void
@@ -258,7 +271,7 @@ complete(struct ol_link *l, struct ol_completion *done)
     switch (done->kind) {
     case OL_RECEIVED:
         if (done->result >= 0) {
-            received(s, done);
+            received_all(s, done);
             r->ops->give_back(r->driver, &done->bytes);
         }
         if (!done->more && !s->closing)
@@ -312,36 +325,12 @@ static int
 peer_flush(struct ol_conn *c)
 {
     struct peer *p = peer_of(c);
-    struct ol_reactor *r = c->cold->reactor;
+    int sys = ol_conn_flush_dgrams(c, &p->sock->link, &p->from, p->has_to ? &p->to : NULL);
 
-    while (c->queue->count && !(c->flags & CONN_SENDING)) {
-        struct iovec iov[GATHER_MAX];
-        uint32_t pieces;
-        int count = ol_queue_first_message(c->queue, iov, GATHER_MAX, 0, &pieces);
-        struct ol_dgram out = {
-            .pieces = iov, .count = count, .to = &p->from, .from = p->has_to ? &p->to : NULL};
-        size_t len = 0;
-        int sent;
-
-        OL_ASSERT(count > 0); /* a datagram fits into that many chunks */
-        for (int i = 0; i < count; i++) {
-            len += iov[i].iov_len;
-        }
-        sent = r->ops->send_dgrams(r->driver, &p->sock->link, &out, 1);
-        if (sent == -EAGAIN) {
-            c->flags |= CONN_SENDING;
-            ol_list_insert(&p->sock->dgram->waiting, &p->waiting);
-            return 0;
-        }
-        if (sent < 0)
-            ol_conn_peer_error(c, -sent);
-        ol_queue_drop_message(c->queue);
-        if (sent > 0) {
-            p->answered = true;
-            ol_conn_count_sent(c, len);
-        }
-    }
-    return 0;
+    p->answered = true;
+    if (c->flags & CONN_SENDING)
+        ol_list_insert(&p->sock->dgram->waiting, &p->waiting);
+    return sys;
 }
 
 static void

@@ -146,6 +146,7 @@ open_port(struct ol_listener *l, const struct ol_addr *name)
         l->port.name = l->port_name.path;
         l->port.name_len = l->port_name.path_len;
         l->port.arrived = ol_accept_arrived;
+        l->port.end = ol_accept_port_end;
         ol_list_insert(&nl->ports, &l->port.node);
     }
     pthread_mutex_unlock(&l->loop->lock);
@@ -207,6 +208,7 @@ new_listener(const struct plan *p, struct outlet_reason *why, struct ol_listener
     atomic_store(&l->refs, 1);
     l->loop = p->loop;
     ol_list_init(&l->port.node);
+    ol_list_init(&l->port_closable.node);
     l->shared_out = p->e.scheme == OL_SCHEME_UNIX && p->loop->reactor_count > 1;
     err = ol_settings_new(p->loop, &p->e, why, &l->settings);
     if (err)

@@ -45,6 +45,8 @@ struct ol_listener {
     bool shared_out; /* one reactor accepts for all: connections are placed in turn */
     _Atomic uint32_t next_place;
     struct ol_mail home; /* ends the slot, on the first reactor */
+    struct ol_mail port_start;
+    struct ol_closable port_closable; /* on the first reactor: a port has no socket to be closed */
     struct ol_listener_slot *slot;
     struct ol_pair_port port;
     struct ol_addr port_name;
@@ -71,6 +73,7 @@ void ol_accept_token(struct ol_reactor *r, struct ol_settings *settings, int32_t
                      const struct ol_addr *from, const struct ol_addr *local);
 void ol_accept_place(struct ol_listener *l, int32_t token, const struct ol_addr *from);
 bool ol_accept_arrived(struct ol_pair_port *p, int32_t token);
+void ol_accept_port_end(struct ol_pair_port *p);
 extern const struct ol_link_ops ol_lsock_ops;
 
 /* (listener.c) On the socket's reactor. */

@@ -1,0 +1,129 @@
+#!/usr/bin/python3
+"""peer.py - a stranger made of plain sockets, for the end-to-end tests.
+
+    peer.py listen  tcp|udp|unix [ADDRESS] echo|count|greet|reset|silent|hold|full
+    peer.py connect tcp|udp|unix ADDRESS   pipe|reset
+
+A listener prints {"event":"listening","url":...} like outlet does, serves one client and ends
+(silent: accepts and says nothing until it is ended; hold: never accepts; full: never accepts, and
+has so many waiting that the kernel leaves more without an answer).  `pipe` sends standard
+input, half-closes and prints what comes back.
+
+SPDX-License-Identifier: MIT
+"""
+import json
+import socket
+import struct
+import sys
+import threading
+
+
+def bind(kind, address):
+    if kind == "unix":
+        s = socket.socket(socket.AF_UNIX)
+        s.bind("\0" + address[1:] if address.startswith("@") else address)
+        url = f"unix:{address}" if address.startswith("@") else f"unix://{address}"
+    else:
+        s = socket.socket(type=socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
+        s.bind(("127.0.0.1", 0))
+        url = f"{kind}://127.0.0.1:{s.getsockname()[1]}"
+    if kind != "udp":
+        s.listen()
+    return s, url
+
+
+def reset(s):
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    s.close()
+
+
+def serve_datagrams(s):
+    while True:
+        data, peer = s.recvfrom(65536)
+        if data == b"end":
+            return
+        s.sendto(data, peer)
+
+
+def fill(s):
+    """Connect until the queue of those who wait to be accepted is full."""
+    s.listen(0)
+    waiting = []
+    for _ in range(4):
+        c = socket.socket()
+        c.setblocking(False)
+        c.connect_ex(s.getsockname())
+        waiting.append(c)
+    return waiting
+
+
+def serve(s, what):
+    c, _ = s.accept()
+    if what == "reset":
+        c.recv(1)
+        reset(c)
+        return
+    if what == "silent":
+        threading.Event().wait()
+    if what == "greet":
+        c.sendall(b"welcome\n")
+        return
+    count = 0
+    while data := c.recv(65536):
+        count += len(data)
+        if what == "echo":
+            c.sendall(data)
+    if what == "count":
+        print(json.dumps({"event": "counted", "bytes": count}), flush=True)
+
+
+def dial(kind, address):
+    if kind == "unix":
+        s = socket.socket(socket.AF_UNIX)
+        s.connect("\0" + address[1:] if address.startswith("@") else address)
+        return s
+    s = socket.socket(type=socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
+    s.connect(("127.0.0.1", int(address)))
+    return s
+
+
+def pipe(s):
+    def send():
+        while data := sys.stdin.buffer.read1(65536):
+            s.sendall(data)
+        s.shutdown(socket.SHUT_WR)
+
+    if s.type == socket.SOCK_DGRAM:
+        s.send(sys.stdin.buffer.read())
+        sys.stdout.buffer.write(s.recv(65536))
+        return
+    threading.Thread(target=send, daemon=True).start()
+    while data := s.recv(65536):
+        sys.stdout.buffer.write(data)
+
+
+def main():
+    role, kind = sys.argv[1:3]
+    what = sys.argv[-1]
+    address = sys.argv[3] if len(sys.argv) > 4 else ""
+    if role == "listen":
+        s, url = bind(kind, address)
+        waiting = fill(s) if what == "full" else []
+        print(json.dumps({"event": "listening", "url": url}), flush=True)
+        if waiting or what == "hold":
+            threading.Event().wait()
+        if kind == "udp":
+            serve_datagrams(s)
+        else:
+            serve(s, what)
+    else:
+        s = dial(kind, address)
+        if what == "reset":
+            s.sendall(b"x")
+            reset(s)
+        else:
+            pipe(s)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+/*
+ * cli.h - what the files of the command share: options, text, output, the way a session is run.
+ *
+ * The command is a thin face on engine/: it reads options, shows events and chooses the exit code.  A
+ * newcomer's mistake: to print with printf().  Standard output goes through cli_out, which never
+ * blocks the loop; what people are told goes to standard error through cli_say().
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include "engine/engine.h"
+
+#include <stdio.h>
+
+/* ---- verbs and options (options.c) ---- */
+
+enum cli_verb {
+#define VERB(name, word, arguments, text) CLI_##name,
+#include "verbs.def"
+#undef VERB
+    CLI_VERBS
+};
+
+enum cli_option {
+#define OPTION(name, letter, word, argument, verbs, text) OPT_##name,
+#include "options.def"
+#undef OPTION
+    CLI_OPTIONS
+};
+
+enum { CLI_WORDS = 2 }; /* a URL and a payload */
+
+struct cli_options {
+    enum cli_verb verb; /* CLI_VERBS: none was given */
+    bool has[CLI_OPTIONS];
+    const char *value[CLI_OPTIONS]; /* NULL where an option takes none */
+    const char *words[CLI_WORDS];   /* what is not an option, after the verb */
+    int word_count;
+};
+
+struct cli_option_info {
+    char letter;
+    const char *word;
+    const char *argument;
+    unsigned verbs; /* a bit per enum cli_verb */
+    int text;
+};
+
+struct cli_verb_info {
+    const char *word;
+    const char *arguments;
+    int text;
+};
+
+extern const struct cli_option_info cli_option_infos[CLI_OPTIONS];
+extern const struct cli_verb_info cli_verb_infos[CLI_VERBS];
+
+/* ---- text (lang.c) ---- */
+
+enum cli_lang { CLI_EN, CLI_ZH };
+
+enum cli_text {
+#define TEXT(name, en, zh) TEXT_##name,
+#include "text.def"
+#undef TEXT
+    CLI_TEXTS
+};
+
+enum { CLI_ARGS = 8 };
+
+/* {0}.. of the sentence are args[0].., which end with NULL. */
+void cli_format(enum cli_lang lang, enum cli_text id, const char *const args[],
+                struct eng_bytes *out);
+const char *cli_text(enum cli_lang lang, enum cli_text id);
+enum cli_lang cli_lang_from(const char *option); /* NULL: from the environment */
+
+/* ---- one run of the command ---- */
+
+/* Standard output: a bounded queue in front of a descriptor that may be slow (out.c). */
+struct cli_out {
+    int fd;
+    bool own_fd; /* a description of our own, so that O_NONBLOCK is nobody else's */
+    bool is_socket;
+    bool careful; /* blocking: ask poll() first, and write little */
+    int broken;   /* errno of the failure that ended it; 0: fine */
+    struct eng_bytes queue;
+    size_t at;         /* bytes of the queue that are written */
+    outlet_loop *loop; /* NULL: nobody watches, writing waits */
+    bool watching;
+    outlet_watch watch;
+    void (*changed)(void *arg); /* it drained, or broke */
+    void *arg;
+};
+
+enum cli_form { FORM_DEFAULT, FORM_TEXT, FORM_HEX, FORM_BOTH, FORM_RAW, FORM_NONE };
+
+struct cli {
+    struct cli_options options;
+    enum cli_lang lang;
+    bool json;
+    bool quiet;
+    bool verbose;
+    bool terminal; /* standard output is one */
+    enum cli_form form;
+    struct cli_out out;
+};
+
+/* Parse, or say what is wrong and answer false. */
+bool cli_parse(struct cli *cli, int argc, char **argv);
+
+/* A sentence on standard error, as an `error` event with --json.  cli_usage() answers 2. */
+#define cli_say(cli, id, ...) cli_say_args(cli, id, (const char *const[CLI_ARGS]){__VA_ARGS__})
+#define cli_usage(cli, id, ...) cli_usage_args(cli, id, (const char *const[CLI_ARGS]){__VA_ARGS__})
+#define cli_fail(cli, code, id, ...) \
+    cli_fail_args(cli, code, id, (const char *const[CLI_ARGS]){__VA_ARGS__})
+void cli_say_args(struct cli *cli, enum cli_text id, const char *const args[]);
+int cli_usage_args(struct cli *cli, enum cli_text id, const char *const args[]);
+void cli_fail_args(struct cli *cli, outlet_err code, enum cli_text id, const char *const args[]);
+
+/* Why a URL could not be used or a connection failed, with the next step (explain.c). */
+void cli_explain(enum cli_lang lang, const char *url, enum outlet_role role,
+                 const struct outlet_reason *why, struct eng_bytes *out);
+
+void cli_out_open(struct cli_out *out, int fd);
+void cli_out_add(struct cli_out *out, const void *bytes, size_t len);
+void cli_out_flush(struct cli_out *out);
+/* Write the rest, for at most `wait_ms` (-1: as long as it takes) or until `stop_fd` is readable. */
+void cli_out_finish(struct cli_out *out, int wait_ms, int stop_fd);
+bool cli_out_is_full(const struct cli_out *out);
+void cli_out_free(struct cli_out *out);
+
+/* Events as lines (show.c). */
+struct cli_show {
+    struct eng_sink sink; /* first */
+    struct cli *cli;
+    bool signalled; /* somebody ended it: the summary is wanted */
+};
+
+void cli_show_init(struct cli_show *show, struct cli *cli);
+
+/* SIGINT, SIGTERM and SIGHUP as a readable descriptor (signals.c). */
+int cli_signals_open(void);
+int cli_signals_read(int fd); /* the signal; 0: none is waiting */
+
+/* listen and connect (session.c) */
+bool cli_session_options(struct cli *cli, struct eng_session_opts *opts);
+void cli_session_options_free(struct eng_session_opts *opts);
+int cli_run_session(struct cli *cli, struct eng_session_opts *opts);
+
+int cli_connect(struct cli *cli);
+int cli_listen(struct cli *cli);
+int cli_demo(struct cli *cli);
+int cli_help(struct cli *cli);
+int cli_version(struct cli *cli);
+void cli_help_verb(struct cli *cli, enum cli_verb verb, struct eng_bytes *out);
+void cli_help_all(struct cli *cli, struct eng_bytes *out);
+
+#endif

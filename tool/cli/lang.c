@@ -1,0 +1,55 @@
+/*
+ * lang.c - the catalogue: which language, and a sentence with its arguments put in.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const texts[CLI_TEXTS][2] = {
+#define TEXT(name, en, zh) [TEXT_##name] = {en, zh},
+#include "text.def"
+#undef TEXT
+};
+
+const char *
+cli_text(enum cli_lang lang, enum cli_text id)
+{
+    return texts[id][lang];
+}
+
+void
+cli_format(enum cli_lang lang, enum cli_text id, const char *const args[], struct eng_bytes *out)
+{
+    const char *at = texts[id][lang];
+
+    while (*at) {
+        size_t plain = strcspn(at, "{");
+
+        eng_bytes_add(out, at, plain);
+        at += plain;
+        if (*at && at[1] >= '0' && at[1] < '0' + CLI_ARGS && at[2] == '}') {
+            if (args[at[1] - '0'])
+                eng_bytes_text(out, args[at[1] - '0']);
+            at += 3;
+        } else if (*at) {
+            eng_bytes_add(out, at++, 1);
+        }
+    }
+}
+
+enum cli_lang
+cli_lang_from(const char *option)
+{
+    static const char *const names[] = {"OUTLET_LANG", "LC_ALL", "LC_MESSAGES", "LANG"};
+    const char *value = option;
+
+    for (size_t i = 0; !value && i < sizeof names / sizeof names[0]; i++) {
+        value = getenv(names[i]);
+        if (value && !*value)
+            value = NULL;
+    }
+    return value && strncmp(value, "zh", 2) == 0 ? CLI_ZH : CLI_EN;
+}

@@ -1,0 +1,369 @@
+/*
+ * session.c - run a session of the engine: options into a description, the loop, signals, the exit code.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { FINISH_MS = 1000 }; /* after a signal: how long a slow reader of our output is waited for */
+
+/* ---- options ---- */
+
+static bool
+parse_payload_bytes(struct cli *cli, enum cli_option id, struct eng_bytes *out)
+{
+    const char *text = cli->options.value[id];
+    bool is_hex = id == OPT_HEX || id == OPT_EXPECT_HEX;
+    char name[40];
+    char where[24];
+    size_t at = 0;
+
+    if (is_hex ? eng_parse_hex(text, out, &at) : eng_parse_escape(text, out, &at))
+        return true;
+    snprintf(name, sizeof name, "--%s", cli_option_infos[id].word);
+    snprintf(where, sizeof where, "%zu", at + 1);
+    cli_usage(cli, is_hex ? TEXT_USAGE_BAD_HEX : TEXT_USAGE_BAD_ESCAPE, name, where, text);
+    return false;
+}
+
+static bool
+parse_number(struct cli *cli, enum cli_option id, int64_t *out)
+{
+    const char *text = cli->options.value[id];
+    char name[40];
+
+    if (!cli->options.has[id])
+        return true;
+    if (id == OPT_COUNT ? eng_parse_count(text, out) : eng_parse_duration(text, out))
+        return true;
+    snprintf(name, sizeof name, "--%s", cli_option_infos[id].word);
+    cli_usage(cli, TEXT_USAGE_BAD_VALUE, name, text, id == OPT_COUNT ? "10" : "500ms");
+    return false;
+}
+
+static bool
+parse_eol(struct cli *cli, struct eng_session_opts *opts)
+{
+    static const struct {
+        const char *name;
+        const char *eol;
+    } eols[] = {{"none", ""}, {"lf", "\n"}, {"crlf", "\r\n"}};
+    const char *text = cli->options.value[OPT_EOL];
+
+    opts->eol = "";
+    if (!cli->options.has[OPT_EOL])
+        return true;
+    for (size_t i = 0; i < sizeof eols / sizeof eols[0]; i++) {
+        if (strcmp(text, eols[i].name) == 0) {
+            opts->eol = eols[i].eol;
+            return true;
+        }
+    }
+    cli_usage(cli, TEXT_USAGE_BAD_VALUE, "--eol", text, cli_option_infos[OPT_EOL].argument);
+    return false;
+}
+
+static bool
+parse_payload(struct cli *cli, struct eng_session_opts *opts)
+{
+    const struct cli_options *o = &cli->options;
+    const char *word = o->word_count > 1 ? o->words[1] : NULL;
+
+    if (o->has[OPT_HEX] + o->has[OPT_ESCAPE] + o->has[OPT_FILE] + (word != NULL) > 1) {
+        cli_usage(cli, TEXT_USAGE_ONE_PAYLOAD, NULL);
+        return false;
+    }
+    if (word && strcmp(word, "-") == 0) {
+        opts->payload = ENG_PAYLOAD_INPUT;
+        return true;
+    }
+    if (o->has[OPT_FILE]) {
+        opts->payload = ENG_PAYLOAD_FILE;
+        opts->file = o->value[OPT_FILE];
+        return true;
+    }
+    if (!word && !o->has[OPT_HEX] && !o->has[OPT_ESCAPE])
+        return true;
+    opts->payload = ENG_PAYLOAD_BYTES;
+    if (o->has[OPT_HEX])
+        return parse_payload_bytes(cli, OPT_HEX, &opts->bytes);
+    if (o->has[OPT_ESCAPE] && !parse_payload_bytes(cli, OPT_ESCAPE, &opts->bytes))
+        return false;
+    if (word)
+        eng_bytes_text(&opts->bytes, word);
+    eng_bytes_text(&opts->bytes, opts->eol);
+    return true;
+}
+
+static bool
+parse_repetition(struct cli *cli, struct eng_session_opts *opts)
+{
+    bool repeats = cli->options.has[OPT_EVERY] || cli->options.has[OPT_COUNT];
+
+    if (!parse_number(cli, OPT_EVERY, &opts->every_ms) ||
+        !parse_number(cli, OPT_COUNT, &opts->count) || !parse_number(cli, OPT_TIME, &opts->time_ms))
+        return false;
+    if (repeats && opts->payload != ENG_PAYLOAD_BYTES && opts->payload != ENG_PAYLOAD_FILE) {
+        cli_usage(cli, TEXT_USAGE_NOTHING_TO_REPEAT,
+                  cli->options.has[OPT_EVERY] ? "--every" : "--count");
+        return false;
+    }
+    return true;
+}
+
+static bool
+parse_rule(struct cli *cli, struct eng_session_opts *opts)
+{
+    const struct cli_options *o = &cli->options;
+
+    if (o->has[OPT_ECHO] + o->has[OPT_REPLY] + o->has[OPT_DISCARD] > 1) {
+        cli_usage(cli, TEXT_USAGE_ONE_RULE, NULL);
+        return false;
+    }
+    if (o->has[OPT_ECHO])
+        opts->rule = ENG_RULE_ECHO;
+    if (o->has[OPT_DISCARD]) {
+        opts->rule = ENG_RULE_DISCARD;
+        if (!cli->json)
+            cli->form = FORM_NONE;
+    }
+    if (o->has[OPT_REPLY]) {
+        opts->rule = ENG_RULE_REPLY;
+        eng_bytes_text(&opts->reply, o->value[OPT_REPLY]);
+        eng_bytes_text(&opts->reply, opts->eol);
+    }
+    return true;
+}
+
+static bool
+parse_expectation(struct cli *cli, struct eng_session_opts *opts)
+{
+    const struct cli_options *o = &cli->options;
+
+    if (o->has[OPT_EXPECT] && o->has[OPT_EXPECT_HEX]) {
+        cli_usage(cli, TEXT_USAGE_ONE_EXPECT, NULL);
+        return false;
+    }
+    if (o->has[OPT_EXPECT])
+        eng_bytes_text(&opts->expect, o->value[OPT_EXPECT]);
+    if (o->has[OPT_EXPECT_HEX] && !parse_payload_bytes(cli, OPT_EXPECT_HEX, &opts->expect))
+        return false;
+    if ((o->has[OPT_EXPECT] || o->has[OPT_EXPECT_HEX]) && opts->expect.len == 0) {
+        cli_usage(cli, TEXT_USAGE_EMPTY_EXPECT, o->has[OPT_EXPECT] ? "--expect" : "--expect-hex");
+        return false;
+    }
+    return true;
+}
+
+bool
+cli_session_options(struct cli *cli, struct eng_session_opts *opts)
+{
+    if (cli->options.word_count == 0) {
+        cli_usage(cli, TEXT_USAGE_NO_URL, cli_verb_infos[cli->options.verb].word);
+        return false;
+    }
+    opts->url = cli->options.words[0];
+    opts->once = cli->options.has[OPT_ONCE];
+    opts->input = STDIN_FILENO;
+    return parse_eol(cli, opts) && parse_payload(cli, opts) && parse_repetition(cli, opts) &&
+           parse_rule(cli, opts) && parse_expectation(cli, opts);
+}
+
+void
+cli_session_options_free(struct eng_session_opts *opts)
+{
+    eng_bytes_free(&opts->bytes);
+    eng_bytes_free(&opts->reply);
+    eng_bytes_free(&opts->expect);
+}
+
+/* ---- running ---- */
+
+struct run {
+    struct cli *cli;
+    struct cli_show show;
+    outlet_loop *loop;
+    struct eng_session *session;
+    enum eng_result result;
+    bool ended;
+    int signal_fd;
+    int signals; /* how many came */
+    outlet_watch signal_watch;
+};
+
+static void
+log_line(void *user, enum outlet_log_level level, const char *line)
+{
+    static const char *const names[] = {"", "error", "warning", "info", "debug"};
+
+    (void)user;
+    fprintf(stderr, "outlet: %s: %s\n", names[level], line);
+}
+
+static void
+session_ended(void *user, enum eng_result result)
+{
+    struct run *run = user;
+
+    run->ended = true;
+    run->result = result;
+    outlet_loop_stop(run->loop);
+}
+
+static void
+signal_came(outlet_watch w, int events, void *arg)
+{
+    struct run *run = arg;
+
+    (void)w;
+    (void)events;
+    if (!cli_signals_read(run->signal_fd))
+        return;
+    run->show.signalled = true;
+    if (run->signals++ == 0)
+        eng_session_stop(run->session, ENG_DONE);
+    else
+        outlet_loop_stop(run->loop); /* asked twice: at once */
+}
+
+static void
+output_flow(void *arg)
+{
+    struct run *run = arg;
+
+    if (run->ended)
+        return;
+    run->show.sink.busy = cli_out_is_full(&run->cli->out);
+    if (run->cli->out.broken)
+        eng_session_stop(run->session, ENG_DONE);
+    else
+        eng_session_flow(run->session);
+}
+
+/* Perhaps between two turns, where every call of the library would go through the mailbox. */
+static void
+output_changed(void *arg)
+{
+    struct run *run = arg;
+
+    if (run->session && !run->ended && outlet_post(run->loop, output_flow, run) != OUTLET_OK)
+        output_flow(run);
+}
+
+static int
+loop_open(struct run *run)
+{
+    struct outlet_loop_opts opts = OUTLET_LOOP_OPTS;
+    const char *driver = getenv("OUTLET_DRIVER");
+    outlet_err err;
+
+    if (run->cli->verbose)
+        opts.log = log_line;
+    if (driver && strcmp(driver, "sim") == 0)
+        return cli_usage(run->cli, TEXT_USAGE_DRIVER, driver);
+    err = outlet_loop_new(&run->loop, &opts);
+    if (err == OUTLET_EINVAL && driver)
+        return cli_usage(run->cli, TEXT_USAGE_DRIVER, driver);
+    if (err) {
+        cli_fail(run->cli, err, TEXT_ERROR_INTERNAL, outlet_strerror(err));
+        return ENG_INTERNAL;
+    }
+    return ENG_DONE;
+}
+
+static int
+signals_open(struct run *run)
+{
+    outlet_err err = OUTLET_ESYS;
+
+    run->signal_fd = cli_signals_open();
+    if (run->signal_fd >= 0)
+        err = outlet_watch_start(run->loop, run->signal_fd, OUTLET_READABLE, signal_came, run,
+                                 &run->signal_watch);
+    if (!err)
+        return ENG_DONE;
+    cli_fail(run->cli, err, TEXT_ERROR_INTERNAL, outlet_strerror(err));
+    return ENG_INTERNAL;
+}
+
+/* Turn until the session has ended.  What a turn wrote leaves together, after it. */
+static void
+work(struct run *run)
+{
+    outlet_err err;
+
+    for (;;) {
+        cli_out_flush(&run->cli->out);
+        err = outlet_loop_turn(run->loop, -1);
+        if (err)
+            break;
+    }
+    if (err != OUTLET_ESTATE) {
+        cli_fail(run->cli, err, TEXT_ERROR_INTERNAL, outlet_strerror(err));
+        run->result = ENG_INTERNAL;
+    }
+}
+
+static void
+tell_summary(struct run *run)
+{
+    struct eng_totals totals;
+    struct eng_event event = {.kind = ENG_SUMMARY, .totals = &totals, .result = run->result};
+
+    eng_session_totals(run->session, &totals);
+    run->show.sink.emit(&run->show.sink, &event);
+}
+
+static int
+session_work(struct run *run, struct eng_session_opts *opts)
+{
+    struct outlet_reason why = OUTLET_REASON;
+
+    opts->sink = &run->show.sink;
+    opts->ended = session_ended;
+    opts->user = run;
+    run->cli->out.loop = run->loop;
+    run->cli->out.changed = output_changed;
+    run->cli->out.arg = run;
+    run->result = eng_session_start(run->loop, opts, &run->session, &why);
+    if (run->result) {
+        const char *url = run->result == ENG_FILE ? NULL : opts->url;
+
+        run->show.sink.emit(
+            &run->show.sink,
+            &(struct eng_event){.kind = ENG_ERROR, .url = url, .role = opts->role, .why = &why});
+        return (int)run->result;
+    }
+    if (run->cli->out.broken)
+        eng_session_stop(run->session, ENG_DONE);
+    work(run);
+    if (run->result == ENG_UNMET)
+        cli_fail(run->cli, OUTLET_ETIMEDOUT, TEXT_ERROR_UNMET, NULL);
+    tell_summary(run);
+    return (int)run->result;
+}
+
+int
+cli_run_session(struct cli *cli, struct eng_session_opts *opts)
+{
+    struct run run = {.cli = cli, .signal_fd = -1};
+    int code;
+
+    cli_show_init(&run.show, cli);
+    code = loop_open(&run);
+    if (code)
+        return code;
+    code = signals_open(&run);
+    if (!code)
+        code = session_work(&run, opts);
+    cli_out_finish(&cli->out, run.signals ? FINISH_MS : -1, run.signal_fd);
+    (void)outlet_loop_free(run.loop); /* this thread turned it, and we are in no callback */
+    eng_session_free(run.session);
+    if (run.signal_fd >= 0)
+        close(run.signal_fd);
+    return code;
+}

@@ -1,0 +1,317 @@
+/*
+ * show.c - events as lines: for a terminal, for a pipe, for a program.
+ *
+ * Into a pipe go the received bytes and nothing else, so that "outlet connect" can stand in a pipeline;
+ * everything told to people goes to standard error.  A newcomer's mistake: to show received bytes as
+ * they are on a terminal, which would obey them.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "cli.h"
+
+#include <string.h>
+#include <time.h>
+
+enum {
+    SHOW_MAX = 4096, /* bytes of one message that a terminal is shown, unless -v */
+    DUMP_WIDTH = 16
+};
+
+static void
+say_bytes(struct cli *cli, struct eng_bytes *line)
+{
+    (void)cli;
+    eng_bytes_text(line, "\n");
+    /* There is nobody left to tell when standard error fails. */
+    (void)fwrite(line->data, 1, line->len, stderr);
+    eng_bytes_free(line);
+}
+
+void
+cli_say_args(struct cli *cli, enum cli_text id, const char *const args[])
+{
+    struct eng_bytes line = {0};
+
+    cli_format(cli->lang, id, args, &line);
+    say_bytes(cli, &line);
+}
+
+void
+cli_fail_args(struct cli *cli, outlet_err code, enum cli_text id, const char *const args[])
+{
+    struct outlet_reason why = OUTLET_REASON;
+    struct eng_event event = {.kind = ENG_ERROR, .why = &why};
+    struct eng_bytes line = {0};
+
+    if (!cli->json) {
+        eng_bytes_text(&line, "outlet: ");
+        cli_format(cli->lang, id, args, &line);
+        say_bytes(cli, &line);
+        return;
+    }
+    why.code = code;
+    cli_format(CLI_EN, id, args, &line);
+    eng_bytes_add(&line, "", 1);
+    if (!line.failed) {
+        struct eng_bytes json = {0};
+
+        eng_json_event(&json, &event, ENG_FORM_AUTO, (const char *)line.data);
+        cli_out_add(&cli->out, json.data, json.len);
+        eng_bytes_free(&json);
+    }
+    eng_bytes_free(&line);
+}
+
+int
+cli_usage_args(struct cli *cli, enum cli_text id, const char *const args[])
+{
+    cli_fail_args(cli, OUTLET_EINVAL, id, args);
+    return ENG_USAGE;
+}
+
+/* ---- for programs ---- */
+
+static void
+show_json(struct cli_show *show, const struct eng_event *e)
+{
+    struct cli *cli = show->cli;
+    struct eng_bytes line = {0};
+    struct eng_bytes text = {0};
+    enum eng_form form = cli->form == FORM_HEX    ? ENG_FORM_HEX
+                         : cli->form == FORM_BOTH ? ENG_FORM_BOTH
+                                                  : ENG_FORM_AUTO;
+
+    if (cli->quiet && e->kind != ENG_MESSAGE && e->kind != ENG_ERROR)
+        return;
+    if (e->kind == ENG_ERROR) {
+        cli_explain(CLI_EN, e->url, e->role, e->why, &text);
+        eng_bytes_add(&text, "", 1);
+    }
+    eng_json_event(&line, e, form, text.len && !text.failed ? (const char *)text.data : NULL);
+    if (!line.failed)
+        cli_out_add(&cli->out, line.data, line.len);
+    eng_bytes_free(&text);
+    eng_bytes_free(&line);
+}
+
+/* ---- for people ---- */
+
+static void
+add_time(struct eng_bytes *line)
+{
+    struct timespec now;
+    struct tm tm;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    localtime_r(&now.tv_sec, &tm);
+    eng_bytes_printf(line, "%02d:%02d:%02d.%03ld  ", tm.tm_hour, tm.tm_min, tm.tm_sec,
+                     now.tv_nsec / 1000000);
+}
+
+static void
+add_peer(struct eng_bytes *line, const struct cli *cli, const struct eng_event *e)
+{
+    char number[24];
+
+    if (e->peer[0]) {
+        eng_text_visible(line, (const uint8_t *)e->peer, strlen(e->peer));
+        return;
+    }
+    snprintf(number, sizeof number, "%llu", (unsigned long long)e->id);
+    cli_format(cli->lang, TEXT_A_CLIENT, (const char *const[CLI_ARGS]){number}, line);
+}
+
+/* 00000000  68 65 6c 6c 6f                                   |hello| */
+static void
+add_dump(struct eng_bytes *out, const uint8_t *bytes, size_t len)
+{
+    for (size_t at = 0; at < len; at += DUMP_WIDTH) {
+        size_t n = len - at < DUMP_WIDTH ? len - at : DUMP_WIDTH;
+
+        eng_bytes_printf(out, "%08zx  ", at);
+        eng_text_hex(out, bytes + at, n, " ");
+        eng_bytes_printf(out, "%*s  |", (int)((DUMP_WIDTH - n) * 3), "");
+        for (size_t i = 0; i < n; i++) {
+            char c = bytes[at + i] >= ' ' && bytes[at + i] < 0x7f ? (char)bytes[at + i] : '.';
+
+            eng_bytes_add(out, &c, 1);
+        }
+        eng_bytes_text(out, "|\n");
+    }
+}
+
+static void
+add_payload(struct eng_bytes *line, const struct cli *cli, const struct eng_event *e)
+{
+    bool cut = cli->terminal && !cli->verbose && e->size > SHOW_MAX;
+    size_t len = cut ? SHOW_MAX : e->size;
+
+    if (cli->form == FORM_BOTH) {
+        if (cli->terminal)
+            eng_bytes_text(line, "\n");
+        add_dump(line, e->bytes, len);
+    } else if (cli->form == FORM_HEX) {
+        eng_text_hex(line, e->bytes, len, " ");
+    } else {
+        eng_text_visible(line, e->bytes, len);
+    }
+    if (cut) {
+        char left[32];
+
+        eng_text_size(left, sizeof left, e->size - len);
+        cli_format(cli->lang, TEXT_MORE_BYTES, (const char *const[CLI_ARGS]){left}, line);
+    }
+    if (cut || cli->form != FORM_BOTH)
+        eng_bytes_text(line, "\n");
+}
+
+static void
+show_message(struct cli_show *show, const struct eng_event *e)
+{
+    struct cli *cli = show->cli;
+    struct eng_bytes line = {0};
+    char size[32];
+
+    if (cli->form == FORM_RAW) {
+        if (!e->out)
+            cli_out_add(&cli->out, e->bytes, e->size);
+        return;
+    }
+    if (cli->terminal) {
+        eng_text_size(size, sizeof size, e->size);
+        add_time(&line);
+        eng_bytes_text(&line, e->out ? "\u2192 " : "\u2190 ");
+        add_peer(&line, cli, e);
+        eng_bytes_printf(&line, "  %s  ", size);
+    } else if (e->out) {
+        return;
+    }
+    add_payload(&line, cli, e);
+    if (!line.failed)
+        cli_out_add(&cli->out, line.data, line.len);
+    eng_bytes_free(&line);
+}
+
+static void
+show_state(struct cli_show *show, const struct eng_event *e)
+{
+    struct cli *cli = show->cli;
+    struct eng_bytes line = {0};
+
+    if (cli->quiet || !(cli->terminal || cli->verbose))
+        return;
+    add_time(&line);
+    eng_bytes_text(&line, e->kind == ENG_OPEN ? "+ " : "- ");
+    add_peer(&line, cli, e);
+    eng_bytes_text(&line, "  ");
+    if (e->kind == ENG_OPEN) {
+        eng_bytes_text(&line, cli_text(cli->lang, TEXT_OPENED));
+    } else if (e->why->code == OUTLET_OK) {
+        eng_bytes_text(&line,
+                       cli_text(cli->lang, e->why->side == OUTLET_BY_PEER ? TEXT_CLOSED_BY_PEER
+                                                                          : TEXT_CLOSED_BY_US));
+    } else {
+        cli_format(cli->lang, TEXT_CLOSED_BECAUSE, (const char *const[CLI_ARGS]){e->why->text},
+                   &line);
+    }
+    /* On a terminal it belongs between the messages, in order; else people read it elsewhere. */
+    if (!cli->terminal) {
+        say_bytes(cli, &line);
+        return;
+    }
+    eng_bytes_text(&line, "\n");
+    cli_out_add(&cli->out, line.data, line.len);
+    eng_bytes_free(&line);
+}
+
+static void
+show_listening(struct cli_show *show, const struct eng_event *e)
+{
+    struct cli *cli = show->cli;
+    struct eng_url parts;
+    char masked[4096];
+    char open_url[512];
+
+    if (cli->quiet)
+        return;
+    eng_url_masked(e->url, masked, sizeof masked);
+    cli_say(cli, TEXT_LISTENING, masked, e->driver);
+    if (!eng_url_split(e->url, OUTLET_TO_LISTEN, &parts) || !eng_url_is_loopback(&parts))
+        return;
+    snprintf(open_url, sizeof open_url, "%s://*:%d", parts.scheme, parts.port);
+    cli_say(cli, TEXT_ONLY_LOCAL, open_url);
+}
+
+static void
+show_error(struct cli_show *show, const struct eng_event *e)
+{
+    struct eng_bytes line = {0};
+
+    eng_bytes_text(&line, "outlet: ");
+    cli_explain(show->cli->lang, e->url, e->role, e->why, &line);
+    say_bytes(show->cli, &line);
+}
+
+static void
+show_summary(struct cli_show *show, const struct eng_event *e)
+{
+    struct cli *cli = show->cli;
+    const struct eng_totals *t = e->totals;
+    char numbers[4][24];
+    char in[32];
+    char out[32];
+    char seconds[32];
+
+    if (cli->quiet ||
+        !(show->signalled || cli->verbose || cli->terminal || cli->options.verb == CLI_LISTEN))
+        return;
+    snprintf(numbers[0], sizeof numbers[0], "%llu", (unsigned long long)t->connections);
+    snprintf(numbers[1], sizeof numbers[1], "%llu", (unsigned long long)t->messages_in);
+    snprintf(numbers[2], sizeof numbers[2], "%llu", (unsigned long long)t->messages_out);
+    snprintf(numbers[3], sizeof numbers[3], "%llu", (unsigned long long)t->errors);
+    eng_text_size(in, sizeof in, t->bytes_in);
+    eng_text_size(out, sizeof out, t->bytes_out);
+    snprintf(seconds, sizeof seconds, "%lld.%03d", (long long)(t->ms / 1000), (int)(t->ms % 1000));
+    cli_say(cli, TEXT_SUMMARY, numbers[0], in, numbers[1], out, numbers[2], numbers[3], seconds);
+}
+
+static void
+emit(struct eng_sink *sink, const struct eng_event *e)
+{
+    struct cli_show *show = (struct cli_show *)sink;
+
+    if (show->cli->json) {
+        show_json(show, e);
+    } else {
+        switch (e->kind) {
+        case ENG_LISTENING:
+            show_listening(show, e);
+            break;
+        case ENG_OPEN:
+        case ENG_CLOSE:
+            show_state(show, e);
+            break;
+        case ENG_MESSAGE:
+            show_message(show, e);
+            break;
+        case ENG_ERROR:
+            show_error(show, e);
+            break;
+        case ENG_SUMMARY:
+            show_summary(show, e);
+            break;
+        case ENG_DEMO:
+            break; /* the demonstration has its own table */
+        }
+    }
+    sink->busy = cli_out_is_full(&show->cli->out);
+}
+
+void
+cli_show_init(struct cli_show *show, struct cli *cli)
+{
+    if (cli->form == FORM_DEFAULT)
+        cli->form = cli->terminal || cli->json ? FORM_TEXT : FORM_RAW;
+    *show = (struct cli_show){.sink = {.emit = emit, .quiet_messages = cli->form == FORM_NONE},
+                              .cli = cli};
+}

@@ -1,0 +1,245 @@
+/*
+ * engine.h - what the outlet command does, without a terminal: sessions, payloads, records, owners.
+ *
+ * This is the folder's one door; the command calls it today and a page can call it tomorrow, so
+ * nothing here prints, exits or reads an option.  What happens is told through a sink.  A newcomer's
+ * mistake: to end a session by stopping the loop.  eng_session_stop() closes what it opened and says
+ * `ended` once, with the result; the loop belongs to the caller.
+ *
+ *     eng_session_start --> events to the sink --> eng_session_stop or the natural end --> ended
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef ENG_ENGINE_H
+#define ENG_ENGINE_H
+
+#include <outlet/outlet.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* ---- bytes that grow (bytes.c): the only place of the tool that takes memory ---- */
+
+/* All zero is empty.  `failed` stays set after memory ran out: check it once, at the end. */
+struct eng_bytes {
+    uint8_t *data;
+    size_t len;
+    size_t room;
+    bool failed;
+};
+
+void *eng_alloc(size_t size); /* zeroed; NULL: no memory */
+void eng_free(void *p);
+uint8_t *eng_bytes_space(struct eng_bytes *b, size_t n); /* n writable bytes behind len, or NULL */
+bool eng_bytes_add(struct eng_bytes *b, const void *bytes, size_t n);
+bool eng_bytes_text(struct eng_bytes *b, const char *text);
+bool eng_bytes_printf(struct eng_bytes *b, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void eng_bytes_cut(struct eng_bytes *b, size_t n); /* drop n bytes from the front */
+void eng_bytes_free(struct eng_bytes *b);
+
+/* ---- what people write, as bytes and numbers (payload.c) ---- */
+
+/* Each answers true, or false with *bad_at at the offending byte of `text`.  Bytes are appended. */
+bool eng_parse_hex(const char *text, struct eng_bytes *out, size_t *bad_at);
+bool eng_parse_escape(const char *text, struct eng_bytes *out, size_t *bad_at);
+bool eng_parse_duration(const char *text, int64_t *ms); /* "500ms" "5s" "1.5m" "1h", above 0 */
+bool eng_parse_count(const char *text, int64_t *count); /* above 0 */
+
+/* ---- text for people and machines (text.c) ---- */
+
+/* Length of the UTF-8 character at the front (1-4), 0 when the bytes are not UTF-8. */
+size_t eng_utf8_next(const uint8_t *bytes, size_t len);
+bool eng_utf8_valid(const uint8_t *bytes, size_t len);
+void eng_text_hex(struct eng_bytes *out, const uint8_t *bytes, size_t len, const char *between);
+/* Safe on a terminal: control characters and broken UTF-8 as \n, \t, \xHH. */
+void eng_text_visible(struct eng_bytes *out, const uint8_t *bytes, size_t len);
+/* "16 B", "1.2 KB", "3.4 MB" */
+void eng_text_size(char *text, size_t room, uint64_t bytes);
+
+/* ---- the parts of a canonical URL (url.c) ---- */
+
+struct eng_url {
+    char scheme[24];
+    char host[256];
+    char path[256]; /* of a unix address, decoded; '@' first: abstract */
+    int port;       /* -1: none */
+    bool stream;    /* bytes without borders of their own */
+    bool framed;    /* a stream with frame= other than none */
+    char frame[64]; /* "none" when there is none */
+};
+
+bool eng_url_split(const char *url, enum outlet_role role, struct eng_url *out);
+/* The value of an option behind '#' (or '?'), copied to `value`. */
+bool eng_url_option(const char *url, const char *key, char *value, size_t room);
+void eng_url_masked(const char *url, char *text, size_t room); /* a secret as "***" */
+bool eng_url_is_loopback(const struct eng_url *u);
+
+/* ---- who owns a socket (owner.c) ---- */
+
+struct eng_owner {
+    pid_t pid;     /* 0: hidden from this user */
+    uid_t uid;     /* of the socket, when pid is 0 */
+    char name[64]; /* "" when pid is 0 */
+};
+
+/* Who listens at the address of `u` (tcp, udp, unix)?  False: nobody was found. */
+bool eng_owner_find(const struct eng_url *u, struct eng_owner *out);
+
+/* ---- events and sinks ---- */
+
+enum eng_event_kind {
+    ENG_LISTENING,
+    ENG_OPEN,
+    ENG_MESSAGE,
+    ENG_CLOSE,
+    ENG_ERROR,
+    ENG_DEMO,
+    ENG_SUMMARY
+};
+
+struct eng_totals {
+    uint64_t connections;
+    uint64_t messages_in;
+    uint64_t messages_out;
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+    uint64_t errors;
+    int64_t ms;
+};
+
+/* The exit codes of the command. */
+enum eng_result {
+    ENG_DONE = 0,
+    ENG_UNMET = 1, /* an expectation failed */
+    ENG_USAGE = 2,
+    ENG_NOT_CONNECTED = 3,
+    ENG_BROKEN = 4,
+    ENG_TIMED_OUT = 5,
+    ENG_NOT_TRUSTED = 6,
+    ENG_FILE = 7,
+    ENG_INTERNAL = 70
+};
+
+enum eng_result eng_result_of(const struct outlet_reason *why);
+
+struct eng_demo_result {
+    const char *transport;
+    const char *driver;
+    bool ok;
+    bool skipped; /* the driver does not work here */
+    uint64_t messages;
+    uint64_t bytes; /* there and back again, counted once */
+    int64_t us;
+    char text[160]; /* why not, "" when ok */
+};
+
+/* One thing that happened.  Everything pointed at is lent until emit() returns. */
+struct eng_event {
+    enum eng_event_kind kind;
+    uint64_t id;     /* OPEN MESSAGE CLOSE: connections counted from 1 */
+    const char *url; /* LISTENING; ERROR: NULL when it is not about the endpoint */
+    enum outlet_role role;
+    const char *driver;
+    const char *peer;  /* OPEN MESSAGE CLOSE */
+    const char *local; /* OPEN */
+    bool out;          /* MESSAGE: sent, not received */
+    const uint8_t *bytes;
+    size_t size;
+    const struct outlet_reason *why; /* CLOSE ERROR */
+    const struct eng_totals *totals; /* SUMMARY */
+    enum eng_result result;          /* SUMMARY */
+    const struct eng_demo_result *demo;
+};
+
+struct eng_sink {
+    void (*emit)(struct eng_sink *sink, const struct eng_event *event);
+    bool quiet_messages; /* MESSAGE is not wanted: do not even make it */
+    bool busy;           /* set by the sink when it cannot keep up: receiving pauses until
+                            eng_session_flow() */
+};
+
+/* How payload bytes appear in a record. */
+enum eng_form {
+    ENG_FORM_AUTO, /* text, or hex when it is not UTF-8 */
+    ENG_FORM_HEX,
+    ENG_FORM_BOTH
+};
+
+/* One JSON line for an event (json.c); `text` stands in for why->text in ERROR when not NULL. */
+void eng_json_event(struct eng_bytes *out, const struct eng_event *event, enum eng_form form,
+                    const char *text);
+void eng_json_string(struct eng_bytes *out, const char *text, size_t len);
+
+/* ---- sessions (session.c, feed.c) ---- */
+
+enum eng_rule { ENG_RULE_NONE, ENG_RULE_ECHO, ENG_RULE_REPLY, ENG_RULE_DISCARD };
+
+enum eng_payload_kind {
+    ENG_PAYLOAD_NONE,
+    ENG_PAYLOAD_BYTES,
+    ENG_PAYLOAD_FILE,
+    ENG_PAYLOAD_INPUT /* the descriptor `input`, read until its end */
+};
+
+struct eng_session_opts {
+    enum outlet_role role;
+    const char *url;
+    struct eng_sink *sink;
+    enum eng_rule rule;
+    struct eng_bytes reply; /* lent, like all bytes here, until the session is freed */
+    struct eng_bytes expect;
+    bool once;
+    int64_t time_ms; /* 0: no end */
+    enum eng_payload_kind payload;
+    struct eng_bytes bytes;
+    const char *file;
+    int input;
+    bool input_lines;  /* each line is a message */
+    bool input_person; /* someone types there: do not wait for the rest when the peer has ended */
+    const char *eol;   /* added to each line of the input; "" for none */
+    int64_t every_ms;  /* 0: at once */
+    int64_t count;     /* 0: 1, or without end when every_ms is set */
+    /* Once, at the end.  The session may be freed after it returned, not inside. */
+    void (*ended)(void *user, enum eng_result result);
+    void *user;
+};
+
+struct eng_session;
+
+/* ENG_DONE, or what failed with *why filled; nothing is left open then, and `ended` is not called. */
+enum eng_result eng_session_start(outlet_loop *loop, const struct eng_session_opts *opts,
+                                  struct eng_session **out, struct outlet_reason *why);
+/* Close in order, for at most a second, then say `ended` with `result` (perhaps inside this call). */
+void eng_session_stop(struct eng_session *s, enum eng_result result);
+void eng_session_flow(struct eng_session *s); /* the sink can take more */
+void eng_session_totals(const struct eng_session *s, struct eng_totals *out);
+void eng_session_free(struct eng_session *s); /* after `ended`; NULL is allowed */
+
+/* ---- the demonstration (demo.c) ---- */
+
+enum { ENG_DEMO_TRANSPORTS = 4, ENG_DEMO_CLIENTS = 4 };
+
+extern const char *const eng_demo_transports[ENG_DEMO_TRANSPORTS];
+
+/* One checked round: every byte goes there and comes back, or result->text says what went wrong. */
+void eng_demo_round(const char *transport, const char *driver, struct eng_demo_result *result);
+
+struct eng_demo; /* one driver, every transport, traffic until it is freed */
+
+struct eng_demo_row {
+    uint64_t round_trips;
+    uint64_t bytes;
+    uint64_t clients;
+    uint64_t wrong; /* bytes that came back changed, connections that ended */
+};
+
+/* Starts threads of its own, or, for "sim", is turned by eng_demo_turn(). */
+outlet_err eng_demo_start(const char *driver, struct eng_demo **out, struct outlet_reason *why);
+void eng_demo_turn(struct eng_demo *d); /* nothing to do unless the driver is simulated */
+void eng_demo_row(struct eng_demo *d, int transport, struct eng_demo_row *out);
+void eng_demo_free(struct eng_demo *d);
+
+#endif

@@ -1,0 +1,177 @@
+/*
+ * json.c - events as JSON Lines: compact, one object per line, "v" and "event" first.
+ *
+ * Payload that is not UTF-8 has no honest JSON string, so it goes into "hex" instead of "text";
+ * nothing is replaced.  Machine output is never translated.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "engine.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static void
+json_bytes(struct eng_bytes *out, const uint8_t *bytes, size_t len)
+{
+    size_t plain = 0; /* start of what needs no escape */
+
+    eng_bytes_text(out, "\"");
+    for (size_t i = 0; i < len; i++) {
+        uint8_t c = bytes[i];
+
+        if (c >= ' ' && c != '"' && c != '\\' && c != 0x7f)
+            continue;
+        eng_bytes_add(out, bytes + plain, i - plain);
+        plain = i + 1;
+        if (c == '"' || c == '\\')
+            eng_bytes_printf(out, "\\%c", c);
+        else if (c == '\n')
+            eng_bytes_text(out, "\\n");
+        else if (c == '\r')
+            eng_bytes_text(out, "\\r");
+        else if (c == '\t')
+            eng_bytes_text(out, "\\t");
+        else
+            eng_bytes_printf(out, "\\u%04x", c);
+    }
+    eng_bytes_add(out, bytes + plain, len - plain);
+    eng_bytes_text(out, "\"");
+}
+
+/* A string that is not UTF-8 (an address with strange bytes) has them written out. */
+void
+eng_json_string(struct eng_bytes *out, const char *text, size_t len)
+{
+    struct eng_bytes visible = {0};
+
+    if (eng_utf8_valid((const uint8_t *)text, len)) {
+        json_bytes(out, (const uint8_t *)text, len);
+        return;
+    }
+    eng_text_visible(&visible, (const uint8_t *)text, len);
+    json_bytes(out, visible.data, visible.len);
+    eng_bytes_free(&visible);
+}
+
+static void
+json_text(struct eng_bytes *out, const char *key, const char *text)
+{
+    eng_bytes_printf(out, ",\"%s\":", key);
+    eng_json_string(out, text ? text : "", text ? strlen(text) : 0);
+}
+
+static void
+json_number(struct eng_bytes *out, const char *key, int64_t value)
+{
+    eng_bytes_printf(out, ",\"%s\":%" PRId64, key, value);
+}
+
+static void
+json_flag(struct eng_bytes *out, const char *key, bool value)
+{
+    eng_bytes_printf(out, ",\"%s\":%s", key, value ? "true" : "false");
+}
+
+static void
+json_payload(struct eng_bytes *out, const uint8_t *bytes, size_t len, enum eng_form form)
+{
+    bool is_text = form != ENG_FORM_HEX && eng_utf8_valid(bytes, len);
+
+    if (is_text) {
+        eng_bytes_text(out, ",\"text\":");
+        json_bytes(out, bytes, len);
+    }
+    if (!is_text || form == ENG_FORM_BOTH) {
+        eng_bytes_text(out, ",\"hex\":\"");
+        eng_text_hex(out, bytes, len, "");
+        eng_bytes_text(out, "\"");
+    }
+}
+
+static void
+json_reason(struct eng_bytes *out, const struct outlet_reason *why, const char *text)
+{
+    json_text(out, "code", outlet_error_name(why->code));
+    if (why->phase)
+        json_text(out, "phase", outlet_phase_name(why->phase));
+    if (why->side)
+        json_text(out, "side", outlet_side_name(why->side));
+    if (why->position >= 0)
+        json_number(out, "position", why->position);
+    if (why->key[0])
+        json_text(out, "key", why->key);
+    json_text(out, "text", text ? text : why->text);
+}
+
+static void
+json_totals(struct eng_bytes *out, const struct eng_totals *t)
+{
+    json_number(out, "connections", (int64_t)t->connections);
+    json_number(out, "messages_in", (int64_t)t->messages_in);
+    json_number(out, "messages_out", (int64_t)t->messages_out);
+    json_number(out, "bytes_in", (int64_t)t->bytes_in);
+    json_number(out, "bytes_out", (int64_t)t->bytes_out);
+    json_number(out, "errors", (int64_t)t->errors);
+    json_number(out, "ms", t->ms);
+}
+
+static void
+json_demo(struct eng_bytes *out, const struct eng_demo_result *r)
+{
+    json_text(out, "transport", r->transport);
+    json_text(out, "driver", r->driver);
+    json_flag(out, "ok", r->ok);
+    if (r->skipped)
+        json_flag(out, "skipped", true);
+    json_number(out, "messages", (int64_t)r->messages);
+    json_number(out, "bytes", (int64_t)r->bytes);
+    json_number(out, "us", r->us);
+    if (r->text[0])
+        json_text(out, "text", r->text);
+}
+
+static const char *const event_names[] = {
+    [ENG_LISTENING] = "listening", [ENG_OPEN] = "open",   [ENG_MESSAGE] = "message",
+    [ENG_CLOSE] = "close",         [ENG_ERROR] = "error", [ENG_DEMO] = "demo",
+    [ENG_SUMMARY] = "summary",
+};
+
+void
+eng_json_event(struct eng_bytes *out, const struct eng_event *e, enum eng_form form,
+               const char *text)
+{
+    eng_bytes_printf(out, "{\"v\":1,\"event\":\"%s\"", event_names[e->kind]);
+    switch (e->kind) {
+    case ENG_LISTENING:
+        json_text(out, "url", e->url);
+        json_text(out, "driver", e->driver);
+        break;
+    case ENG_OPEN:
+        json_number(out, "id", (int64_t)e->id);
+        json_text(out, "peer", e->peer);
+        json_text(out, "local", e->local);
+        break;
+    case ENG_MESSAGE:
+        json_number(out, "id", (int64_t)e->id);
+        json_text(out, "dir", e->out ? "out" : "in");
+        json_number(out, "size", (int64_t)e->size);
+        json_payload(out, e->bytes, e->size, form);
+        break;
+    case ENG_CLOSE:
+        json_number(out, "id", (int64_t)e->id);
+        json_reason(out, e->why, NULL);
+        break;
+    case ENG_ERROR:
+        json_reason(out, e->why, text);
+        break;
+    case ENG_DEMO:
+        json_demo(out, e->demo);
+        break;
+    case ENG_SUMMARY:
+        json_totals(out, e->totals);
+        json_number(out, "exit", e->result);
+        break;
+    }
+    eng_bytes_text(out, "}\n");
+}

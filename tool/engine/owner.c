@@ -1,0 +1,190 @@
+/*
+ * owner.c - which process listens at an address, from /proc.
+ *
+ * The kernel's tables give an inode for each socket; the process is whoever has a descriptor named
+ * "socket:[inode]".  Another user's descriptors cannot be read without privileges: then only the
+ * user of the socket is known, and pid stays 0.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "engine.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { TCP_STATE_LISTEN = 0x0a, UDP_STATE_UNCONNECTED = 0x07 };
+
+struct found {
+    uint64_t inode; /* 0: nothing yet */
+    uid_t uid;
+    bool exact; /* the address is the one that was asked for */
+};
+
+/* Does the table's address (hexadecimal, words in host order) cover the host? */
+static bool
+covers(const char *table, const char *host, bool *exact)
+{
+    uint32_t words[4] = {0};
+    size_t n = strlen(table) / 8;
+    struct in_addr v4;
+    struct in6_addr v6;
+    uint32_t any = 0;
+
+    *exact = false;
+    for (size_t i = 0; i < n && i < 4; i++) {
+        char word[9];
+
+        snprintf(word, sizeof word, "%.8s", table + i * 8);
+        words[i] = (uint32_t)strtoul(word, NULL, 16);
+        any |= words[i];
+    }
+    if (any == 0)
+        return true;
+    if (inet_pton(AF_INET, host, &v4) == 1)
+        *exact = n == 1 ? memcmp(&v4, words, 4) == 0 : memcmp(&v4, &words[3], 4) == 0;
+    else if (inet_pton(AF_INET6, host, &v6) == 1)
+        *exact = n == 4 && memcmp(&v6, words, 16) == 0;
+    else
+        return true; /* a name, every interface, or only a port: any address may be in the way */
+    return *exact;
+}
+
+static void
+find_inet(const char *file, const struct eng_url *u, unsigned state, struct found *best)
+{
+    char line[512];
+    FILE *f = fopen(file, "re");
+
+    if (!f)
+        return;
+    while (fgets(line, sizeof line, f)) {
+        char address[40];
+        unsigned port;
+        unsigned seen;
+        unsigned uid;
+        uint64_t inode;
+        bool exact;
+
+        if (sscanf(
+                line,
+                " %*d: %39[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*x:%*x %*x:%*x %*x %u %*d %" SCNu64,
+                address, &port, &seen, &uid, &inode) != 5)
+            continue;
+        if ((int)port != u->port || seen != state || inode == 0)
+            continue;
+        if (!covers(address, u->host, &exact) || (best->inode && !exact))
+            continue;
+        *best = (struct found){.inode = inode, .uid = uid, .exact = exact};
+    }
+    fclose(f);
+}
+
+static void
+find_unix(const char *file, const struct eng_url *u, struct found *best)
+{
+    char line[512];
+    FILE *f = fopen(file, "re");
+
+    if (!f)
+        return;
+    while (fgets(line, sizeof line, f)) {
+        unsigned flags;
+        uint64_t inode;
+        int path_at = 0;
+
+        if (sscanf(line, "%*s %*s %*s %x %*s %*s %" SCNu64 " %n", &flags, &inode, &path_at) != 2 ||
+            path_at == 0)
+            continue;
+        line[strcspn(line, "\n")] = '\0';
+        if (strcmp(line + path_at, u->path) != 0)
+            continue;
+        /* 0x10000 is __SO_ACCEPTCON: accepted sockets carry the listener's path too. */
+        if (!best->inode || (flags & 0x10000))
+            best->inode = inode;
+        best->uid = (uid_t)-1;
+    }
+    fclose(f);
+}
+
+static bool
+has_descriptor(const char *pid, const char *want)
+{
+    char path[300];
+    char link[64];
+    DIR *dir;
+    const struct dirent *entry;
+    bool found = false;
+
+    snprintf(path, sizeof path, "/proc/%s/fd", pid);
+    dir = opendir(path);
+    if (!dir)
+        return false;
+    while (!found && (entry = readdir(dir))) {
+        ssize_t n = readlinkat(dirfd(dir), entry->d_name, link, sizeof link - 1);
+
+        if (n <= 0)
+            continue;
+        link[n] = '\0';
+        found = strcmp(link, want) == 0;
+    }
+    closedir(dir);
+    return found;
+}
+
+static void
+find_process(uint64_t inode, struct eng_owner *out)
+{
+    char want[64];
+    char path[300];
+    DIR *proc = opendir("/proc");
+    const struct dirent *entry;
+
+    if (!proc)
+        return;
+    snprintf(want, sizeof want, "socket:[%" PRIu64 "]", inode);
+    while ((entry = readdir(proc))) {
+        FILE *f;
+
+        if (!isdigit((unsigned char)entry->d_name[0]) || !has_descriptor(entry->d_name, want))
+            continue;
+        out->pid = (pid_t)strtol(entry->d_name, NULL, 10);
+        snprintf(path, sizeof path, "/proc/%s/comm", entry->d_name);
+        f = fopen(path, "re");
+        if (f && fgets(out->name, sizeof out->name, f))
+            out->name[strcspn(out->name, "\n")] = '\0';
+        if (f)
+            fclose(f);
+        break;
+    }
+    closedir(proc);
+}
+
+bool
+eng_owner_find(const struct eng_url *u, struct eng_owner *out)
+{
+    struct found best = {0};
+
+    memset(out, 0, sizeof *out);
+    if (u->path[0]) {
+        find_unix("/proc/net/unix", u, &best);
+    } else if (u->port > 0 && strcmp(u->scheme, "udp") == 0) {
+        find_inet("/proc/net/udp", u, UDP_STATE_UNCONNECTED, &best);
+        find_inet("/proc/net/udp6", u, UDP_STATE_UNCONNECTED, &best);
+    } else if (u->port > 0) {
+        find_inet("/proc/net/tcp", u, TCP_STATE_LISTEN, &best);
+        find_inet("/proc/net/tcp6", u, TCP_STATE_LISTEN, &best);
+    }
+    if (!best.inode)
+        return false;
+    out->uid = best.uid;
+    find_process(best.inode, out);
+    return true;
+}

@@ -1,0 +1,698 @@
+/*
+ * session.c - one endpoint at work: listen or connect, peers, rules, expectation, the way it ends.
+ *
+ * Everything that may have become possible (a queue fell, the peer ended, the sink can take more) ends
+ * in peer_settle(), which looks at the facts and does what is due.  A newcomer's mistake is to act on
+ * an event directly: the same end must be reached whatever order the events came in.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "session.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    STOP_MS = 1000,          /* an orderly end may take this long */
+    FLUSH_MS = 60000,        /* what is queued at the peer's end is still delivered */
+    ONCE_DATAGRAM_MS = 5000, /* datagrams have no end: silence is one */
+    EXPECT_MS = 5000
+};
+
+static int64_t
+now_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+void
+timer_end(outlet_timer *t)
+{
+    if (t->id)
+        outlet_timer_stop(*t);
+    t->id = 0;
+}
+
+enum eng_result
+eng_result_of(const struct outlet_reason *why)
+{
+    bool opened = why->phase == OUTLET_AT_OPEN || why->phase == OUTLET_AT_DRAIN;
+
+    if (why->code == OUTLET_OK)
+        return ENG_DONE;
+    if (why->position >= 0 || why->key[0])
+        return ENG_USAGE;
+    if (why->code == OUTLET_ENOMEM)
+        return ENG_INTERNAL;
+    if (why->code == OUTLET_ETIMEDOUT)
+        return ENG_TIMED_OUT;
+    if (why->code == OUTLET_ETLS || why->code == OUTLET_ECERT || why->code == OUTLET_EAUTH)
+        return ENG_NOT_TRUSTED;
+    if (opened || why->phase == OUTLET_AT_UPGRADE)
+        return ENG_BROKEN;
+    if (!why->phase && (why->code == OUTLET_EINVAL || why->code == OUTLET_ENOTSUP))
+        return ENG_USAGE;
+    return ENG_NOT_CONNECTED;
+}
+
+/* ---- telling ---- */
+
+/* Pause or resume everyone when the sink's mind has changed. */
+static void
+follow_sink(struct eng_session *s)
+{
+    if (s->opts.sink->busy == s->was_busy)
+        return;
+    s->was_busy = s->opts.sink->busy;
+    for (struct peer *p = s->peers; p; p = p->next) {
+        feed_pump(p);
+        peer_settle(p);
+    }
+}
+
+static void
+tell(struct eng_session *s, const struct eng_event *event)
+{
+    s->opts.sink->emit(s->opts.sink, event);
+}
+
+static void
+tell_message(struct peer *p, bool out, const void *bytes, size_t len)
+{
+    struct eng_session *s = p->s;
+
+    if (out) {
+        s->totals.messages_out++;
+        s->totals.bytes_out += len;
+    } else {
+        s->totals.messages_in++;
+        s->totals.bytes_in += len;
+    }
+    if (s->opts.sink->quiet_messages)
+        return;
+    tell(s, &(struct eng_event){.kind = ENG_MESSAGE,
+                                .id = p->id,
+                                .peer = p->name,
+                                .out = out,
+                                .bytes = bytes,
+                                .size = len});
+}
+
+/* `url` is NULL when the error is not about the endpoint. */
+static void
+tell_error(struct eng_session *s, const char *url, const struct outlet_reason *why)
+{
+    s->totals.errors++;
+    tell(s, &(struct eng_event){.kind = ENG_ERROR, .url = url, .role = s->opts.role, .why = why});
+}
+
+void
+session_fail(struct eng_session *s, enum eng_result result, outlet_err code, int sys_errno,
+             const char *about)
+{
+    struct outlet_reason why = OUTLET_REASON;
+
+    if (s->state != SESSION_RUNNING)
+        return;
+    why.code = code;
+    why.side = OUTLET_BY_US;
+    why.sys_errno = sys_errno;
+    snprintf(why.text, sizeof why.text, "%s: %s", about,
+             sys_errno ? strerror(sys_errno) : outlet_strerror(code));
+    tell_error(s, result == ENG_TIMED_OUT ? s->opts.url : NULL, &why);
+    eng_session_stop(s, result);
+}
+
+void
+eng_session_totals(const struct eng_session *s, struct eng_totals *out)
+{
+    *out = s->totals;
+    out->ms = now_ms() - s->started_ms;
+}
+
+/* ---- ending ---- */
+
+static void
+maybe_ended(struct eng_session *s)
+{
+    if (s->state != SESSION_STOPPING || s->peers)
+        return;
+    s->state = SESSION_ENDED;
+    timer_end(&s->deadline);
+    s->opts.ended(s->opts.user, s->result);
+}
+
+static void
+stop_too_slow(outlet_timer t, void *arg)
+{
+    struct eng_session *s = arg;
+
+    (void)t;
+    s->deadline.id = 0;
+    for (struct peer *p = s->peers; p; p = p->next)
+        outlet_abort(p->c);
+}
+
+static void
+close_listener(struct eng_session *s)
+{
+    if (s->listener.id)
+        outlet_listener_close(s->listener);
+    s->listener.id = 0;
+}
+
+void
+eng_session_stop(struct eng_session *s, enum eng_result result)
+{
+    if (s->state != SESSION_RUNNING)
+        return;
+    s->state = SESSION_STOPPING;
+    s->result = result;
+    timer_end(&s->time);
+    input_stop(s);
+    close_listener(s);
+    for (struct peer *p = s->peers; p; p = p->next) {
+        feed_stop(p);
+        if (p->state == PEER_CONNECTING)
+            outlet_abort(p->c);
+        else if (p->state == PEER_OPEN)
+            outlet_close(p->c);
+        p->state = PEER_CLOSING;
+    }
+    if (s->peers &&
+        outlet_timer_start(s->loop, STOP_MS, 0, stop_too_slow, s, &s->deadline) != OUTLET_OK)
+        stop_too_slow(s->deadline, s); /* no memory for a timer: do not wait at all */
+    maybe_ended(s);
+}
+
+static void
+time_is_over(outlet_timer t, void *arg)
+{
+    struct eng_session *s = arg;
+    enum eng_result result = ENG_DONE;
+
+    (void)t;
+    s->time.id = 0;
+    if (s->opts.role == OUTLET_TO_CONNECT && !s->opened)
+        result = ENG_TIMED_OUT;
+    else if (s->opts.expect.len)
+        result = ENG_UNMET;
+    if (result == ENG_TIMED_OUT)
+        session_fail(s, result, OUTLET_ETIMEDOUT, 0, s->opts.url);
+    else
+        eng_session_stop(s, result);
+}
+
+/* ---- sending ---- */
+
+bool
+peer_can_send(const struct peer *p)
+{
+    return p->state == PEER_OPEN && !p->full && !p->held && !p->ended_out;
+}
+
+static void
+send_answer(struct peer *p, int64_t answer, const void *bytes, size_t len)
+{
+    if (answer >= 0) {
+        p->full = p->s->trusts_high && answer > QUEUE_HIGH;
+        tell_message(p, true, bytes, len);
+    } else if (answer != OUTLET_ESTATE && answer != OUTLET_ESTALE) {
+        session_fail(p->s, answer == OUTLET_ENOMEM ? ENG_INTERNAL : ENG_BROKEN, (outlet_err)answer,
+                     0, "a message could not be sent");
+    }
+}
+
+/* `from` is the received message that the bytes are of, or NULL: it is retained rather than copied. */
+void
+peer_send(struct peer *p, const void *bytes, size_t len, outlet_msg *from)
+{
+    int64_t answer = outlet_send(p->c, bytes, len);
+
+    if (answer == OUTLET_EFULL) {
+        p->full = true;
+        p->held = from ? outlet_msg_retain(from) : outlet_buf_copy(bytes, len);
+        if (p->held)
+            return;
+        answer = OUTLET_ENOMEM;
+    }
+    send_answer(p, answer, bytes, len);
+}
+
+static void
+send_held(struct peer *p)
+{
+    outlet_buf *held = p->held;
+    size_t len;
+    const uint8_t *bytes = outlet_buf_data(held, &len);
+    int64_t answer = outlet_send_buf(p->c, held);
+
+    if (answer == OUTLET_EFULL) {
+        p->full = true;
+        return;
+    }
+    p->held = NULL;
+    send_answer(p, answer, bytes, len);
+    outlet_buf_unref(held);
+}
+
+static void
+peer_flow(struct peer *p)
+{
+    bool answers = p->s->opts.rule == ENG_RULE_ECHO || p->s->opts.rule == ENG_RULE_REPLY;
+    bool pause = p->s->opts.sink->busy || (answers && (p->full || p->held));
+
+    if (pause == p->paused)
+        return;
+    p->paused = pause;
+    if (pause)
+        outlet_pause(p->c);
+    else
+        outlet_resume(p->c);
+}
+
+static void
+peer_close(struct peer *p)
+{
+    p->state = PEER_CLOSING;
+    feed_stop(p);
+    outlet_close(p->c);
+}
+
+/* The peer has ended its side.  Close, unless something is still to be sent. */
+static void
+settle_ended_peer(struct peer *p)
+{
+    const struct eng_session *s = p->s;
+    bool feeding = p->feed.state == FEED_RUNNING && !s->opts.every_ms;
+
+    if (p->held || feeding)
+        return;
+    if (s->opts.payload != ENG_PAYLOAD_INPUT || input_done(s) || s->opts.input_person)
+        peer_close(p);
+    else if (s->opts.role == OUTLET_TO_CONNECT)
+        input_linger(p);
+}
+
+void
+peer_settle(struct peer *p)
+{
+    const struct eng_session_opts *o = &p->s->opts;
+    bool answers = o->rule == ENG_RULE_ECHO || o->rule == ENG_RULE_REPLY;
+    bool alone = o->role == OUTLET_TO_CONNECT || (o->once && o->payload == ENG_PAYLOAD_INPUT);
+    bool sent = o->payload == ENG_PAYLOAD_INPUT ? input_done(p->s) : p->feed.state == FEED_DONE;
+
+    if (p->state != PEER_OPEN)
+        return;
+    peer_flow(p);
+    if (p->ended_in) {
+        settle_ended_peer(p);
+        return;
+    }
+    if (alone && sent && !answers && !p->held && !p->ended_out) {
+        p->ended_out = true;
+        /* Where there is no half-close the peer cannot be told: reading goes on all the same. */
+        (void)outlet_end(p->c);
+    }
+}
+
+/* ---- receiving ---- */
+
+static bool
+expect_next(struct peer *p, const uint8_t *bytes, size_t len)
+{
+    const struct eng_bytes *want = &p->s->opts.expect;
+
+    for (size_t i = 0; i < len; i++) {
+        while (p->matched && want->data[p->matched] != bytes[i])
+            p->matched = p->s->fallback[p->matched - 1];
+        if (want->data[p->matched] == bytes[i])
+            p->matched++;
+        if (p->matched == want->len)
+            return true;
+    }
+    return false;
+}
+
+static bool
+expect_prepare(struct eng_session *s)
+{
+    const struct eng_bytes *want = &s->opts.expect;
+    size_t n = 0;
+
+    if (!want->len)
+        return true;
+    s->fallback = eng_alloc(want->len * sizeof *s->fallback);
+    if (!s->fallback)
+        return false;
+    for (size_t i = 1; i < want->len; i++) {
+        while (n && want->data[n] != want->data[i])
+            n = s->fallback[n - 1];
+        if (want->data[n] == want->data[i])
+            n++;
+        s->fallback[i] = n;
+    }
+    return true;
+}
+
+static void
+on_message(outlet_conn c, outlet_msg *m, void *user)
+{
+    struct peer *p = user;
+    struct eng_session *s = p->s;
+    size_t len;
+    const uint8_t *bytes = outlet_msg_data(m, &len);
+
+    (void)c;
+    if (p->state != PEER_OPEN)
+        return;
+    tell_message(p, false, bytes, len);
+    if (s->opts.expect.len && expect_next(p, bytes, len)) {
+        eng_session_stop(s, ENG_DONE);
+        return;
+    }
+    if (s->opts.rule == ENG_RULE_ECHO)
+        peer_send(p, bytes, len, m);
+    else if (s->opts.rule == ENG_RULE_REPLY)
+        peer_send(p, s->opts.reply.data, s->opts.reply.len, NULL);
+    if (p->full || p->held)
+        peer_flow(p);
+    follow_sink(s);
+}
+
+static void
+on_writable(outlet_conn c, void *user)
+{
+    struct peer *p = user;
+
+    (void)c;
+    if (p->state != PEER_OPEN)
+        return;
+    p->full = false;
+    if (p->held)
+        send_held(p);
+    feed_pump(p);
+    peer_settle(p);
+    input_pump(p->s);
+    follow_sink(p->s);
+}
+
+static void
+on_event(outlet_conn c, enum outlet_event what, int64_t value, void *user)
+{
+    struct peer *p = user;
+
+    (void)c;
+    (void)value;
+    if (what != OUTLET_EVENT_END || p == &p->s->nobody)
+        return;
+    p->ended_in = true;
+    p->ended_first = !p->ended_out && p->state == PEER_OPEN;
+    peer_settle(p);
+}
+
+/* ---- peers ---- */
+
+static struct peer *
+peer_new(struct eng_session *s)
+{
+    struct peer *p = eng_alloc(sizeof *p);
+
+    if (!p)
+        return NULL;
+    p->s = s;
+    p->feed.fd = -1;
+    p->next = s->peers;
+    if (p->next)
+        p->next->where = &p->next;
+    p->where = &s->peers;
+    s->peers = p;
+    return p;
+}
+
+static void
+peer_free(struct peer *p)
+{
+    feed_stop(p);
+    outlet_buf_unref(p->held);
+    *p->where = p->next;
+    if (p->next)
+        p->next->where = p->where;
+    eng_free(p);
+}
+
+static int
+on_accept(outlet_conn c, void *user)
+{
+    struct eng_session *s = ((struct peer *)user)->s;
+    struct peer *p;
+
+    if (s->state != SESSION_RUNNING || (s->opts.once && !s->listener.id))
+        return -1;
+    p = peer_new(s);
+    if (!p)
+        return -1;
+    p->c = c;
+    if (s->opts.once)
+        close_listener(s);
+    outlet_set_user(c, p);
+    return 0;
+}
+
+/* A unix path is given as the URL that it came from: without our options it is an address again. */
+static void
+address_of(outlet_conn c, const char *key, char *text, size_t room)
+{
+    size_t skip = 0;
+
+    if (outlet_info(c, key, text, room) < 0)
+        text[0] = '\0';
+    text[strcspn(text, "#")] = '\0';
+    if (strncmp(text, "unix:", 5) == 0)
+        skip = strncmp(text, "unix://", 7) == 0 ? 7 : 5;
+    memmove(text, text + skip, strlen(text + skip) + 1);
+}
+
+static void
+on_open(outlet_conn c, void *user)
+{
+    struct peer *p = user;
+    struct eng_session *s = p->s;
+    char local[sizeof p->name];
+
+    if (p->state != PEER_CONNECTING)
+        return;
+    p->c = c;
+    p->state = PEER_OPEN;
+    p->id = ++s->totals.connections;
+    s->opened = true;
+    address_of(c, "peer", p->name, sizeof p->name);
+    address_of(c, "local", local, sizeof local);
+    tell(s, &(struct eng_event){.kind = ENG_OPEN, .id = p->id, .peer = p->name, .local = local});
+    feed_start(p);
+    peer_settle(p);
+    input_pump(s);
+    follow_sink(s);
+}
+
+/* What the end of the only connection means for the session. */
+static enum eng_result
+result_of_close(const struct eng_session *s, const struct outlet_reason *why)
+{
+    enum eng_result result = eng_result_of(why);
+
+    if (result == ENG_DONE && s->opts.expect.len)
+        return ENG_UNMET;
+    return result;
+}
+
+/* With half_open the library sees us close; who began it is what people want to know. */
+static struct outlet_reason
+reason_of_close(const struct peer *p, const struct outlet_reason *why)
+{
+    struct outlet_reason told = *why;
+
+    if (why->code == OUTLET_OK && p->ended_first) {
+        told.side = OUTLET_BY_PEER;
+        snprintf(told.text, sizeof told.text, "closed by the peer");
+    }
+    return told;
+}
+
+static void
+on_close(outlet_conn c, const struct outlet_reason *from, void *user)
+{
+    struct peer *p = user;
+    struct eng_session *s = p->s;
+    bool only = s->opts.role == OUTLET_TO_CONNECT || s->opts.once;
+    struct outlet_reason told = reason_of_close(p, from);
+    const struct outlet_reason *why = &told;
+
+    (void)c;
+    if (p == &s->nobody)
+        return;
+    if (p->id)
+        tell(s, &(struct eng_event){.kind = ENG_CLOSE, .id = p->id, .peer = p->name, .why = why});
+    if (why->code != OUTLET_OK && s->state == SESSION_RUNNING) {
+        if (only)
+            tell_error(s, s->opts.url, why);
+        else
+            s->totals.errors++; /* one client's trouble is not the server's */
+    }
+    peer_free(p);
+    if (s->state == SESSION_RUNNING && only)
+        eng_session_stop(s, result_of_close(s, why));
+    else if (s->state == SESSION_RUNNING)
+        input_pump(s); /* the slowest reader may have been the one that left */
+    maybe_ended(s);
+}
+
+static const struct outlet_handlers handlers = {
+    .size = sizeof(struct outlet_handlers),
+    .on_accept = on_accept,
+    .on_open = on_open,
+    .on_message = on_message,
+    .on_writable = on_writable,
+    .on_event = on_event,
+    .on_close = on_close,
+};
+
+void
+eng_session_flow(struct eng_session *s)
+{
+    follow_sink(s);
+    input_pump(s);
+}
+
+/* ---- starting ---- */
+
+static enum eng_result
+start_failed(struct outlet_reason *why, outlet_err err)
+{
+    enum eng_result result;
+
+    why->code = err;
+    if (!why->text[0])
+        snprintf(why->text, sizeof why->text, "%s", outlet_strerror(err));
+    result = eng_result_of(why);
+    return result == ENG_DONE ? ENG_INTERNAL : result;
+}
+
+static enum eng_result
+open_endpoint(struct eng_session *s, struct outlet_reason *why)
+{
+    struct outlet_opts opts = OUTLET_OPTS;
+    struct peer *p;
+    outlet_err err;
+
+    opts.on = &handlers;
+    opts.user = &s->nobody;
+    opts.why = why;
+    opts.half_open = s->url.stream ? OUTLET_ON : 0;
+    opts.flush_ms = FLUSH_MS;
+    if (s->url.stream)
+        opts.idle_ms = OUTLET_OFF;
+    else if (s->opts.once && s->opts.role == OUTLET_TO_LISTEN)
+        opts.idle_ms = ONCE_DATAGRAM_MS;
+    if (s->opts.role == OUTLET_TO_LISTEN) {
+        err = outlet_listen(s->loop, s->opts.url, &opts, &s->listener);
+        return err ? start_failed(why, err) : ENG_DONE;
+    }
+    p = peer_new(s);
+    if (!p)
+        return start_failed(why, OUTLET_ENOMEM);
+    opts.user = p;
+    err = outlet_connect(s->loop, s->opts.url, &opts, &p->c);
+    if (!err)
+        return ENG_DONE;
+    peer_free(p);
+    return start_failed(why, err);
+}
+
+/* The URL as it was asked for, with the port that was picked: our own defaults say nothing to people. */
+static void
+tell_listening(struct eng_session *s)
+{
+    char url[4096];
+    size_t len;
+
+    if (outlet_listener_info(s->listener, "url", url, sizeof url) < 0)
+        snprintf(url, sizeof url, "%s", s->opts.url);
+    len = strcspn(url, "#?");
+    snprintf(url + len, sizeof url - len, "%s", s->opts.url + strcspn(s->opts.url, "#?"));
+    tell(s, &(struct eng_event){
+                .kind = ENG_LISTENING, .url = url, .driver = outlet_loop_driver(s->loop)});
+}
+
+enum eng_result
+eng_session_start(outlet_loop *loop, const struct eng_session_opts *opts, struct eng_session **out,
+                  struct outlet_reason *why)
+{
+    struct eng_session *s = eng_alloc(sizeof *s);
+    enum eng_result result;
+    char high[32];
+    int64_t time_ms;
+
+    if (!s)
+        return start_failed(why, OUTLET_ENOMEM);
+    s->loop = loop;
+    s->opts = *opts;
+    s->nobody.s = s;
+    s->started_ms = now_ms();
+    s->trusts_high = !eng_url_option(opts->url, "high", high, sizeof high);
+    if (!expect_prepare(s)) {
+        result = start_failed(why, OUTLET_ENOMEM);
+        goto free_session;
+    }
+    if (outlet_url_check(opts->url, opts->role, why) != OUTLET_OK) {
+        result = ENG_USAGE;
+        goto free_fallback;
+    }
+    (void)eng_url_split(opts->url, opts->role, &s->url); /* it was checked just now */
+    result = feed_prepare(s, why);
+    if (result)
+        goto free_fallback;
+    time_ms = opts->time_ms ? opts->time_ms : opts->expect.len ? EXPECT_MS : 0;
+    if (time_ms) {
+        outlet_err err = outlet_timer_start(loop, time_ms, 0, time_is_over, s, &s->time);
+
+        if (err) {
+            result = start_failed(why, err);
+            goto stop_feed;
+        }
+    }
+    result = open_endpoint(s, why);
+    if (result)
+        goto stop_time;
+    *out = s;
+    if (opts->role == OUTLET_TO_LISTEN)
+        tell_listening(s);
+    return ENG_DONE;
+
+stop_time:
+    timer_end(&s->time);
+stop_feed:
+    eng_bytes_free(&s->input.bytes);
+free_fallback:
+    eng_free(s->fallback);
+free_session:
+    eng_free(s);
+    return result;
+}
+
+void
+eng_session_free(struct eng_session *s)
+{
+    if (!s)
+        return;
+    while (s->peers)
+        peer_free(s->peers);
+    input_stop(s);
+    eng_bytes_free(&s->input.bytes);
+    eng_free(s->fallback);
+    eng_free(s);
+}
