@@ -187,7 +187,8 @@ outlet_loop_driver(const outlet_loop *loop);
  * Thread  any, posts.
  * Calls   fn, after it returned, once; in the order of posting per thread.  Also when the loop
  *         stops before its turn came, so that `arg` can be freed.
- * Errors  OUTLET_ENOMEM
+ * Errors  OUTLET_EINVAL  no function.
+ *         OUTLET_ENOMEM
  *         OUTLET_ESTATE  the loop has stopped.
  */
 OUTLET_API OUTLET_MUST_USE outlet_err

@@ -31,7 +31,8 @@ struct stage {
     struct meet closed;
 };
 
-static struct stage *the_stage; /* for accepted connections, whose user data becomes their struct far */
+static struct stage
+    *the_stage; /* for accepted connections, whose user data becomes their struct far */
 
 static int
 on_accept(outlet_conn c, void *user)
@@ -96,8 +97,9 @@ static const struct outlet_handlers far_handlers = {.size = sizeof far_handlers,
                                                     .on_open = on_open_far,
                                                     .on_message = on_message_far,
                                                     .on_close = on_close};
-static const struct outlet_handlers near_handlers = {
-    .size = sizeof near_handlers, .on_open = on_open, .on_close = on_close};
+static const struct outlet_handlers near_handlers = {.size = sizeof near_handlers,
+                                                     .on_open = on_open,
+                                                     .on_close = on_close};
 
 struct sender {
     struct stage *stage;

@@ -1,8 +1,8 @@
 /*
  * system_test.c - a system that forbids io_uring or threads, and signals.
  *
- * Everything happens in forked children, because a filter of system calls never comes off again.  The
- * child exits with the line that was wrong.
+ * Everything happens in forked children, because a filter of system calls never comes off again.
+ * The child exits with the line that was wrong.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -20,10 +20,10 @@
 
 enum { CHILD_SECONDS = 60, NO_FILTER = 255, FIRST_HIDDEN = 32 }; /* 32 and 33 are the C library's */
 
-#define MUST(what)                                                                                 \
-    do {                                                                                           \
-        if (!(what))                                                                               \
-            _exit(__LINE__ % 250 + 1);                                                             \
+#define MUST(what)                     \
+    do {                               \
+        if (!(what))                   \
+            _exit(__LINE__ % 250 + 1); \
     } while (0)
 
 /* From now on `first` and `second` answer `error`. */
@@ -178,8 +178,9 @@ on_open(outlet_conn c, void *user)
     ((struct ends *)user)->opened++;
 }
 
-static const struct outlet_handlers handlers = {
-    .size = sizeof handlers, .on_open = on_open, .on_close = on_close};
+static const struct outlet_handlers handlers = {.size = sizeof handlers,
+                                                .on_open = on_open,
+                                                .on_close = on_close};
 
 static int
 count_descriptors(void)
@@ -274,8 +275,9 @@ rude_close(outlet_conn c, const struct outlet_reason *why, void *user)
     ((struct rude *)user)->ends.closed++;
 }
 
-static const struct outlet_handlers rude_handlers = {
-    .size = sizeof rude_handlers, .on_open = slam, .on_close = rude_close};
+static const struct outlet_handlers rude_handlers = {.size = sizeof rude_handlers,
+                                                     .on_open = slam,
+                                                     .on_close = rude_close};
 
 static void
 stay(outlet_conn c, void *user)
@@ -298,8 +300,10 @@ insist(outlet_conn c, outlet_msg *m, void *user)
     (void)user;
 }
 
-static const struct outlet_handlers patient = {
-    .size = sizeof patient, .on_open = stay, .on_message = insist, .on_close = rude_close};
+static const struct outlet_handlers patient = {.size = sizeof patient,
+                                               .on_open = stay,
+                                               .on_message = insist,
+                                               .on_close = rude_close};
 
 static void
 write_to_closed_peers(const char *driver)

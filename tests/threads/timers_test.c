@@ -1,7 +1,8 @@
 /*
  * timers_test.c - public timers: never early, silent once stopped.
  *
- * How late a timer may be depends on the machine; how early does not.  Only the second is a promise.
+ * How late a timer may be depends on the machine; how early does not.  Only the second is a
+ * promise.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -15,7 +16,7 @@ struct shot {
     outlet_loop *loop;
     struct meet *fired;
     outlet_timer timer;
-    int64_t due; /* ns */
+    int64_t due;   /* ns */
     int64_t early; /* the earliest, as ns before it was due; 0: never */
     int calls;
     int calls_max;
@@ -285,13 +286,9 @@ a_timer_is_stopped_from_another_thread(void **state)
 static void
 wrong_times_are_refused_and_write_nothing(void **state)
 {
-    static const int64_t table[][2] = {{-1, 0},
-                                       {0, -1},
-                                       {INT64_MIN, 0},
-                                       {INT64_MAX, 0},
-                                       {0, INT64_MAX},
-                                       {0, INT64_MIN},
-                                       {INT64_MAX / 1000000, 0}};
+    static const int64_t table[][2] = {
+        {-1, 0},        {0, -1},        {INT64_MIN, 0},          {INT64_MAX, 0},
+        {0, INT64_MAX}, {0, INT64_MIN}, {INT64_MAX / 1000000, 0}};
     outlet_loop *l = new_loop(state, 1);
     outlet_timer t = {0};
 
@@ -329,8 +326,7 @@ a_hundred_thousand_timers_all_fire_but_those_that_were_stopped(void **state)
     assert_int_equal(meet_count(&m), MANY - stopped);
     for (int i = 0; i < MANY; i++) {
         if (s[i].early || s[i].calls != (i % 5 != 0) || s[i].wrong_handle)
-            fail_msg("timer %d: early %lld, called %d times", i, (long long)s[i].early,
-                     s[i].calls);
+            fail_msg("timer %d: early %lld, called %d times", i, (long long)s[i].early, s[i].calls);
     }
     meet_fini(&m);
 }
