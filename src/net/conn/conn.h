@@ -302,8 +302,8 @@ void ol_conn_publish(struct ol_conn *c);
 void ol_conn_begin(struct ol_conn *c);
 /* Not published. */
 void ol_conn_discard(struct ol_conn *c);
-/* In a forked child: closes our copy of the parent's descriptor and, if the loop was at rest, frees the
- * memory.  Tells nobody. */
+/* In a forked child: closes our copy of the parent's descriptor and, if the loop was at rest, frees
+ * the memory.  Tells nobody. */
 void ol_conn_abandon(struct ol_conn *c, bool at_rest);
 /* The same of a link; by_driver: also what the driver keeps for it, which must not be closing. */
 void ol_link_abandon(struct ol_reactor *r, struct ol_link *l, bool by_driver);
