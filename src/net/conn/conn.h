@@ -352,8 +352,6 @@ enum ol_cause {
 /* Keeps the first cause it is told. */
 void ol_cause_set(struct ol_conn *c, enum ol_cause cause, outlet_err code, enum outlet_side side,
                   int sys_errno);
-void ol_cause_replace(struct ol_conn *c, enum ol_cause cause, outlet_err code,
-                      enum outlet_side side);
 void ol_cause_tell(const struct ol_conn *c, struct outlet_reason *out);
 
 /* ---- receive (receive.c) ----------------------------------------------------------------- */
