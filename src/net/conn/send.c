@@ -439,13 +439,16 @@ tell_writable(struct ol_conn *c)
                           atomic_load_explicit(&c->user, memory_order_relaxed));
 }
 
+/* What was on its way then may have left without the queue ever standing that high here. */
 void
 ol_conn_owe_writable(struct ol_conn *c)
 {
-    if (c->queue)
+    if (c->queue) {
         c->queue->owed = true;
-    else
+        ol_conn_mark_dirty(c);
+    } else {
         tell_writable(c);
+    }
 }
 
 /* The kernel took something, or everything. */
