@@ -161,6 +161,7 @@ struct end {
     int leave_at;
     int got_published; /* how many of the peer's group's */
     int last_published;
+    bool got_unknown; /* some before it knew its peer */
     int name; /* 0: none */
 };
 

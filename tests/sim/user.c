@@ -461,6 +461,7 @@ in_and_out(struct end *e)
         if (err == OUTLET_OK) {
             e->joined = true;
             e->join_at = r->published_count;
+            note(r, "end %d joins %s", e->index, groups[e->group]);
         } else if (err == OUTLET_ENOMEM && !may(r, HEAP_FAILS)) {
             wrong(r, "end %d: join: %s", e->index, outlet_error_name(err));
         }
@@ -501,6 +502,8 @@ publish(struct run *r, int loop)
     err = outlet_publish(r->loops[loop], groups[p->group], b, spared);
     r->depth--;
     outlet_buf_unref(b);
+    note(r, "publication %d, %zu bytes, on loop %d to %s but %d: %s", r->published_count, p->len,
+         loop, groups[p->group], except, outlet_error_name(err));
     if (err == OUTLET_OK)
         r->published_count++;
     else if (!(err == OUTLET_ESTATE && (r->stopped[loop] || r->drained[loop])) &&
