@@ -116,6 +116,7 @@ struct send_mail {
     struct ol_conn_mail mail;
     struct outlet_buf *buf; /* the caller's own when it is shared: no copy */
     struct ol_frame_wrap wrap;
+    bool above_high; /* so the sender was told, who now waits for on_writable */
 };
 
 static size_t
@@ -133,14 +134,10 @@ run_send(struct ol_conn *c, struct ol_conn_mail *mail)
     /* It was taken when it was posted.  Without memory now, taking it back is impossible. */
     if (ol_conn_send_taken(c, &m->wrap, m->buf) == OUTLET_ENOMEM)
         ol_conn_break(c, CAUSE_MEMORY, OUTLET_ENOMEM, OUTLET_BY_US);
+    else if (m->above_high)
+        ol_conn_owe_writable(c);
     outlet_buf_unref(m->buf);
-    if (c->queue)
-        return;
-    /* An end or a close may have waited for it. */
-    if (ol_conn_state(c) == CONN_LINGERING)
-        ol_conn_flush_step(c);
-    else if (ol_conn_state(c) == CONN_OPEN || ol_conn_state(c) == CONN_FLUSHING)
-        ol_conn_after_flush(c);
+    ol_conn_mail_done(c);
 }
 
 static void
@@ -233,6 +230,7 @@ send_away(struct ol_visit *v, const struct iovec *pieces, int n, struct outlet_b
         err = refuse_away(v);
     if (err)
         goto take_back;
+    m->above_high = (uint64_t)queued > s->high;
     ol_conn_post(v->reactor, &m->mail);
     return queued;
 

@@ -23,13 +23,13 @@ run_file(struct ol_conn *c, struct ol_conn_mail *mail)
     int64_t sent;
 
     atomic_fetch_sub_explicit(&c->cold->mailed, (int64_t)m->len, memory_order_relaxed);
-    sent = ol_conn_send_file(c, m->fd, m->offset, m->len);
-    if (sent >= 0)
-        return;
-    close(m->fd);
+    sent = ol_conn_send_file(c, m->fd, m->offset, m->len, true);
+    if (sent < 0)
+        close(m->fd);
     /* It was taken when it was posted, and cannot be taken back: the stream ends, unless it has. */
-    if (sent != OUTLET_ESTATE)
+    if (sent < 0 && sent != OUTLET_ESTATE)
         ol_conn_break(c, CAUSE_MEMORY, OUTLET_ENOMEM, OUTLET_BY_US);
+    ol_conn_mail_done(c);
 }
 
 static void
@@ -80,7 +80,7 @@ outlet_send_file(outlet_conn h, int fd, int64_t offset, size_t len)
         return OUTLET_ENOFILE;
     if (ol_visit_begin(h, &v)) {
         /* Not past what was posted before. */
-        result = v.own && !ol_conn_mailed(v.conn) ? ol_conn_send_file(v.conn, own, offset, len)
+        result = v.own && !ol_conn_mailed(v.conn) ? ol_conn_send_file(v.conn, own, offset, len, false)
                                                   : file_away(&v, own, offset, len);
         ol_visit_end(&v);
     }

@@ -143,6 +143,13 @@ check_state(const struct ol_conn *c)
     return c->flags & CONN_END_ASKED ? OUTLET_ESTATE : OUTLET_OK;
 }
 
+/* What was taken when it was posted leaves although a close or an end came meanwhile. */
+static outlet_err
+check_taken(const struct ol_conn *c)
+{
+    return ol_conn_state(c) > CONN_FLUSHING || c->flags & CONN_ENDED ? OUTLET_ESTATE : OUTLET_OK;
+}
+
 /* The queue is at cap.  1: go on and queue; 0: dropped, the call succeeds; negative: refused. */
 static int
 when_full(struct ol_conn *c, size_t len)
@@ -322,7 +329,7 @@ unref_joined:
 }
 
 int64_t
-ol_conn_send_file(struct ol_conn *c, int fd, int64_t offset, size_t len)
+ol_conn_send_file(struct ol_conn *c, int fd, int64_t offset, size_t len, bool taken)
 {
     const struct ol_settings *s = ol_conn_settings(c);
     struct iovec unseen = {NULL, len};
@@ -330,7 +337,7 @@ ol_conn_send_file(struct ol_conn *c, int fd, int64_t offset, size_t len)
     struct iovec tail;
     struct ol_frame_wrap w;
     struct ol_queue *q;
-    outlet_err err = check_state(c);
+    outlet_err err = taken ? check_taken(c) : check_state(c);
 
     if (err)
         return err;
@@ -381,7 +388,7 @@ ol_conn_send_taken(struct ol_conn *c, const struct ol_frame_wrap *w, struct outl
     size_t whole = w->head_len + buf->len + w->tail_len;
     int64_t result;
 
-    if (ol_conn_state(c) > CONN_FLUSHING || c->flags & CONN_ENDED)
+    if (check_taken(c))
         return OUTLET_ESTATE;
     if (whole == 0 && s->transport->stream)
         return ol_conn_queued(c); /* nothing to write, on a stream without borders */
@@ -432,13 +439,16 @@ tell_writable(struct ol_conn *c)
                           atomic_load_explicit(&c->user, memory_order_relaxed));
 }
 
+/* What was on its way then may have left without the queue ever standing that high here. */
 void
 ol_conn_owe_writable(struct ol_conn *c)
 {
-    if (c->queue)
+    if (c->queue) {
         c->queue->owed = true;
-    else
+        ol_conn_mark_dirty(c);
+    } else {
         tell_writable(c);
+    }
 }
 
 /* The kernel took something, or everything. */
@@ -481,6 +491,19 @@ ol_conn_after_flush(struct ol_conn *c)
         else if (c->flags & CONN_PEER_ENDED && !c->input)
             ol_conn_close(c, OUTLET_BY_PEER); /* else once what is held was delivered */
     }
+}
+
+void
+ol_conn_mail_done(struct ol_conn *c)
+{
+    enum ol_conn_state state = ol_conn_state(c);
+
+    if (c->queue)
+        return;
+    if (state == CONN_LINGERING)
+        ol_conn_flush_step(c);
+    else if (state == CONN_OPEN || state == CONN_FLUSHING)
+        ol_conn_after_flush(c);
 }
 
 static void

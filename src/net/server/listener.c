@@ -162,21 +162,25 @@ ol_listener_end(struct ol_listener *l)
 /* ---- in a forked child ------------------------------------------------------------------------------------- */
 
 static void
-abandon(struct ol_listener *l, bool at_rest)
+abandon_descriptors(struct ol_listener *l, bool at_rest)
 {
     for (uint32_t i = 0; i < l->count; i++) {
         struct ol_lsock *s = &l->socks[i];
 
         ol_link_abandon(s->reactor, &s->link, at_rest && !s->asked_driver);
     }
-    if (at_rest) {
-        atomic_store(&l->refs, 1); /* the others are sockets and mail, which end without a word */
-        ol_listener_unref(l);
-    }
 }
 
 static void
-abandon_all(struct outlet_loop *loop, bool at_rest)
+abandon_memory(struct ol_listener *l, bool at_rest)
+{
+    (void)at_rest;
+    atomic_store(&l->refs, 1); /* the others are sockets and mail, which end without a word */
+    ol_listener_unref(l);
+}
+
+static void
+for_all(struct outlet_loop *loop, bool at_rest, void (*what)(struct ol_listener *l, bool at_rest))
 {
     struct ol_slots *slots = &loop->reactors[0]->slots[OL_KIND_LISTENER];
     uint32_t made = ol_slots_made(slots);
@@ -186,8 +190,17 @@ abandon_all(struct outlet_loop *loop, bool at_rest)
         struct ol_listener_slot *s = ol_slot_peek(slots, slot, &generation);
 
         if (s)
-            abandon(s->listener, at_rest);
+            what(s->listener, at_rest);
     }
+}
+
+/* None is freed before the last is closed: a driver strings together what it has closed. */
+static void
+abandon_all(struct outlet_loop *loop, bool at_rest)
+{
+    for_all(loop, at_rest, abandon_descriptors);
+    if (at_rest)
+        for_all(loop, at_rest, abandon_memory);
 }
 
 /* ---- started ------------------------------------------------------------------------------------------------ */
