@@ -93,6 +93,22 @@ OUTLET_API OUTLET_MUST_USE int64_t
 outlet_send_buf(outlet_conn c, outlet_buf *b);
 
 /**
+ * Send `len` bytes of a regular file, from `offset`, as one message, in order.  They go from the page
+ * cache to the socket; `cap` does not refuse them, since they take no memory.  The file must not
+ * become shorter meanwhile: then the connection is aborted.
+ *
+ * Memory  keeps a duplicate of `fd` until it was sent.
+ * Thread  any, posts.
+ * Calls   nothing before it returns; on_writable later when the queue stands above `high`.
+ * Errors  OUTLET_EINVAL   not a regular file, or not that long.
+ *         OUTLET_ENOTSUP  datagrams, and framings that look into the message (line, delim, between,
+ *                         custom).
+ *         OUTLET_EMSGSIZE, OUTLET_ENOFILE, OUTLET_ESTATE, OUTLET_ESTALE, OUTLET_ENOMEM
+ */
+OUTLET_API OUTLET_MUST_USE int64_t
+outlet_send_file(outlet_conn c, int fd, int64_t offset, size_t len);
+
+/**
  * Send one datagram from a udp listener's socket to any address ("udp://192.0.2.1:53").  It makes
  * no connection; the answer arrives as that peer's first message.
  *

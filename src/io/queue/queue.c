@@ -8,6 +8,9 @@
  */
 #include "store.h"
 
+#include <errno.h>
+#include <unistd.h>
+
 enum { SHORT_MAX = OL_CHUNK_SMALL - sizeof(struct ol_chunk) };
 
 static struct ol_piece *
@@ -55,6 +58,8 @@ release_piece(struct ol_queue *q, struct ol_piece *p)
 {
     if (p->buf)
         outlet_buf_unref(p->buf);
+    if (p->file)
+        close(p->file - 1);
     if (p->chunk && --p->chunk->pieces == 0)
         release_chunk(q, p->chunk);
 }
@@ -371,6 +376,103 @@ ol_queue_share(struct ol_queue *q, const struct iovec *head, struct outlet_buf *
     return err;
 }
 
+/* The file piece that was pushed last, behind which pieces of its tail may stand. */
+static struct ol_piece *
+last_file(const struct ol_queue *q)
+{
+    uint32_t i = q->count - 1;
+
+    while (!piece_at(q, i)->file) {
+        i--;
+    }
+    return piece_at(q, i);
+}
+
+outlet_err
+ol_queue_file(struct ol_queue *q, const struct iovec *head, int fd, int64_t offset, size_t len,
+              const struct iovec *tail)
+{
+    struct mark before = mark_here(q);
+    outlet_err err = append(q, head->iov_base, head->iov_len, head->iov_len);
+    bool pushed = false;
+
+    if (!err)
+        err = reserve(q, 1);
+    if (!err) {
+        push(q, (struct ol_piece){
+                    .bytes = (const uint8_t *)(uintptr_t)offset, .len = len, .file = fd + 1});
+        pushed = true;
+        q->bytes += len;
+        err = append(q, tail->iov_base, tail->iov_len, tail->iov_len);
+    }
+    if (!err)
+        err = finish_message(q, before.count);
+    if (err) {
+        if (pushed)
+            last_file(q)->file = 0; /* stays the caller's */
+        go_back(q, before);
+    }
+    return err;
+}
+
+bool
+ol_queue_first_file(const struct ol_queue *q, int *fd, int64_t *offset, size_t *len)
+{
+    struct ol_piece *p = q->count ? piece_at(q, 0) : NULL;
+
+    if (!p || !p->file)
+        return false;
+    *fd = p->file - 1;
+    *offset = (int64_t)(uintptr_t)p->bytes;
+    *len = p->len;
+    return true;
+}
+
+/* The rest of the file stands behind what was read: another piece, unless that was all. */
+static void
+put_loaded(struct ol_queue *q, struct ol_chunk *c, size_t n)
+{
+    struct ol_piece *p = piece_at(q, 0);
+    struct ol_piece loaded = {.bytes = c->bytes, .len = n, .chunk = c};
+
+    c->used = c->room; /* nothing is put behind it */
+    c->pieces = 1;
+    p->bytes += n;
+    p->len -= n;
+    if (p->len == 0) {
+        loaded.last = p->last;
+        close(p->file - 1);
+        *p = loaded;
+        return;
+    }
+    q->first = (q->first - 1) & (q->room - 1);
+    q->count++;
+    *piece_at(q, 0) = loaded;
+}
+
+int
+ol_queue_load_file(struct ol_queue *q)
+{
+    struct ol_chunk *c;
+    struct ol_piece *p;
+    ssize_t n;
+
+    OL_ASSERT(q->count && piece_at(q, 0)->file && q->out == 0);
+    if (reserve(q, 1))
+        return -ENOMEM;
+    p = piece_at(q, 0);
+    c = ol_chunk_take(q->store, p->len, 0);
+    if (!c)
+        return -ENOMEM;
+    n = pread(p->file - 1, c->bytes, ol_min(p->len, c->room), (off_t)(uintptr_t)p->bytes);
+    if (n <= 0) {
+        ol_chunk_give_back(q->store, c);
+        return n < 0 ? -errno : -ENODATA;
+    }
+    put_loaded(q, c, (size_t)n);
+    return 0;
+}
+
 int
 ol_queue_gather(const struct ol_queue *q, struct iovec *iov, int max)
 {
@@ -379,6 +481,8 @@ ol_queue_gather(const struct ol_queue *q, struct iovec *iov, int max)
     for (uint32_t i = 0; i < q->count; i++) {
         struct ol_piece *p = piece_at(q, i);
 
+        if (p->file)
+            break;
         if (n > 0 && (const uint8_t *)iov[n - 1].iov_base + iov[n - 1].iov_len == p->bytes) {
             iov[n - 1].iov_len += p->len;
             continue;

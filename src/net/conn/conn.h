@@ -332,6 +332,7 @@ enum ol_cause {
     CAUSE_FRAMING,
     CAUSE_QUEUE_FULL,
     CAUSE_MEMORY,
+    CAUSE_FILE,       /* shorter than when it was given */
     CAUSE_EVICTED     /* datagram peers: room for a newer one */
 };
 
@@ -354,8 +355,13 @@ void ol_net_feed_starved(struct ol_net *n);
 
 /* One message in pieces, or shared (buf, then pieces is its one piece).  As outlet_send(). */
 int64_t ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struct outlet_buf *buf);
+/* One message that is part of a file; takes the descriptor unless it fails. */
+int64_t ol_conn_send_file(struct ol_conn *c, int fd, int64_t offset, size_t len);
 /* A message that was wrapped already. */
 int64_t ol_conn_send_wrapped(struct ol_conn *c, struct outlet_buf *buf);
+/* One that was taken on another thread, and may not be refused any more: `cap` may be exceeded. */
+int64_t ol_conn_send_taken(struct ol_conn *c, const struct ol_frame_wrap *w, struct outlet_buf *buf);
+void ol_conn_owe_writable(struct ol_conn *c); /* a send from another thread was refused */
 void ol_conn_mark_dirty(struct ol_conn *c);
 void ol_conn_owe_writable(struct ol_conn *c);
 void ol_conn_sent(struct ol_conn *c, int32_t result); /* OL_SENT */

@@ -190,9 +190,13 @@ enqueue(struct ol_conn *c, const struct iovec *iov, int n, size_t skip, struct o
     struct ol_queue *q = queue_of(c);
     outlet_err err = OUTLET_ENOMEM;
 
-    if (q)
-        err = buf && buf->len >= OL_SHARE_MIN && !skip ? ol_queue_share(q, &iov[0], buf, &iov[n - 1])
-                           : ol_queue_copy(q, iov, n, skip);
+    if (q && buf && buf->len >= OL_SHARE_MIN) {
+        err = ol_queue_share(q, &iov[0], buf, &iov[n - 1]);
+        if (!err && skip)
+            ol_queue_taken(q, skip); /* only an empty queue is passed by: this is its first message */
+    } else if (q) {
+        err = ol_queue_copy(q, iov, n, skip);
+    }
     if (err) {
         if (q && q->count == 0)
             ol_conn_queue_free(c);
@@ -211,20 +215,12 @@ enqueue(struct ol_conn *c, const struct iovec *iov, int n, size_t skip, struct o
 
 /* iov[0] is the head, iov[n - 1] the tail; `buf` is what stands between, or NULL. */
 static int64_t
-take(struct ol_conn *c, const struct iovec *iov, int n, size_t whole, struct outlet_buf *buf)
+put(struct ol_conn *c, const struct iovec *iov, int n, size_t whole, struct outlet_buf *buf)
 {
     const struct ol_settings *s = ol_conn_settings(c);
     int64_t sent;
     int64_t err;
 
-    if (whole > s->cap)
-        return OUTLET_EMSGSIZE;
-    if (c->queue && c->queue->bytes + whole > s->cap) {
-        int go = when_full(c, whole);
-
-        if (go <= 0)
-            return go < 0 ? go : ol_conn_queued(c);
-    }
     sent = try_direct(c, iov, n, whole);
     if (sent < 0) {
         ol_conn_fail(c, (int)-sent);
@@ -239,19 +235,26 @@ take(struct ol_conn *c, const struct iovec *iov, int n, size_t whole, struct out
     return ol_conn_queued(c);
 }
 
-/* A custom framing sees the message in one piece. */
-static outlet_err
-wrap(const struct ol_conn *c, const struct iovec *pieces, int n, size_t len,
-     struct ol_frame_wrap *out)
+static int64_t
+take(struct ol_conn *c, const struct iovec *iov, int n, size_t whole, struct outlet_buf *buf)
 {
     const struct ol_settings *s = ol_conn_settings(c);
 
-    return s->filter->wrap(&s->framing, pieces, n, len, out);
+    if (whole > s->cap)
+        return OUTLET_EMSGSIZE;
+    if (c->queue && c->queue->bytes + whole > s->cap) {
+        int go = when_full(c, whole);
+
+        if (go <= 0)
+            return go < 0 ? go : ol_conn_queued(c);
+    }
+    return put(c, iov, n, whole, buf);
 }
 
 int64_t
 ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struct outlet_buf *buf)
 {
+    const struct ol_settings *s = ol_conn_settings(c);
     struct iovec iov[OL_DIRECT_PIECES];
     struct ol_frame_wrap w;
     struct outlet_buf *joined = NULL;
@@ -265,7 +268,8 @@ ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struct outlet
         if (!ol_add(len, pieces[i].iov_len, &len))
             return OUTLET_EMSGSIZE;
     }
-    if (n + 2 > OL_DIRECT_PIECES) {
+    /* A custom framing sees the message in one piece. */
+    if (n + 2 > OL_DIRECT_PIECES || (n > 1 && s->framing.kind == OL_FRAME_CUSTOM)) {
         joined = ol_buf_join(c->cold->reactor->share.budget, pieces, n, len);
         if (!joined)
             return OUTLET_ENOMEM;
@@ -274,12 +278,12 @@ ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struct outlet
         n = 1;
         buf = joined;
     }
-    err = wrap(c, pieces, n, len, &w);
+    err = s->filter->wrap(&s->framing, pieces, n, len, &w);
     if (err) {
         result = err;
         goto unref_joined;
     }
-    if (len == 0 && w.head_len + w.tail_len == 0 && ol_conn_settings(c)->transport->stream) {
+    if (len == 0 && w.head_len + w.tail_len == 0 && s->transport->stream) {
         result = ol_conn_queued(c); /* nothing to write, on a stream without borders */
         goto unref_joined;
     }
@@ -295,12 +299,67 @@ unref_joined:
 }
 
 int64_t
+ol_conn_send_file(struct ol_conn *c, int fd, int64_t offset, size_t len)
+{
+    const struct ol_settings *s = ol_conn_settings(c);
+    struct iovec unseen = {NULL, len};
+    struct iovec head;
+    struct iovec tail;
+    struct ol_frame_wrap w;
+    struct ol_queue *q;
+    outlet_err err = check_state(c);
+
+    if (err)
+        return err;
+    if (!s->transport->stream || !ol_frame_is_blind(&s->framing))
+        return OUTLET_ENOTSUP;
+    err = s->filter->wrap(&s->framing, &unseen, 1, len, &w);
+    if (err)
+        return err;
+    q = queue_of(c);
+    if (!q)
+        return OUTLET_ENOMEM;
+    head = (struct iovec){w.head, w.head_len};
+    tail = (struct iovec){w.tail, w.tail_len};
+    err = ol_queue_file(q, &head, fd, offset, len, &tail);
+    if (err) {
+        if (q->count == 0)
+            ol_conn_queue_free(c);
+        return err;
+    }
+    if (q->bytes > s->high)
+        q->owed = true;
+    show_queued(c);
+    ol_conn_mark_dirty(c);
+    ol_count_add(&c->messages_out, 1);
+    return ol_conn_queued(c);
+}
+
+int64_t
 ol_conn_send_wrapped(struct ol_conn *c, struct outlet_buf *buf)
 {
     struct iovec iov[3] = {{NULL, 0}, {(void *)(uintptr_t)buf->bytes, buf->len}, {NULL, 0}};
     outlet_err err = check_state(c);
 
     return err ? err : take(c, iov, 3, buf->len, buf);
+}
+
+int64_t
+ol_conn_send_taken(struct ol_conn *c, const struct ol_frame_wrap *w, struct outlet_buf *buf)
+{
+    const struct ol_settings *s = ol_conn_settings(c);
+    struct iovec iov[3] = {{(void *)(uintptr_t)w->head, w->head_len},
+                           {(void *)(uintptr_t)buf->bytes, buf->len},
+                           {(void *)(uintptr_t)w->tail, w->tail_len}};
+    size_t whole = w->head_len + buf->len + w->tail_len;
+    outlet_err err = check_state(c);
+
+    if (err)
+        return err;
+    if (whole == 0 && s->transport->stream)
+        return ol_conn_queued(c); /* nothing to write, on a stream without borders */
+    return s->full == OUTLET_FULL_REFUSE ? put(c, iov, 3, whole, buf)
+                                         : take(c, iov, 3, whole, buf);
 }
 
 /* ---- out --------------------------------------------------------------------------------- */
@@ -340,17 +399,13 @@ tell_writable(struct ol_conn *c)
                           atomic_load_explicit(&c->user, memory_order_relaxed));
 }
 
-/* A sender elsewhere was told that more than `high` is queued.  What was on its way then may have
- * left without the queue ever standing that high here. */
 void
 ol_conn_owe_writable(struct ol_conn *c)
 {
-    if (c->queue) {
+    if (c->queue)
         c->queue->owed = true;
-        ol_conn_mark_dirty(c);
-    } else {
+    else
         tell_writable(c);
-    }
 }
 
 /* The kernel took something, or everything. */
@@ -406,7 +461,9 @@ flush(struct ol_conn *c)
         return;
     }
     sys = ol_conn_settings(c)->transport->flush(c);
-    if (sys < 0)
+    if (sys == -ENODATA)
+        ol_conn_break(c, CAUSE_FILE, OUTLET_ESYS, OUTLET_BY_US);
+    else if (sys < 0)
         ol_conn_fail(c, -sys);
     else
         ol_conn_after_flush(c);
