@@ -319,7 +319,7 @@ ol_loop_note_drained(struct ol_reactor *r)
 
     if (r->index == 0 && !r->stopping && !l->drain_deadline.fire) {
         l->drain_deadline.fire = drain_deadline;
-        ol_alarm_set(r, &l->drain_deadline, r->now + l->drain_ms * OL_MS);
+        ol_alarm_set(r, &l->drain_deadline, r->ops->now(r->driver) + l->drain_ms * OL_MS);
     }
     if (r->busy || r->drained)
         return;

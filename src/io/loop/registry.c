@@ -51,7 +51,7 @@ after_fork_in_child(void)
     }
     ol_current_set(NULL);
     atomic_fetch_add(&registry.fork_count, 1);
-    pthread_mutex_init(&registry.lock, NULL);
+    pthread_mutex_unlock(&registry.lock); /* it is ours: we took it before the fork */
 }
 
 static void

@@ -11,7 +11,10 @@
 #include <errno.h>
 #include <unistd.h>
 
-enum { SHORT_MAX = OL_CHUNK_SMALL - sizeof(struct ol_chunk) };
+enum {
+    SHORT_MAX = OL_CHUNK_SMALL - sizeof(struct ol_chunk),
+    RING_KEPT = 64 /* pieces of a free queue's ring */
+};
 
 static struct ol_piece *
 piece_at(const struct ol_queue *q, uint32_t i)
@@ -19,7 +22,16 @@ piece_at(const struct ol_queue *q, uint32_t i)
     return &q->ring[(q->first + i) & (q->room - 1)];
 }
 
-/* A free queue is as if new, but for its spare chunk: see ol_queue_free(). */
+static void
+drop_ring(struct ol_queue *q)
+{
+    ol_free(q->store->heap, q->ring);
+    q->ring = q->inline_ring;
+    q->room = OL_COUNT(q->inline_ring);
+}
+
+/* A free queue is as if new, but for its spare chunk and a ring that has grown: see
+ * ol_queue_free(). */
 struct ol_queue *
 ol_queue_new(struct ol_store *s, bool borders)
 {
@@ -28,6 +40,8 @@ ol_queue_new(struct ol_store *s, bool borders)
     if (q) {
         s->free_queues = q->next_free;
         s->free_queue_count--;
+        if (q->ring != q->inline_ring && !ol_share_charge(s->share, q->room * sizeof *q->ring))
+            drop_ring(q);
     } else {
         q = ol_alloc_zero(s->heap, sizeof *q);
         if (!q)
@@ -72,9 +86,9 @@ release_ring(struct ol_queue *q)
     if (q->ring == q->inline_ring)
         return;
     ol_share_release(s->share, q->room * sizeof *q->ring);
-    ol_free(s->heap, q->ring);
-    q->ring = q->inline_ring;
-    q->room = OL_COUNT(q->inline_ring);
+    if (q->room <= RING_KEPT)
+        return; /* for the next life of the queue: not charged, as nothing free is */
+    drop_ring(q);
 }
 
 void
@@ -89,6 +103,8 @@ ol_queue_free(struct ol_queue *q)
     }
     release_ring(q);
     if (s->free_queue_count >= OL_STORE_KEEPS) {
+        if (q->ring != q->inline_ring)
+            drop_ring(q);
         ol_free(s->heap, q->spare);
         ol_free(s->heap, q);
         return;
@@ -242,24 +258,29 @@ go_back(struct ol_queue *q, struct mark m)
     q->bytes = m.bytes;
 }
 
+/* About as much as waits already: a queue that grows takes few chunks, and one that drops its oldest
+ * messages to stay small holds none that is larger than itself. */
+static uint8_t
+next_class(const struct ol_queue *q)
+{
+    return q->bytes >= OL_CHUNK_MIDDLE ? 2 : q->bytes >= SHORT_MAX ? 1 : 0;
+}
+
 static outlet_err
 append(struct ol_queue *q, const uint8_t *bytes, size_t len, size_t whole)
 {
     while (len > 0) {
         struct ol_chunk *c = open_chunk(q);
-        struct ol_chunk *last = last_piece(q) ? last_piece(q)->chunk : NULL;
         size_t part;
-        outlet_err err = reserve(q, 1);
 
-        if (err)
-            return err;
+        if (!c || !may_grow(q, c)) {
+            outlet_err err = reserve(q, 1);
+
+            if (err)
+                return err;
+        }
         if (!c) {
-            uint8_t class_min = last && last->class_ + 1 < OL_CHUNK_CLASSES
-                                    ? (uint8_t)(last->class_ + 1)
-                                : last ? last->class_
-                                       : 0;
-
-            c = take_chunk(q, whole, class_min);
+            c = take_chunk(q, whole, next_class(q));
             if (!c)
                 return OUTLET_ENOMEM;
         }

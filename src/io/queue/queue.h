@@ -22,7 +22,10 @@ enum {
     OL_CHUNK_MIDDLE = 8192,
     OL_CHUNK_LARGE = 65536,
     OL_CHUNK_CLASSES = 3,
-    OL_STORE_KEEPS = 64 /* free ones of each kind that a store holds on to */
+    /* Free ones that a store holds on to.  A turn may touch as many connections as there are
+     * completions in a batch; few of them have more to send than a small chunk holds. */
+    OL_STORE_KEEPS = 256,
+    OL_STORE_KEEPS_LARGE = 64 /* chunks above the small ones, of each class */
 };
 
 /* Copied bytes of one queue.  Freed when its last piece has left. */

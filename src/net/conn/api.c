@@ -137,6 +137,7 @@ run_send(struct ol_conn *c, struct ol_conn_mail *mail)
     else if (m->above_high)
         ol_conn_owe_writable(c); /* by now the queue may stand lower, or be empty */
     outlet_buf_unref(m->buf);
+    ol_conn_mail_done(c);
 }
 
 static void
@@ -221,7 +222,7 @@ send_away(struct ol_visit *v, const struct iovec *pieces, int n, struct outlet_b
         return err;
     len = mail_len(m);
     before = atomic_fetch_add_explicit(&c->cold->mailed, (int64_t)len, memory_order_relaxed);
-    queued = ol_conn_queued_seen(c);
+    queued = v->own ? ol_conn_queued(c) : ol_conn_queued_seen(c);
     /* What drops or closes at cap does so on the reactor; the mail alone is bounded all the same. */
     if (len > s->cap)
         err = OUTLET_EMSGSIZE;
@@ -240,6 +241,7 @@ take_back:
     return err;
 }
 
+/* Not past what was posted before: sent first, sent out first. */
 static int64_t
 send_any(outlet_conn h, const struct iovec *pieces, int n, struct outlet_buf *shared)
 {
@@ -248,8 +250,10 @@ send_any(outlet_conn h, const struct iovec *pieces, int n, struct outlet_buf *sh
 
     if (!ol_visit_begin(h, &v))
         return OUTLET_ESTALE;
-    result = v.own ? ol_conn_send(v.conn, pieces, n, shared)
-                   : send_away(&v, pieces, n, shared);
+    if (v.own && (!ol_conn_mailed(v.conn) || v.conn->flags & CONN_END_ASKED))
+        result = ol_conn_send(v.conn, pieces, n, shared);
+    else
+        result = send_away(&v, pieces, n, shared);
     ol_visit_end(&v);
     return result;
 }
