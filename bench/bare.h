@@ -20,10 +20,10 @@
 #include <unistd.h>
 
 enum {
-    BARE_ROOM = 65536,            /* what one receive may bring */
-    BARE_MESSAGE_MAX = 1 << 20,   /* a framed message, as in outlet */
+    BARE_ROOM = 65536,          /* what one receive may bring */
+    BARE_MESSAGE_MAX = 1 << 20, /* a framed message, as in outlet */
     BARE_BACKLOG = 4096,
-    BARE_EVENTS = 512             /* of one epoll_wait */
+    BARE_EVENTS = 512 /* of one epoll_wait */
 };
 
 static inline void

@@ -17,9 +17,12 @@ NAME, FIGURE = 120, 150
 LONGEST = 2.6  # a longer bar is cut, with a mark; its figure says how long it is
 
 
-def text(x, y, words, size=13, weight="normal", anchor="start", fill="#222222"):
+def text(x, y, words, size=13, weight="normal", anchor="start", fill="#222222",
+         halo=False):
+    """Words; with a halo they can be read on a line."""
+    more = ' stroke="#ffffff" stroke-width="4" paint-order="stroke"' if halo else ""
     return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" font-weight="{weight}" ' \
-           f'text-anchor="{anchor}" fill="{fill}">{escape(words)}</text>'
+           f'text-anchor="{anchor}" fill="{fill}"{more}>{escape(words)}</text>'
 
 
 def line(x1, y1, x2, y2, colour="#222222", more=""):
@@ -59,6 +62,10 @@ def panel(row, x, y, width):
         longest = min(longest, LONGEST)
     scale = room / max(longest, 1e-9)
     top = y + HEAD
+    if row["metric"] != "memory":
+        bottom = top + len(bars) * (BAR + GAP) - GAP + 3
+        yield line(left + scale, top - 3, left + scale, bottom, "#222222",
+                   'stroke-dasharray="3 3"')
     for i, (s, drawn, label) in enumerate(bars):
         at = top + i * (BAR + GAP)
         length = min(drawn["median"], longest) * scale
@@ -78,11 +85,7 @@ def panel(row, x, y, width):
             for tip in (low, high):
                 yield line(tip, middle - 4, tip, middle + 4)
             end = max(left + length, high)
-        yield text(end + 6, at + 12, label, 12, weight)
-    if row["metric"] != "memory":
-        bottom = top + len(bars) * (BAR + GAP) - GAP + 3
-        yield line(left + scale, top - 3, left + scale, bottom, "#222222",
-                   'stroke-dasharray="3 3"')
+        yield text(end + 6, at + 12, label, 12, weight, halo=True)
 
 
 def draw(result):

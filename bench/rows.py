@@ -38,11 +38,11 @@ class Row:
     both_cpus: bool = False  # server and client may use both
 
 
-def bare(kind):
+def bare(kind, *buffers):
     """The two limits."""
     where = "{path}" if kind == "unix" else "{port}"
     return (Server("epoll", ("server_epoll", kind, where), "bare"),
-            Server("uring", ("server_uring", kind, where), "bare", "liburing-dev"))
+            Server("uring", ("server_uring", kind, where, *buffers), "bare", "liburing-dev"))
 
 
 def outlet(url, program="server_outlet", more=(), prefix="outlet", **options):
@@ -62,6 +62,9 @@ def peers(kind):
 
 TCP = (*bare("tcp"), *outlet("tcp://127.0.0.1:{port}"), *peers("tcp"))
 UNIX = (*bare("unix"), *outlet("unix://{path}"), *peers("unix"))
+# Few enough buffers of 64 KiB to stay in the cache.
+TCP_LARGE = (*bare("tcp", "64"), *TCP[2:])
+UNIX_LARGE = (*bare("unix", "64"), *UNIX[2:])
 FRAME = (*bare("frame"), *outlet("tcp://127.0.0.1:{port}#frame=len:4be"), *peers("frame"),
          Server("libuv-gather", ("server_libuv", "gather", "{port}"), "peer", "libuv1-dev"))
 UDP_PLAIN = Server("epoll", ("server_udp", "plain", "{port}"), "bare")
@@ -103,10 +106,10 @@ ROWS = (
     stream("tcp-64x16", 64, 16, 64),
     stream("tcp-1000x1", 1000, 1, 64),
     stream("tcp-1000x16", 1000, 16, 64),
-    stream("tcp-64k", 16, 1, 65536),
+    stream("tcp-64k", 16, 1, 65536, TCP_LARGE),
     stream("unix-64x1", 64, 1, 64, UNIX),
     stream("unix-64x16", 64, 16, 64, UNIX),
-    stream("unix-64k", 16, 1, 65536, UNIX),
+    stream("unix-64k", 16, 1, 65536, UNIX_LARGE),
     stream("frame-64x1", 64, 1, 68, FRAME, "frame"),
     stream("frame-64x16", 64, 16, 68, FRAME, "frame"),
     Row("udp-4x32", "udp echo to a plain sender, 4 sockets, 32 in flight, 64 B", "udp", 4, 32, 64,

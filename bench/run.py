@@ -37,7 +37,7 @@ import rows
 HERE = pathlib.Path(__file__).resolve().parent
 SPARE_FDS = 100  # of a process with many connections, for other things
 IDLE_ROUNDS = 2  # memory hardly differs from round to round
-PATIENCE = 60  # seconds that a client may take beyond what it was told
+PATIENCE = 90  # seconds that a client may take beyond what it was told; it has 60 itself
 WARM_MS = 300
 SKIP = 77
 
@@ -77,6 +77,11 @@ class Setting:
         """As many as the row says, if this machine lets one process have them."""
         most = 50 if self.options.smoke else self.fds - SPARE_FDS
         return min(row.connections, most)
+
+    def least(self, row):
+        """Messages that a run must have seen.  A smoke test looks at some of every connection,
+        however slow the machine is."""
+        return 2 * self.connections(row) * row.depth if self.options.smoke else 1
 
     def pin(self, row, cpus):
         """What a child does before it becomes the program."""
@@ -139,7 +144,8 @@ def client_argv(setting, row, server, running):
     """The command line of the client."""
     return [str(setting.build / "client"), row.mode, running.address,
             str(setting.connections(row)), str(row.depth), str(row.size), str(setting.seconds),
-            str(running.process.pid), f"warm={setting.warm_ms}", *row.client, *server.client]
+            str(running.process.pid), f"warm={setting.warm_ms}", f"least={setting.least(row)}",
+            *row.client, *server.client]
 
 
 def measure(setting, row, server):

@@ -20,11 +20,12 @@
 #include <utility>
 #include <vector>
 
-namespace {
+namespace
+{
 
-using asio::local::stream_protocol;
 using asio::ip::tcp;
 using asio::ip::udp;
+using asio::local::stream_protocol;
 
 constexpr std::size_t room = 65536;
 constexpr std::uint32_t message_max = 1 << 20;
@@ -47,8 +48,8 @@ no_delay(stream_protocol::socket &)
 {
 }
 
-template <class Protocol> class echo_session
-    : public std::enable_shared_from_this<echo_session<Protocol>>
+template <class Protocol>
+class echo_session : public std::enable_shared_from_this<echo_session<Protocol>>
 {
   public:
     explicit echo_session(typename Protocol::socket socket) : socket_(std::move(socket))

@@ -134,8 +134,8 @@ main(int argc, char **argv)
     if (argc < 3 || !loop)
         return 2;
     is_framed = strcmp(argv[1], "frame") == 0;
-    ev_io_init(&accepting, on_client,
-               bare_listen(argv[1], argv[2], SOCK_STREAM | SOCK_NONBLOCK), EV_READ);
+    ev_io_init(&accepting, on_client, bare_listen(argv[1], argv[2], SOCK_STREAM | SOCK_NONBLOCK),
+               EV_READ);
     ev_io_start(loop, &accepting);
     ev_run(loop, 0);
     return 1;

@@ -54,8 +54,8 @@ on_end(struct bufferevent *b, short events, void *user)
 static void
 on_client(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *from, int len, void *user)
 {
-    struct bufferevent *b =
-        bufferevent_socket_new(evconnlistener_get_base(l), fd, BEV_OPT_CLOSE_ON_FREE);
+    struct bufferevent *b = bufferevent_socket_new(evconnlistener_get_base(l), fd,
+                                                   BEV_OPT_CLOSE_ON_FREE);
 
     (void)from;
     (void)len;

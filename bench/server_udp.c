@@ -82,9 +82,8 @@ echo_train(int fd)
     if (segment && segment < n) {
         m.msg_control = &control;
         m.msg_controllen = CMSG_SPACE(sizeof segment);
-        *CMSG_FIRSTHDR(&m) = (struct cmsghdr){.cmsg_level = SOL_UDP,
-                                              .cmsg_type = UDP_SEGMENT,
-                                              .cmsg_len = CMSG_LEN(sizeof segment)};
+        *CMSG_FIRSTHDR(&m) = (struct cmsghdr){
+            .cmsg_level = SOL_UDP, .cmsg_type = UDP_SEGMENT, .cmsg_len = CMSG_LEN(sizeof segment)};
         memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), &segment, sizeof segment);
     }
     (void)!sendmsg(fd, &m, 0);

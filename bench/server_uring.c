@@ -2,10 +2,11 @@
  * server_uring.c - the bare ring: the same echoes with accepts and receives that are started once,
  * 64 KiB buffers that the kernel picks from, and sends that leave with the next wait.
  *
- *     server_uring tcp PORT | unix PATH | frame PORT | udp PORT
+ *     server_uring tcp PORT | unix PATH | frame PORT | udp PORT [BUFFERS]
  *
  * What a newcomer gets wrong: buffers smaller than a large message.  With 4 KiB and one send each,
- * a 64 KiB echo costs ten times as much.
+ * a 64 KiB echo costs ten times as much.  And more of them than are needed: the kernel uses them in
+ * turn, and large ones that take turns are never in the cache.
  *
  * A received buffer is sent as it is and goes back to the kernel when the send is done.  Of several
  * buffers of one connection one is under way, the others wait in a chain.  Datagrams are answered
@@ -22,8 +23,8 @@
 enum {
     SUBMISSIONS = 1024,
     COMPLETIONS = 8192,
-    BUFFERS = 256, /* a power of two */
-    COLOUR = 64,   /* so that the first lines of all buffers do not compete for one cache set */
+    BUFFERS_MAX = 256, /* a power of two */
+    COLOUR = 64,       /* so that the first lines of all buffers do not compete for one cache set */
     GROUP = 0,
     NONE = -1
 };
@@ -44,13 +45,14 @@ struct conn {
 static struct io_uring ring;
 static struct io_uring_buf_ring *offered;
 static uint8_t *memory;
+static unsigned buffer_count = BUFFERS_MAX;
 static size_t stride;
 static size_t headroom; /* framed: before each buffer, for the part that came earlier */
 static struct {
     int next;
     uint8_t *at;
     size_t len;
-} chain[BUFFERS];
+} chain[BUFFERS_MAX];
 static struct conn *starved;
 static struct msghdr dgram_shape = {.msg_namelen = sizeof(struct sockaddr_in)};
 static bool is_framed;
@@ -68,20 +70,20 @@ static void
 give_back(int id)
 {
     io_uring_buf_ring_add(offered, buffer(id), BARE_ROOM, (unsigned short)id,
-                          io_uring_buf_ring_mask(BUFFERS), 0);
+                          io_uring_buf_ring_mask(buffer_count), 0);
     io_uring_buf_ring_advance(offered, 1);
 }
 
 static void
 make_buffers(void)
 {
-    struct io_uring_buf_reg reg = {.ring_entries = BUFFERS, .bgid = GROUP};
-    size_t size = BUFFERS * sizeof(struct io_uring_buf);
+    struct io_uring_buf_reg reg = {.ring_entries = buffer_count, .bgid = GROUP};
+    size_t size = buffer_count * sizeof(struct io_uring_buf);
 
     headroom = is_framed ? BARE_ROOM : 0;
     stride = headroom + BARE_ROOM + COLOUR;
     offered = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    memory = malloc(BUFFERS * stride);
+    memory = malloc(buffer_count * stride);
     if (offered == MAP_FAILED || !memory)
         bare_die("memory");
     reg.ring_addr = (uintptr_t)offered;
@@ -90,7 +92,7 @@ make_buffers(void)
         exit(77);
     }
     io_uring_buf_ring_init(offered);
-    for (int i = 0; i < BUFFERS; i++) {
+    for (int i = 0; i < (int)buffer_count; i++) {
         give_back(i);
     }
 }
@@ -252,6 +254,8 @@ received(struct conn *c, struct io_uring_cqe *cqe)
             queue(c, id);
         else
             give_back(id);
+    } else if (cqe->flags & IORING_CQE_F_BUFFER) {
+        give_back((int)(cqe->flags >> IORING_CQE_BUFFER_SHIFT)); /* older kernels, at the end */
     }
     if (is_more)
         return;
@@ -295,8 +299,8 @@ datagram(struct io_uring_cqe *cqe)
 {
     if (cqe->res > 0) {
         int id = (int)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
-        struct io_uring_recvmsg_out *out =
-            io_uring_recvmsg_validate(buffer(id), cqe->res, &dgram_shape);
+        struct io_uring_recvmsg_out *out = io_uring_recvmsg_validate(buffer(id), cqe->res,
+                                                                     &dgram_shape);
 
         /* What does not fit is lost, as datagrams are. */
         if (out)
@@ -336,13 +340,17 @@ answer(struct io_uring_cqe *cqe)
 int
 main(int argc, char **argv)
 {
-    struct io_uring_params params = {
-        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE,
-        .cq_entries = COMPLETIONS};
+    struct io_uring_params params = {.flags = IORING_SETUP_SINGLE_ISSUER |
+                                              IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE,
+                                     .cq_entries = COMPLETIONS};
 
     if (argc < 3)
         return 2;
     is_framed = strcmp(argv[1], "frame") == 0;
+    if (argc > 3)
+        buffer_count = (unsigned)atoi(argv[3]);
+    if (buffer_count < 1 || buffer_count > BUFFERS_MAX || (buffer_count & (buffer_count - 1)))
+        return 2;
     if (io_uring_queue_init_params(SUBMISSIONS, &ring, &params)) {
         fprintf(stderr, "no io_uring with DEFER_TASKRUN in this kernel\n");
         return 77;

@@ -216,8 +216,6 @@ send_then_close(void *arg)
     }
     if (outlet_close(s->stage->conns[s->me]) != OUTLET_OK)
         s->failed++;
-    if (send_one(s->stage->conns[s->me], s->me, EACH + 1) >= 0)
-        s->failed += 0; /* the order to close may still be under way: then it is dropped in silence */
     return NULL;
 }
 

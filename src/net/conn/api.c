@@ -135,7 +135,7 @@ run_send(struct ol_conn *c, struct ol_conn_mail *mail)
     if (ol_conn_send_taken(c, &m->wrap, m->buf) == OUTLET_ENOMEM)
         ol_conn_break(c, CAUSE_MEMORY, OUTLET_ENOMEM, OUTLET_BY_US);
     else if (m->above_high)
-        ol_conn_owe_writable(c); /* by now the queue may stand lower, or be empty */
+        ol_conn_owe_writable(c);
     outlet_buf_unref(m->buf);
     ol_conn_mail_done(c);
 }

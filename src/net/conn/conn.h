@@ -378,9 +378,9 @@ int64_t ol_conn_send_wrapped(struct ol_conn *c, struct outlet_buf *buf);
 int64_t ol_conn_send_taken(struct ol_conn *c, const struct ol_frame_wrap *w, struct outlet_buf *buf);
 void ol_conn_mail_done(struct ol_conn *c); /* after each: an end or a close may wait for it */
 int64_t ol_conn_mailed(const struct ol_conn *c); /* bytes of these that are still under way */
-void ol_conn_owe_writable(struct ol_conn *c);    /* a send from another thread was refused */
-void ol_conn_mark_dirty(struct ol_conn *c);
+/* A sender elsewhere was refused, or told that more than `high` is queued. */
 void ol_conn_owe_writable(struct ol_conn *c);
+void ol_conn_mark_dirty(struct ol_conn *c);
 void ol_conn_sent(struct ol_conn *c, int32_t result); /* OL_SENT */
 void ol_conn_after_flush(struct ol_conn *c);
 void ol_conn_count_sent(struct ol_conn *c, size_t bytes);

@@ -439,13 +439,16 @@ tell_writable(struct ol_conn *c)
                           atomic_load_explicit(&c->user, memory_order_relaxed));
 }
 
+/* What was on its way then may have left without the queue ever standing that high here. */
 void
 ol_conn_owe_writable(struct ol_conn *c)
 {
-    if (c->queue)
+    if (c->queue) {
         c->queue->owed = true;
-    else
+        ol_conn_mark_dirty(c);
+    } else {
         tell_writable(c);
+    }
 }
 
 /* The kernel took something, or everything. */
@@ -557,8 +560,8 @@ ol_net_forget_dirty(struct ol_net *n, struct ol_queue *gone)
     gone->dirty = false;
 }
 
-/* Callbacks in a flush may make more dirty.  A pair that answer each other for ever must not hold
- * the turn: only what was there at the start is walked, the rest leaves in the next turn, soon. */
+/* Callbacks in a flush may make more dirty.  A pair that answer each other for ever must not hold the
+ * turn: only what was there at the start is walked, the rest leaves in the next turn, soon. */
 void
 ol_net_flush(struct ol_net *n)
 {
