@@ -341,8 +341,6 @@ do_resume(struct ol_conn *c)
 static outlet_err
 do_end(struct ol_conn *c)
 {
-    if (!ol_conn_settings(c)->transport->end_writing)
-        return OUTLET_ENOTSUP;
     if (ol_conn_state(c) > CONN_OPEN || c->flags & CONN_END_ASKED)
         return OUTLET_ESTATE;
     c->flags |= CONN_END_ASKED;
@@ -436,7 +434,14 @@ outlet_resume(outlet_conn h)
 outlet_err
 outlet_end(outlet_conn h)
 {
-    return order(h, do_end);
+    struct ol_visit v;
+    bool can;
+
+    if (!ol_visit_begin(h, &v))
+        return OUTLET_ESTALE;
+    can = atomic_load_explicit(&v.conn->settings, memory_order_acquire)->transport->end_writing;
+    ol_visit_end(&v);
+    return can ? order(h, do_end) : OUTLET_ENOTSUP;
 }
 
 /* ---- framing, user data ------------------------------------------------------------------ */
