@@ -286,8 +286,8 @@ check(const struct flow *f, const struct seen *seen)
 static void
 count(const struct flow *f)
 {
-    struct seen *seen = mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE,
-                             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct seen *seen = mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+                             -1, 0);
     struct client client = {.flow = f};
     struct scale_word w;
     struct scale_peer s;

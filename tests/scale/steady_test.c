@@ -431,6 +431,5 @@ main(int argc, char **argv)
     };
     int skip = scale_begin(argc, argv);
 
-    return skip ? skip
-                : cmocka_run_group_tests_name("steady", tests, fork_clients, join_clients);
+    return skip ? skip : cmocka_run_group_tests_name("steady", tests, fork_clients, join_clients);
 }
