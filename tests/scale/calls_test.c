@@ -3,8 +3,8 @@
  *
  * The server is traced: each of its system calls stops it and is counted here.  It marks the begin
  * and the end of what is counted by a call that nothing else makes (getpriority).  The client sends
- * one write to each connection and waits for all echoes, round after round, so what is in flight on a
- * connection arrives as one.
+ * one write to each connection and waits for all echoes, round after round, so what is in flight on
+ * a connection arrives as one.
  *
  * A batch is what one turn of the loop finds.
  *

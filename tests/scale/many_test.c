@@ -1,6 +1,6 @@
 /*
- * many_test.c - 10,000 clients at once, each with 100 messages that must come back as they went; then
- * 10,000 more lives in the same two processes, which must leave nothing behind.
+ * many_test.c - 10,000 clients at once, each with 100 messages that must come back as they went;
+ * then 10,000 more lives in the same two processes, which must leave nothing behind.
  *
  * Every message can be computed from its client and number, so each is compared byte by byte and
  * nobody has to remember it.

@@ -2,8 +2,8 @@
  * slow_test.c - 2,000 peers that never read, and one that does.
  *
  * Sent to without end, every queue stops at its cap and its policy is applied; all of them together
- * stop at the loop's memory_max, where reading stops too.  Memory stays where it is, and who is not to
- * blame goes on.
+ * stop at the loop's memory_max, where reading stops too.  Memory stays where it is, and who is not
+ * to blame goes on.
  *
  * SPDX-License-Identifier: MIT
  */

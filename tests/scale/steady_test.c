@@ -1,7 +1,8 @@
 /*
  * steady_test.c - in a steady flow nothing is allocated and nothing is locked, on either side.
  *
- * The linker leads every call of malloc and its family, and of what locks, through the counters here
+ * The linker leads every call of malloc and its family, and of what locks, through the counters
+ * here
  * (--wrap, see meson.build).  Both processes echo, then count through a window of messages.
  *
  * What is kept for the next message grows to what the busiest moment needed.  With one connection
