@@ -37,8 +37,8 @@ after_fork_in_parent(void)
     pthread_mutex_unlock(&registry.lock);
 }
 
-/* The free list stays: its cells have no reactor and can serve the child's own loops.  Visitors were
- * other threads, which are not here and will never leave. */
+/* The free list stays: its cells have no reactor and can serve the child's own loops.  Visitors
+ * were other threads, which are not here and will never leave. */
 static void
 after_fork_in_child(void)
 {
@@ -51,7 +51,7 @@ after_fork_in_child(void)
     }
     ol_current_set(NULL);
     atomic_fetch_add(&registry.fork_count, 1);
-    pthread_mutex_init(&registry.lock, NULL);
+    pthread_mutex_unlock(&registry.lock); /* it is ours: we took it before the fork */
 }
 
 static void

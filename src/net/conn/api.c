@@ -116,6 +116,7 @@ struct send_mail {
     struct ol_conn_mail mail;
     struct outlet_buf *buf; /* the caller's own when it is shared: no copy */
     struct ol_frame_wrap wrap;
+    bool above_high; /* so the sender was told, who now waits for on_writable */
 };
 
 static size_t
@@ -133,7 +134,10 @@ run_send(struct ol_conn *c, struct ol_conn_mail *mail)
     /* It was taken when it was posted.  Without memory now, taking it back is impossible. */
     if (ol_conn_send_taken(c, &m->wrap, m->buf) == OUTLET_ENOMEM)
         ol_conn_break(c, CAUSE_MEMORY, OUTLET_ENOMEM, OUTLET_BY_US);
+    else if (m->above_high)
+        ol_conn_owe_writable(c);
     outlet_buf_unref(m->buf);
+    ol_conn_mail_done(c);
 }
 
 static void
@@ -218,7 +222,7 @@ send_away(struct ol_visit *v, const struct iovec *pieces, int n, struct outlet_b
         return err;
     len = mail_len(m);
     before = atomic_fetch_add_explicit(&c->cold->mailed, (int64_t)len, memory_order_relaxed);
-    queued = ol_conn_queued_seen(c);
+    queued = v->own ? ol_conn_queued(c) : ol_conn_queued_seen(c);
     /* What drops or closes at cap does so on the reactor; the mail alone is bounded all the same. */
     if (len > s->cap)
         err = OUTLET_EMSGSIZE;
@@ -226,6 +230,7 @@ send_away(struct ol_visit *v, const struct iovec *pieces, int n, struct outlet_b
         err = refuse_away(v);
     if (err)
         goto take_back;
+    m->above_high = (uint64_t)queued > s->high;
     ol_conn_post(v->reactor, &m->mail);
     return queued;
 
@@ -236,6 +241,7 @@ take_back:
     return err;
 }
 
+/* Not past what was posted before: sent first, sent out first. */
 static int64_t
 send_any(outlet_conn h, const struct iovec *pieces, int n, struct outlet_buf *shared)
 {
@@ -244,8 +250,10 @@ send_any(outlet_conn h, const struct iovec *pieces, int n, struct outlet_buf *sh
 
     if (!ol_visit_begin(h, &v))
         return OUTLET_ESTALE;
-    result = v.own ? ol_conn_send(v.conn, pieces, n, shared)
-                   : send_away(&v, pieces, n, shared);
+    if (v.own && (!ol_conn_mailed(v.conn) || v.conn->flags & CONN_END_ASKED))
+        result = ol_conn_send(v.conn, pieces, n, shared);
+    else
+        result = send_away(&v, pieces, n, shared);
     ol_visit_end(&v);
     return result;
 }
@@ -333,8 +341,6 @@ do_resume(struct ol_conn *c)
 static outlet_err
 do_end(struct ol_conn *c)
 {
-    if (!ol_conn_settings(c)->transport->end_writing)
-        return OUTLET_ENOTSUP;
     if (ol_conn_state(c) > CONN_OPEN || c->flags & CONN_END_ASKED)
         return OUTLET_ESTATE;
     c->flags |= CONN_END_ASKED;
@@ -428,7 +434,14 @@ outlet_resume(outlet_conn h)
 outlet_err
 outlet_end(outlet_conn h)
 {
-    return order(h, do_end);
+    struct ol_visit v;
+    bool can;
+
+    if (!ol_visit_begin(h, &v))
+        return OUTLET_ESTALE;
+    can = atomic_load_explicit(&v.conn->settings, memory_order_acquire)->transport->end_writing;
+    ol_visit_end(&v);
+    return can ? order(h, do_end) : OUTLET_ENOTSUP;
 }
 
 /* ---- framing, user data ------------------------------------------------------------------ */

@@ -135,7 +135,8 @@ enum ol_conn_flag {
     CONN_DELIVERING = 256, /* inside the receive path: held input must stay where it is */
     CONN_ENDING = 512,     /* on the list of those that end without a driver's word */
     CONN_COUNTED = 1024,   /* in settings->counts */
-    CONN_UNTOLD = 2048     /* refused before the user heard of it: no on_close */
+    CONN_UNTOLD = 2048,    /* refused before the user heard of it: no on_close */
+    CONN_END_TOLD = 4096   /* the user heard of the peer's end */
 };
 
 /* Bytes of an unfinished message, or of messages held back by a pause. */
@@ -301,8 +302,8 @@ void ol_conn_publish(struct ol_conn *c);
 void ol_conn_begin(struct ol_conn *c);
 /* Not published. */
 void ol_conn_discard(struct ol_conn *c);
-/* In a forked child: closes our copy of the parent's descriptor and, if the loop was at rest, frees the
- * memory.  Tells nobody. */
+/* In a forked child: closes our copy of the parent's descriptor and, if the loop was at rest, frees
+ * the memory.  Tells nobody. */
 void ol_conn_abandon(struct ol_conn *c, bool at_rest);
 /* The same of a link; by_driver: also what the driver keeps for it, which must not be closing. */
 void ol_link_abandon(struct ol_reactor *r, struct ol_link *l, bool by_driver);
@@ -351,8 +352,6 @@ enum ol_cause {
 /* Keeps the first cause it is told. */
 void ol_cause_set(struct ol_conn *c, enum ol_cause cause, outlet_err code, enum outlet_side side,
                   int sys_errno);
-void ol_cause_replace(struct ol_conn *c, enum ol_cause cause, outlet_err code,
-                      enum outlet_side side);
 void ol_cause_tell(const struct ol_conn *c, struct outlet_reason *out);
 
 /* ---- receive (receive.c) ----------------------------------------------------------------- */
@@ -369,12 +368,16 @@ void ol_net_feed_starved(struct ol_net *n);
 /* One message in pieces, or shared (buf, then pieces is its one piece).  As outlet_send(). */
 int64_t ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struct outlet_buf *buf);
 /* One message that is part of a file; takes the descriptor unless it fails. */
-int64_t ol_conn_send_file(struct ol_conn *c, int fd, int64_t offset, size_t len);
+int64_t ol_conn_send_file(struct ol_conn *c, int fd, int64_t offset, size_t len, bool taken);
 /* A message that was wrapped already. */
 int64_t ol_conn_send_wrapped(struct ol_conn *c, struct outlet_buf *buf);
-/* One that was taken on another thread, and may not be refused any more: `cap` may be exceeded. */
+/* One that was taken when it was posted, and may not be refused any more: `cap` may be exceeded, and
+ * a close or an end that came meanwhile waits for it. */
 int64_t ol_conn_send_taken(struct ol_conn *c, const struct ol_frame_wrap *w, struct outlet_buf *buf);
-void ol_conn_owe_writable(struct ol_conn *c); /* a send from another thread was refused */
+void ol_conn_mail_done(struct ol_conn *c); /* after each: an end or a close may wait for it */
+int64_t ol_conn_mailed(const struct ol_conn *c); /* bytes of these that are still under way */
+/* A sender elsewhere was refused, or told that more than `high` is queued. */
+void ol_conn_owe_writable(struct ol_conn *c);
 void ol_conn_mark_dirty(struct ol_conn *c);
 void ol_conn_sent(struct ol_conn *c, int32_t result); /* OL_SENT */
 void ol_conn_after_flush(struct ol_conn *c);

@@ -20,14 +20,16 @@ static void
 run_file(struct ol_conn *c, struct ol_conn_mail *mail)
 {
     struct file_mail *m = OL_CONTAINER(mail, struct file_mail, mail);
-    int64_t sent = ol_conn_send_file(c, m->fd, m->offset, m->len);
+    int64_t sent;
 
-    if (sent >= 0)
-        return;
-    close(m->fd);
+    atomic_fetch_sub_explicit(&c->cold->mailed, (int64_t)m->len, memory_order_relaxed);
+    sent = ol_conn_send_file(c, m->fd, m->offset, m->len, true);
+    if (sent < 0)
+        close(m->fd);
     /* It was taken when it was posted, and cannot be taken back: the stream ends, unless it has. */
-    if (sent != OUTLET_ESTATE)
+    if (sent < 0 && sent != OUTLET_ESTATE)
         ol_conn_break(c, CAUSE_MEMORY, OUTLET_ENOMEM, OUTLET_BY_US);
+    ol_conn_mail_done(c);
 }
 
 static void
@@ -57,8 +59,9 @@ file_away(struct ol_visit *v, int fd, int64_t offset, size_t len)
                             .fd = fd,
                             .offset = offset,
                             .len = len};
+    atomic_fetch_add_explicit(&v->conn->cold->mailed, (int64_t)len, memory_order_relaxed);
     ol_conn_post(v->reactor, &m->mail);
-    return ol_conn_queued_seen(v->conn);
+    return v->own ? ol_conn_queued(v->conn) : ol_conn_queued_seen(v->conn);
 }
 
 int64_t
@@ -76,8 +79,9 @@ outlet_send_file(outlet_conn h, int fd, int64_t offset, size_t len)
     if (own < 0)
         return OUTLET_ENOFILE;
     if (ol_visit_begin(h, &v)) {
-        result = v.own ? ol_conn_send_file(v.conn, own, offset, len)
-                       : file_away(&v, own, offset, len);
+        /* Not past what was posted before. */
+        result = v.own && !ol_conn_mailed(v.conn) ? ol_conn_send_file(v.conn, own, offset, len, false)
+                                                  : file_away(&v, own, offset, len);
         ol_visit_end(&v);
     }
     if (result < 0)

@@ -76,9 +76,11 @@ static void
 expire(struct ol_conn *c, const struct deadline *d)
 {
     if (d->cause == CAUSE_FLUSH_TIME) {
+        /* With a reset: the peer must not take half of a message for an orderly end. */
         if (c->queue)
-            ol_cause_replace(c, CAUSE_FLUSH_TIME, OUTLET_ETIMEDOUT, OUTLET_BY_PEER);
-        ol_conn_break(c, c->cause, OUTLET_OK, OUTLET_BY_US);
+            ol_conn_break(c, CAUSE_FLUSH_TIME, OUTLET_ETIMEDOUT, OUTLET_BY_PEER);
+        else
+            ol_conn_break(c, c->cause, OUTLET_OK, OUTLET_BY_US);
         return;
     }
     ol_conn_break(c, (uint8_t)d->cause, OUTLET_ETIMEDOUT, d->side);

@@ -124,6 +124,7 @@ run_home(struct ol_reactor *r, struct ol_mail *m)
 {
     struct ol_listener *l = OL_CONTAINER(m, struct ol_listener, home);
 
+    ol_list_remove(&l->port_closable.node);
     ol_retire(r, &l->slot->retired, destroy_slot);
     ol_listener_unref(l); /* the mail's */
 }
@@ -158,24 +159,29 @@ ol_listener_end(struct ol_listener *l)
     }
 }
 
-/* ---- in a forked child ------------------------------------------------------------------------------------- */
+/* ---- in a forked child
+ * ------------------------------------------------------------------------------------- */
 
 static void
-abandon(struct ol_listener *l, bool at_rest)
+abandon_descriptors(struct ol_listener *l, bool at_rest)
 {
     for (uint32_t i = 0; i < l->count; i++) {
         struct ol_lsock *s = &l->socks[i];
 
         ol_link_abandon(s->reactor, &s->link, at_rest && !s->asked_driver);
     }
-    if (at_rest) {
-        atomic_store(&l->refs, 1); /* the others are sockets and mail, which end without a word */
-        ol_listener_unref(l);
-    }
 }
 
 static void
-abandon_all(struct outlet_loop *loop, bool at_rest)
+abandon_memory(struct ol_listener *l, bool at_rest)
+{
+    (void)at_rest;
+    atomic_store(&l->refs, 1); /* the others are sockets and mail, which end without a word */
+    ol_listener_unref(l);
+}
+
+static void
+for_all(struct outlet_loop *loop, bool at_rest, void (*what)(struct ol_listener *l, bool at_rest))
 {
     struct ol_slots *slots = &loop->reactors[0]->slots[OL_KIND_LISTENER];
     uint32_t made = ol_slots_made(slots);
@@ -185,11 +191,40 @@ abandon_all(struct outlet_loop *loop, bool at_rest)
         struct ol_listener_slot *s = ol_slot_peek(slots, slot, &generation);
 
         if (s)
-            abandon(s->listener, at_rest);
+            what(s->listener, at_rest);
     }
 }
 
-/* ---- started ------------------------------------------------------------------------------------------------ */
+/* None is freed before the last is closed: a driver strings together what it has closed. */
+static void
+abandon_all(struct outlet_loop *loop, bool at_rest)
+{
+    for_all(loop, at_rest, abandon_descriptors);
+    if (at_rest)
+        for_all(loop, at_rest, abandon_memory);
+}
+
+/* ---- started
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void
+close_port_closable(struct ol_closable *x)
+{
+    ol_listener_end(OL_CONTAINER(x, struct ol_listener, port_closable));
+}
+
+static void
+run_port_start(struct ol_reactor *r, struct ol_mail *m)
+{
+    struct ol_listener *l = OL_CONTAINER(m, struct ol_listener, port_start);
+
+    if (r->stopping || atomic_load(&r->loop->draining))
+        ol_listener_end(l);
+    else if (!atomic_load(&l->ended))
+        ol_list_insert(&ol_net_of(r)->closables, &l->port_closable.node);
+    ol_listener_unref(l); /* the mail's */
+}
 
 void
 ol_listener_start(struct ol_listener *l)
@@ -198,6 +233,10 @@ ol_listener_start(struct ol_listener *l)
 
     atomic_store(&nl->listeners_abandon, abandon_all);
     l->home.run = run_home;
+    l->port_start.run = run_port_start;
+    l->port_closable.close = close_port_closable;
+    if (l->port.arrived)
+        post(l, l->loop->reactors[0], &l->port_start);
     for (uint32_t i = 0; i < l->count; i++) {
         struct ol_lsock *s = &l->socks[i];
 
