@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHARE_STEP = 256 * 1024, SHARES_OF_MAX = 64 };
+enum { SHARE_STEP = 256 * 1024 };
 
 static void *
 system_alloc(void *ctx, size_t size)
@@ -169,12 +169,16 @@ ol_share_fini(struct ol_share *s)
     s->drawn = 0;
 }
 
-/* Of a small budget a whole step would be what is missing elsewhere: spare bytes count as used. */
+/*
+ * What a reactor keeps in hand no other can have.  So a small budget is shared out in small steps,
+ * and beyond half of it in none at all.
+ */
 static int64_t
-step_of(const struct ol_share *s)
+step_of(const struct ol_budget *b)
 {
-    return s->budget->max / SHARES_OF_MAX < SHARE_STEP ? s->budget->max / SHARES_OF_MAX
-                                                       : SHARE_STEP;
+    if (atomic_load_explicit(&b->used, memory_order_relaxed) > b->max / 2)
+        return 0;
+    return ol_min(SHARE_STEP, b->max / 64);
 }
 
 bool
@@ -186,7 +190,7 @@ ol_share_charge(struct ol_share *s, size_t bytes)
 
     if (bytes > (uint64_t)spare) {
         missing = bytes - (size_t)spare;
-        step = ol_max(missing, (size_t)step_of(s));
+        step = ol_max(missing, (size_t)step_of(s->budget));
         if (!ol_budget_charge(s->budget, step)) {
             step = missing;
             if (!ol_budget_charge(s->budget, step))
@@ -201,13 +205,14 @@ ol_share_charge(struct ol_share *s, size_t bytes)
 void
 ol_share_release(struct ol_share *s, size_t bytes)
 {
+    int64_t step = step_of(s->budget);
     int64_t spare;
 
     OL_ASSERT(bytes <= (uint64_t)s->used);
     s->used -= (int64_t)bytes;
     spare = s->drawn - s->used;
-    if (spare > 2 * step_of(s)) {
-        ol_budget_release(s->budget, (size_t)(spare - step_of(s)));
-        s->drawn = s->used + step_of(s);
+    if (spare > 2 * step) {
+        ol_budget_release(s->budget, (size_t)(spare - step));
+        s->drawn = s->used + step;
     }
 }

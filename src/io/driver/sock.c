@@ -14,8 +14,11 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -532,6 +535,53 @@ ol_sock_send(int fd, const struct iovec *pieces, int count)
     return n < 0 ? -errno : n;
 }
 
+/* sendfile has no MSG_NOSIGNAL.  The signal is synchronous and meant for this thread: held back
+ * here, it can be taken away before anybody else hears of it. */
+struct pipe_signal {
+    sigset_t just_it;
+    sigset_t before;
+    bool was_pending;
+};
+
+static void
+hold_pipe_signal(struct pipe_signal *s)
+{
+    sigset_t pending;
+
+    sigemptyset(&s->just_it);
+    sigaddset(&s->just_it, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &s->just_it, &s->before);
+    s->was_pending = sigismember(&s->before, SIGPIPE) && sigpending(&pending) == 0 &&
+                     sigismember(&pending, SIGPIPE);
+}
+
+static void
+release_pipe_signal(const struct pipe_signal *s, bool raised)
+{
+    static const struct timespec at_once = {0};
+
+    if (raised && !s->was_pending) {
+        while (sigtimedwait(&s->just_it, NULL, &at_once) < 0 && errno == EINTR) {
+        }
+    }
+    pthread_sigmask(SIG_SETMASK, &s->before, NULL);
+}
+
+int64_t
+ol_sock_send_file(int fd, int file, int64_t offset, size_t len)
+{
+    struct pipe_signal signal;
+    off_t at = (off_t)offset;
+    ssize_t n;
+    int err;
+
+    hold_pipe_signal(&signal);
+    n = sendfile(fd, file, &at, len);
+    err = n < 0 ? -errno : n == 0 ? -ENODATA : 0;
+    release_pipe_signal(&signal, err == -EPIPE);
+    return err ? err : n;
+}
+
 /* ---- datagrams --------------------------------------------------------------------------- */
 
 int
@@ -710,6 +760,21 @@ train_len(const struct ol_dgram *m, int count, size_t room)
     return n;
 }
 
+/* Messages that were queued one behind the other lie so in memory, too: one piece for the kernel. */
+static size_t
+put_pieces(struct iovec *iov, size_t used, const struct iovec *pieces, int count)
+{
+    for (int i = 0; i < count; i++) {
+        struct iovec *last = used ? &iov[used - 1] : NULL;
+
+        if (last && (char *)last->iov_base + last->iov_len == (char *)pieces[i].iov_base)
+            last->iov_len += pieces[i].iov_len;
+        else
+            iov[used++] = pieces[i];
+    }
+    return used;
+}
+
 /* Answers how many pieces of `iov` are used. */
 static size_t
 put_head(struct outbox *box, int at, struct iovec *iov, const struct ol_dgram *m, int count)
@@ -718,10 +783,8 @@ put_head(struct outbox *box, int at, struct iovec *iov, const struct ol_dgram *m
     size_t used = 0;
 
     *head = (struct msghdr){.msg_iov = (struct iovec *)m->pieces, .msg_iovlen = (size_t)m->count};
-    for (int i = 0; i < count && count > 1; i++) {
-        memcpy(iov + used, m[i].pieces, (size_t)m[i].count * sizeof *iov);
-        used += (size_t)m[i].count;
-    }
+    for (int i = 0; i < count && count > 1; i++)
+        used = put_pieces(iov, used, m[i].pieces, m[i].count);
     if (count > 1) {
         head->msg_iov = iov;
         head->msg_iovlen = used;

@@ -319,7 +319,7 @@ ol_loop_note_drained(struct ol_reactor *r)
 
     if (r->index == 0 && !r->stopping && !l->drain_deadline.fire) {
         l->drain_deadline.fire = drain_deadline;
-        ol_alarm_set(r, &l->drain_deadline, r->now + l->drain_ms * OL_MS);
+        ol_alarm_set(r, &l->drain_deadline, r->ops->now(r->driver) + l->drain_ms * OL_MS);
     }
     if (r->busy || r->drained)
         return;
@@ -343,7 +343,8 @@ outlet_loop_drain(outlet_loop *l, int64_t deadline_ms)
         return OUTLET_ESTATE;
     }
     l->drain_ms = deadline_ms ? deadline_ms : DRAIN_MS;
-    /* Before the mail: a reactor that has nothing to close will not turn a second time to notice. */
+    /* Before the mail: a reactor that has nothing to close will not turn a second time to notice.
+     */
     atomic_store(&l->draining, true);
     pthread_mutex_unlock(&l->lock);
     for (uint32_t i = 0; i < l->reactor_count; i++) {
@@ -577,15 +578,17 @@ outlet_loop_fd(outlet_loop *l)
 
 /* ---- freed ------------------------------------------------------------------------------- */
 
-/* A reactor has not ended when no thread has worked for it to the end: the loop was never run, it is
- * turned by this thread, or a thread could not be made.  Threads that drain end by themselves, at the
- * drain's deadline at the latest: to stop them here would cut off what they are still sending. */
+/* A reactor has not ended when no thread has worked for it to the end: the loop was never run, it
+ * is turned by this thread, or a thread could not be made.  Threads that drain end by themselves,
+ * at the drain's deadline at the latest: to stop them here would cut off what they are still
+ * sending. */
 static void
 finish(struct outlet_loop *l)
 {
-    bool running = atomic_load(&l->state) == OL_LOOP_RUNNING;
+    int how = atomic_load(&l->state);
+    bool threads = how == OL_LOOP_RUNNING || how == OL_LOOP_STARTED;
 
-    if (!running || !atomic_load(&l->draining))
+    if (!threads || !atomic_load(&l->draining))
         (void)outlet_loop_stop(l); /* ESTATE: asked already */
     wait_for_run(l);
     join_all(l);
@@ -599,14 +602,61 @@ finish(struct outlet_loop *l)
     }
 }
 
+/* In a forked child: was the loop doing nothing at the moment of the fork?  If not, another thread
+ * or our own caller was changing what it keeps, and nobody will finish that here. */
+static bool
+at_rest(struct outlet_loop *l)
+{
+    switch ((enum ol_loop_state)atomic_load(&l->state)) {
+    case OL_LOOP_NEW:
+    case OL_LOOP_ENDED:
+        return true;
+    case OL_LOOP_TURNING:
+        return pthread_equal(atomic_load(&l->turner), pthread_self()) && !l->reactors[0]->turning;
+    case OL_LOOP_RUNNING:
+    case OL_LOOP_STARTED:
+        break;
+    }
+    return false;
+}
+
+/* Threads that held a lock, or waited, are not here. */
+static void
+renew_locks(struct outlet_loop *l)
+{
+    pthread_mutex_init(&l->lock, NULL);
+    pthread_cond_init(&l->ended, NULL);
+    for (uint32_t i = 0; i < l->reactor_count; i++) {
+        for (size_t k = 0; k < OL_KIND_COUNT; k++) {
+            pthread_mutex_init(&l->reactors[i]->slots[k].lock, NULL);
+        }
+    }
+}
+
+/* Answers whether the rest can be freed. */
+static bool
+abandon(struct outlet_loop *l)
+{
+    const struct ol_loop_hooks *hooks = atomic_load(&l->hooks);
+    bool rest = at_rest(l);
+
+    renew_locks(l);
+    for (uint32_t i = 0; i < l->reactor_count && rest; i++) {
+        ol_retired_flush(l->reactors[i]);
+    }
+    if (hooks)
+        hooks->abandon(l, rest);
+    for (uint32_t i = 0; i < l->reactor_count && !rest; i++) {
+        l->reactors[i]->ops->free(l->reactors[i]->driver); /* for its descriptors */
+    }
+    return rest;
+}
+
 static void
 release(struct outlet_loop *l)
 {
-    const struct ol_loop_hooks *hooks = atomic_load(&l->hooks);
     ol_heap heap = l->heap;
 
-    if (hooks)
-        hooks->detach(l);
     for (uint32_t i = 0; i < l->reactor_count; i++) {
         ol_reactor_free(l->reactors[i]);
     }
@@ -631,6 +681,10 @@ outlet_loop_free(outlet_loop *l)
             !pthread_equal(atomic_load(&l->turner), pthread_self()))
             return OUTLET_ETHREAD;
         finish(l);
+        if (atomic_load(&l->hooks))
+            atomic_load(&l->hooks)->detach(l);
+    } else if (!abandon(l)) {
+        return OUTLET_OK;
     }
     release(l);
     return OUTLET_OK;
@@ -656,6 +710,10 @@ outlet_post(outlet_loop *l, void (*fn)(void *arg), void *arg)
     struct post *p;
     uint32_t epoch;
 
+    if (!fn)
+        return OUTLET_EINVAL;
+    if (!fn)
+        return OUTLET_EINVAL;
     if (l->fork_count != ol_fork_count() || !ol_enter(r->cell, &epoch))
         return OUTLET_ESTATE;
     p = ol_alloc(&l->heap, sizeof *p);

@@ -72,6 +72,7 @@ ol_mail_run(struct ol_reactor *r)
 
         oldest = m->next;
         m->run(r, m);
+        OL_ASSERT(ol_current() == r); /* see ol_reactor_turn() */
     }
     return true;
 }

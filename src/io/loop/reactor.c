@@ -46,6 +46,7 @@ alarm_fired(struct ol_timer *t, void *arg)
     struct ol_alarm *a = OL_CONTAINER(t, struct ol_alarm, timer);
 
     a->fire(arg, a);
+    OL_ASSERT(current == arg); /* see ol_reactor_turn() */
 }
 
 outlet_err
@@ -146,9 +147,9 @@ next_deadline(const struct ol_reactor *r)
 }
 
 /*
- * A sleeping core takes tens of microseconds to wake, so a busy reactor looks again for a while before
- * it sleeps.  Looking that finds nothing several times in a row is waste: then it sleeps at once,
- * until a sleep turns out to have been shorter than the looking would have been.
+ * A sleeping core takes tens of microseconds to wake, so a busy reactor looks again for a while
+ * before it sleeps.  Looking that finds nothing several times in a row is waste: then it sleeps at
+ * once, until a sleep turns out to have been shorter than the looking would have been.
  */
 static int
 wait_busily(struct ol_reactor *r, ol_time until)
@@ -187,6 +188,7 @@ ol_reactor_turn(struct ol_reactor *r, ol_time until)
     int n;
 
     current = r;
+    r->turning = true;
     n = wait_for_work(r, next < until ? next : until);
     r->hurry = false;
     r->now = r->ops->now(r->driver);
@@ -194,6 +196,7 @@ ol_reactor_turn(struct ol_reactor *r, ol_time until)
         struct ol_completion *c = &r->batch[i];
 
         c->link->ops->complete(c->link, c);
+        OL_ASSERT(current == r); /* else a forked child came back from a callback of its parent's */
     }
     ol_mail_run(r);
     ol_wheel_run(&r->wheel, r->now, alarm_fired, r);
@@ -205,6 +208,7 @@ ol_reactor_turn(struct ol_reactor *r, ol_time until)
      */
     if (r->embedded || r->loop->world)
         r->ops->arm(r->driver, next_deadline(r));
+    r->turning = false;
     current = outer;
     return n < 0 ? n : 0;
 }

@@ -37,15 +37,21 @@ after_fork_in_parent(void)
     pthread_mutex_unlock(&registry.lock);
 }
 
-/* The free list stays: its cells have no reactor and can serve the child's own loops. */
+/* The free list stays: its cells have no reactor and can serve the child's own loops.  Visitors
+ * were other threads, which are not here and will never leave. */
 static void
 after_fork_in_child(void)
 {
     for (uint32_t i = 0; i < registry.made; i++) {
-        atomic_store(&registry.cells[i]->reactor, NULL);
+        struct ol_cell *c = registry.cells[i];
+
+        atomic_store(&c->reactor, NULL);
+        atomic_store(&c->visitors[0], 0);
+        atomic_store(&c->visitors[1], 0);
     }
+    ol_current_set(NULL);
     atomic_fetch_add(&registry.fork_count, 1);
-    pthread_mutex_init(&registry.lock, NULL);
+    pthread_mutex_unlock(&registry.lock); /* it is ours: we took it before the fork */
 }
 
 static void

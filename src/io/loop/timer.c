@@ -20,7 +20,7 @@ struct timer {
 struct timer_mail {
     struct ol_mail mail;
     uint64_t id;
-    ol_time after; /* start; -1: stop */
+    ol_time deadline; /* start; -1: stop */
 };
 
 static struct timer *
@@ -76,57 +76,60 @@ run_mail(struct ol_reactor *r, struct ol_mail *m)
     struct timer_mail *mail = OL_CONTAINER(m, struct timer_mail, mail);
     struct timer *t = timer_of(r, mail->id);
 
-    if (t && mail->after < 0) {
+    if (t && mail->deadline < 0) {
         end(r, t);
     } else if (t) {
-        t->deadline = r->now + mail->after;
+        t->deadline = mail->deadline;
         ol_alarm_set(r, &t->alarm, t->deadline);
     }
     ol_free(r->heap, mail);
 }
 
-static outlet_err
-mail_timer(struct ol_reactor *r, uint64_t id, ol_time after)
+static struct timer_mail *
+mail_new(struct ol_reactor *r, ol_time deadline)
 {
     struct timer_mail *m = ol_alloc(r->heap, sizeof *m);
 
-    if (!m)
-        return OUTLET_ENOMEM;
-    *m = (struct timer_mail){.mail.run = run_mail, .id = id, .after = after};
-    ol_post(r, &m->mail);
-    return OUTLET_OK;
+    if (m)
+        *m = (struct timer_mail){.mail.run = run_mail, .deadline = deadline};
+    return m;
 }
 
+/* Counted from the clock, not from when the turn began: a timer is never early. */
 static outlet_err
 make(struct ol_reactor *r, struct timer what, ol_time after, outlet_timer *out)
 {
     struct ol_slots *slots = &r->slots[OL_KIND_TIMER];
     struct ol_handle h = {.kind = OL_KIND_TIMER, .cell = r->cell->index};
+    struct timer_mail *m = NULL;
     void *hot;
     void *cold;
     struct timer *t;
-    outlet_err err = ol_slot_take(slots, &h.slot, &h.generation, &hot, &cold);
+    outlet_err err;
 
-    if (err)
+    what.deadline = r->ops->now(r->driver) + after;
+    if (ol_current() != r) {
+        m = mail_new(r, what.deadline);
+        if (!m)
+            return OUTLET_ENOMEM;
+    }
+    err = ol_slot_take(slots, &h.slot, &h.generation, &hot, &cold);
+    if (err) {
+        ol_free(r->heap, m);
         return err;
+    }
     t = hot;
     *t = what;
     t->slot = h.slot;
     t->id = ol_handle_pack(h);
-    if (ol_current() != r) {
-        out->id = t->id; /* before the mail: fn may run on the reactor at once */
-        ol_slot_publish(slots, h.slot);
-        err = mail_timer(r, t->id, after);
-        if (err) {
-            ol_slot_hide(slots, h.slot);
-            ol_slot_give_back(slots, h.slot); /* its handle was never used */
-        }
-        return err;
-    }
-    t->deadline = r->now + after;
-    ol_alarm_set(r, &t->alarm, t->deadline);
-    out->id = t->id;
+    out->id = t->id; /* before the mail: fn may run on the reactor at once */
     ol_slot_publish(slots, h.slot);
+    if (m) {
+        m->id = out->id;
+        ol_post(r, &m->mail);
+    } else {
+        ol_alarm_set(r, &t->alarm, t->deadline);
+    }
     return OUTLET_OK;
 }
 
@@ -134,7 +137,7 @@ outlet_err
 outlet_timer_start(outlet_loop *l, int64_t after_ms, int64_t repeat_ms,
                    void (*fn)(outlet_timer t, void *arg), void *arg, outlet_timer *out)
 {
-    struct timer what = {.alarm.fire = fired, .fn = fn, .arg = arg, .repeat = repeat_ms * OL_MS};
+    struct timer what = {.alarm.fire = fired, .fn = fn, .arg = arg};
     struct ol_reactor *r;
     uint32_t epoch;
     outlet_err err = ol_loop_check(l);
@@ -144,12 +147,25 @@ outlet_timer_start(outlet_loop *l, int64_t after_ms, int64_t repeat_ms,
     if (!fn || !out || after_ms < 0 || repeat_ms < 0 || after_ms > INT64_MAX / OL_MS / 4 ||
         repeat_ms > INT64_MAX / OL_MS / 4)
         return OUTLET_EINVAL;
+    what.repeat = repeat_ms * OL_MS;
     r = ol_loop_pick(l, true);
     if (!ol_enter(r->cell, &epoch))
         return OUTLET_ESTATE;
     err = make(r, what, after_ms * OL_MS, out);
     ol_leave(r->cell, epoch);
     return err;
+}
+
+static outlet_err
+mail_stop(struct ol_reactor *r, uint64_t id)
+{
+    struct timer_mail *m = mail_new(r, -1);
+
+    if (!m)
+        return OUTLET_ENOMEM;
+    m->id = id;
+    ol_post(r, &m->mail);
+    return OUTLET_OK;
 }
 
 outlet_err
@@ -171,7 +187,7 @@ outlet_timer_stop(outlet_timer handle)
             end(r, timer_of(r, handle.id));
             err = OUTLET_OK;
         } else {
-            err = mail_timer(r, handle.id, -1);
+            err = mail_stop(r, handle.id);
         }
     }
     ol_leave(c, epoch);

@@ -116,6 +116,7 @@ struct send_mail {
     struct ol_conn_mail mail;
     struct outlet_buf *buf; /* the caller's own when it is shared: no copy */
     struct ol_frame_wrap wrap;
+    bool above_high; /* so the sender was told, who now waits for on_writable */
 };
 
 static size_t
@@ -133,7 +134,10 @@ run_send(struct ol_conn *c, struct ol_conn_mail *mail)
     /* It was taken when it was posted.  Without memory now, taking it back is impossible. */
     if (ol_conn_send_taken(c, &m->wrap, m->buf) == OUTLET_ENOMEM)
         ol_conn_break(c, CAUSE_MEMORY, OUTLET_ENOMEM, OUTLET_BY_US);
+    else if (m->above_high)
+        ol_conn_owe_writable(c);
     outlet_buf_unref(m->buf);
+    ol_conn_mail_done(c);
 }
 
 static void
@@ -224,7 +228,7 @@ send_away(struct ol_visit *v, const struct iovec *pieces, int n, struct outlet_b
         return err;
     len = mail_len(m);
     before = atomic_fetch_add_explicit(&c->cold->mailed, (int64_t)len, memory_order_relaxed);
-    queued = ol_conn_queued_seen(c);
+    queued = v->own ? ol_conn_queued(c) : ol_conn_queued_seen(c);
     /* What drops or closes at cap does so on the reactor; the mail alone is bounded all the same. */
     if (len > s->cap)
         err = OUTLET_EMSGSIZE;
@@ -232,6 +236,7 @@ send_away(struct ol_visit *v, const struct iovec *pieces, int n, struct outlet_b
         err = refuse_away(v);
     if (err)
         goto take_back;
+    m->above_high = (uint64_t)queued > s->high;
     ol_conn_post(v->reactor, &m->mail);
     return queued;
 
@@ -242,6 +247,7 @@ take_back:
     return err;
 }
 
+/* Not past what was posted before: sent first, sent out first. */
 static int64_t
 send_any(outlet_conn h, const struct iovec *pieces, int n, struct outlet_buf *shared)
 {
@@ -250,8 +256,10 @@ send_any(outlet_conn h, const struct iovec *pieces, int n, struct outlet_buf *sh
 
     if (!ol_visit_begin(h, &v))
         return OUTLET_ESTALE;
-    result = v.own ? ol_conn_send(v.conn, pieces, n, shared)
-                   : send_away(&v, pieces, n, shared);
+    if (v.own && (!ol_conn_mailed(v.conn) || v.conn->flags & CONN_END_ASKED))
+        result = ol_conn_send(v.conn, pieces, n, shared);
+    else
+        result = send_away(&v, pieces, n, shared);
     ol_visit_end(&v);
     return result;
 }
@@ -329,9 +337,8 @@ do_resume(struct ol_conn *c)
     if (!m)
         return OUTLET_ENOMEM;
     c->flags &= (uint16_t)~CONN_PAUSED;
-    atomic_store_explicit(&c->active, c->cold->reactor->now, memory_order_relaxed);
     if (ol_conn_state(c) == CONN_OPEN)
-        ol_conn_limits_start(c);
+        ol_conn_limits_resume(c);
     *m = (struct ol_conn_mail){.id = c->id, .run = run_resumed};
     ol_conn_post(c->cold->reactor, m);
     return OUTLET_OK;

@@ -26,7 +26,8 @@ void
 ol_conn_move(struct ol_conn *c, enum ol_conn_state to)
 {
     OL_ASSERT(moves[ol_conn_state(c)] & OL_BIT(to));
-    atomic_store_explicit(&c->state, (uint8_t)to, memory_order_relaxed);
+    /* In one order with the extra part, for names.c: who names and who ends must see each other. */
+    atomic_store(&c->state, (uint8_t)to);
 }
 
 const char *
@@ -141,10 +142,15 @@ ol_conn_discard(struct ol_conn *c)
 }
 
 void
-ol_conn_abandon(struct ol_conn *c)
+ol_conn_abandon(struct ol_conn *c, bool at_rest)
 {
     struct ol_reactor *r = c->cold->reactor;
+    enum ol_conn_state s = ol_conn_state(c);
 
+    /* In other states the driver may have been told to close it. */
+    ol_link_abandon(r, &c->link, at_rest && s >= CONN_OPEN && s < CONN_CLOSING);
+    if (!at_rest)
+        return;
     if (c->queue)
         c->queue->dirty = false;
     ol_conn_queue_free(c);
@@ -264,7 +270,7 @@ ol_conn_flush_step(struct ol_conn *c)
 {
     const struct ol_transport *t = ol_conn_settings(c)->transport;
 
-    if (c->queue)
+    if (c->queue || ol_conn_mailed(c))
         return;
     if (t->end_writing && !(c->flags & CONN_ENDED)) {
         c->flags |= CONN_ENDED;
@@ -341,6 +347,9 @@ ol_conn_peer_ended(struct ol_conn *c)
         ol_conn_close(c, OUTLET_BY_PEER);
         return;
     }
+    if (c->flags & CONN_END_TOLD)
+        return; /* a resume after it leads here again */
+    c->flags |= CONN_END_TOLD;
     if (s->on.on_event)
         s->on.on_event(ol_conn_handle(c), OUTLET_EVENT_END, 0,
                        atomic_load_explicit(&c->user, memory_order_relaxed));

@@ -135,7 +135,8 @@ enum ol_conn_flag {
     CONN_DELIVERING = 256, /* inside the receive path: held input must stay where it is */
     CONN_ENDING = 512,     /* on the list of those that end without a driver's word */
     CONN_COUNTED = 1024,   /* in settings->counts */
-    CONN_UNTOLD = 2048     /* refused before the user heard of it: no on_close */
+    CONN_UNTOLD = 2048,    /* refused before the user heard of it: no on_close */
+    CONN_END_TOLD = 4096   /* the user heard of the peer's end */
 };
 
 /* Bytes of an unfinished message, or of messages held back by a pause. */
@@ -144,6 +145,17 @@ struct ol_input {
     struct ol_frame_scan scan;
     ol_time since; /* when its first byte came */
     bool given_away; /* the bytes were retained by the message callback */
+    struct ol_input *next_free;
+};
+
+/*
+ * Free ones of a reactor, with their memory: messages that cross the borders of receives allocate
+ * nothing in a steady flow.  What is free is charged to nobody, so it is bounded here.
+ */
+struct ol_inputs {
+    struct ol_input *first;
+    uint32_t count;
+    size_t bytes;
 };
 
 /* Something that a layer above ties to a connection, and that must hear of its end. */
@@ -219,11 +231,12 @@ struct ol_net {
     struct ol_mail attach;
     struct ol_turn_end turn_end;
     struct ol_store store;
+    struct ol_inputs inputs;
     struct ol_queue *dirty_first;
     struct ol_queue *dirty_last;
     struct ol_conn *ending;  /* linked by link.next: no driver will tell of their end */
     size_t starved;          /* connections whose receiving memory_max has stopped */
-    struct ol_alarm feed;    /* while there are some */
+    struct ol_alarm hungry;  /* while there are any */
     struct ol_list closables;
     void *groups; /* of the group layer */
     void (*groups_free)(struct ol_net *n);
@@ -246,6 +259,8 @@ struct ol_net_loop {
     struct ol_map names;
     struct ol_map group_counts; /* of the group layer */
     struct ol_list ports;
+    /* Of the server layer: listeners in a forked child, as ol_conn_abandon(). */
+    _Atomic(void (*)(struct outlet_loop *l, bool at_rest)) listeners_abandon;
 };
 
 static inline struct ol_net *
@@ -288,8 +303,11 @@ void ol_conn_publish(struct ol_conn *c);
 void ol_conn_begin(struct ol_conn *c);
 /* Not published. */
 void ol_conn_discard(struct ol_conn *c);
-/* In a forked child: frees the memory of the parent's connection, and tells nobody. */
-void ol_conn_abandon(struct ol_conn *c);
+/* In a forked child: closes our copy of the parent's descriptor and, if the loop was at rest, frees
+ * the memory.  Tells nobody. */
+void ol_conn_abandon(struct ol_conn *c, bool at_rest);
+/* The same of a link; by_driver: also what the driver keeps for it, which must not be closing. */
+void ol_link_abandon(struct ol_reactor *r, struct ol_link *l, bool by_driver);
 struct ol_extra *ol_conn_extra(struct ol_conn *c); /* NULL: no memory */
 /* The link is up: run handshakes (none yet), then open. */
 void ol_conn_linked_up(struct ol_conn *c);
@@ -328,6 +346,7 @@ enum ol_cause {
     CAUSE_FRAMING,
     CAUSE_QUEUE_FULL,
     CAUSE_MEMORY,
+    CAUSE_FILE,       /* shorter than when it was given */
     CAUSE_EVICTED     /* datagram peers: room for a newer one */
 };
 
@@ -342,17 +361,24 @@ void ol_conn_received(struct ol_conn *c, const struct ol_lent *bytes, uint32_t f
 /* Messages held back by a pause, now that there is none. */
 void ol_conn_deliver_held(struct ol_conn *c);
 void ol_conn_input_free(struct ol_conn *c);
+void ol_inputs_free(struct ol_inputs *free, const ol_heap *heap);
 void ol_net_feed_starved(struct ol_net *n);
 
 /* ---- send (send.c) ----------------------------------------------------------------------- */
 
 /* One message in pieces, or shared (buf, then pieces is its one piece).  As outlet_send(). */
 int64_t ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struct outlet_buf *buf);
+/* One message that is part of a file; takes the descriptor unless it fails. */
+int64_t ol_conn_send_file(struct ol_conn *c, int fd, int64_t offset, size_t len, bool taken);
 /* A message that was wrapped already. */
 int64_t ol_conn_send_wrapped(struct ol_conn *c, struct outlet_buf *buf);
-/* One that was taken on another thread, and may not be refused any more: `cap` may be exceeded. */
+/* One that was taken when it was posted, and may not be refused any more: `cap` may be exceeded, and
+ * a close or an end that came meanwhile waits for it. */
 int64_t ol_conn_send_taken(struct ol_conn *c, const struct ol_frame_wrap *w, struct outlet_buf *buf);
-void ol_conn_owe_writable(struct ol_conn *c); /* a send from another thread was refused */
+void ol_conn_mail_done(struct ol_conn *c); /* after each: an end or a close may wait for it */
+int64_t ol_conn_mailed(const struct ol_conn *c); /* bytes of these that are still under way */
+/* A sender elsewhere was refused, or told that more than `high` is queued. */
+void ol_conn_owe_writable(struct ol_conn *c);
 void ol_conn_mark_dirty(struct ol_conn *c);
 void ol_conn_sent(struct ol_conn *c, int32_t result); /* OL_SENT */
 void ol_conn_after_flush(struct ol_conn *c);
@@ -388,6 +414,7 @@ size_t ol_name_print(struct ol_conn *c, char *text, size_t room);
 /* ---- limits (limits.c) ------------------------------------------------------------------- */
 
 void ol_conn_limits_start(struct ol_conn *c);
+void ol_conn_limits_resume(struct ol_conn *c); /* after a pause, the user's or for want of memory */
 /* Something new has a deadline: see that the alarm is no later. */
 void ol_conn_limit_by(struct ol_conn *c, ol_time deadline);
 

@@ -8,8 +8,6 @@
  */
 #include "conn.h"
 
-enum { FEED_MS = 10 };
-
 /* ---- the end of a turn ------------------------------------------------------------------- */
 
 static void
@@ -24,22 +22,26 @@ end_those_without_link(struct ol_net *n)
     }
 }
 
-/* Another thread may free what stops the reading, and that wakes nobody: look again soon. */
+enum { LOOK_AGAIN_MS = 10 };
+
+/* The turn's end does the work. */
+static void
+look_again(struct ol_reactor *r, struct ol_alarm *a)
+{
+    (void)r;
+    (void)a;
+}
+
+/* Memory may be given back by another reactor, or by a thread of the program, which wakes nobody. */
 static void
 feed_starved(struct ol_net *n)
 {
     struct ol_reactor *r = n->reactor;
 
     ol_net_feed_starved(n);
-    if (n->starved && !ol_timer_running(&n->feed.timer))
-        ol_alarm_set(r, &n->feed, r->now + FEED_MS * OL_MS);
-}
-
-static void
-look_again(struct ol_reactor *r, struct ol_alarm *a)
-{
-    (void)r;
-    (void)a; /* the end of this turn does it */
+    n->hungry.fire = look_again;
+    if (n->starved && !ol_timer_running(&n->hungry.timer))
+        ol_alarm_set(r, &n->hungry, r->now + LOOK_AGAIN_MS * OL_MS);
 }
 
 static void
@@ -97,7 +99,6 @@ net_init(struct ol_net *n, struct ol_reactor *r)
     n->reactor = r;
     n->attach.run = take_up;
     n->turn_end.run = turn_end;
-    n->feed.fire = look_again;
     ol_store_init(&n->store, &r->share, r->heap);
     ol_list_init(&n->closables);
     return OUTLET_OK;
@@ -146,23 +147,6 @@ free_loop_part:
     return err;
 }
 
-/* In a forked child connections of the parent are still there; their memory is freed without a
- * word. */
-static void
-abandon(struct ol_reactor *r)
-{
-    struct ol_slots *slots = &r->slots[OL_KIND_CONN];
-    uint32_t made = ol_slots_made(slots);
-
-    for (uint32_t slot = 0; slot < made; slot++) {
-        uint32_t generation;
-        struct ol_conn *c = ol_slot_peek(slots, slot, &generation);
-
-        if (c)
-            ol_conn_abandon(c);
-    }
-}
-
 /* Ports have no socket that a reactor could close.  Their listeners live at least until the first
  * reactor's next turn. */
 static void
@@ -195,17 +179,57 @@ detach(struct outlet_loop *l)
     for (uint32_t i = 0; i < l->reactor_count; i++) {
         struct ol_net *n = &nl->nets[i];
 
-        if (l->fork_count != ol_fork_count())
-            abandon(n->reactor);
         if (n->groups_free)
             n->groups_free(n);
         ol_store_fini(&n->store);
+        ol_inputs_free(&n->inputs, n->reactor->heap);
     }
     ol_map_fini(&nl->names);
     ol_map_fini(&nl->group_counts);
     ol_free(&l->heap, nl->nets);
     ol_free(&l->heap, nl);
     l->net = NULL;
+}
+
+void
+ol_link_abandon(struct ol_reactor *r, struct ol_link *l, bool by_driver)
+{
+    if (l->token < 0 || r->loop->world)
+        return; /* a simulated one ends with its driver */
+    if (by_driver)
+        r->ops->close(r->driver, l, false);
+    else
+        r->ops->discard(r->driver, l->token, false);
+}
+
+static void
+abandon_conns(struct ol_reactor *r, bool at_rest)
+{
+    struct ol_slots *slots = &r->slots[OL_KIND_CONN];
+    uint32_t made = ol_slots_made(slots);
+
+    for (uint32_t slot = 0; slot < made; slot++) {
+        uint32_t generation;
+        struct ol_conn *c = ol_slot_peek(slots, slot, &generation);
+
+        if (c)
+            ol_conn_abandon(c, at_rest);
+    }
+}
+
+static void
+abandon(struct outlet_loop *l, bool at_rest)
+{
+    struct ol_net_loop *nl = l->net;
+    void (*listeners)(struct outlet_loop *l, bool at_rest) = atomic_load(&nl->listeners_abandon);
+
+    for (uint32_t i = 0; i < l->reactor_count; i++) {
+        abandon_conns(l->reactors[i], at_rest);
+    }
+    if (listeners)
+        listeners(l, at_rest);
+    if (at_rest)
+        detach(l);
 }
 
 /* ---- drain and stop ---------------------------------------------------------------------- */
@@ -265,4 +289,4 @@ stop(struct ol_reactor *r)
 }
 
 const struct ol_loop_hooks ol_net_hooks = {
-    .attach = attach, .drain = drain, .stop = stop, .detach = detach};
+    .attach = attach, .drain = drain, .stop = stop, .detach = detach, .abandon = abandon};

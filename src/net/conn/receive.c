@@ -16,6 +16,8 @@
  */
 enum { LATE_MAX = 8 << 20 };
 
+enum { INPUTS_KEPT = 256, INPUTS_KEPT_BYTES = 4 << 20 };
+
 static bool
 deliverable(const struct ol_conn *c)
 {
@@ -45,6 +47,28 @@ refuse(struct ol_conn *c, int code)
 
 /* ---- input held by us -------------------------------------------------------------------- */
 
+/* A free one with its memory, of which more is charged now; or a new one. */
+static struct ol_input *
+take_input(struct ol_reactor *r)
+{
+    struct ol_inputs *f = &ol_net_of(r)->inputs;
+    struct ol_input *in = f->first;
+    struct ol_bytes bytes;
+
+    if (!in)
+        return ol_alloc_zero(r->heap, sizeof *in);
+    f->first = in->next_free;
+    f->count--;
+    f->bytes -= in->bytes.room;
+    bytes = in->bytes;
+    if (bytes.room && !ol_share_charge(&r->share, bytes.room)) {
+        ol_free(r->heap, bytes.data); /* less may still be there */
+        bytes = (struct ol_bytes){0};
+    }
+    *in = (struct ol_input){.bytes = {.data = bytes.data, .room = bytes.room}};
+    return in;
+}
+
 static struct ol_input *
 input_of(struct ol_conn *c)
 {
@@ -55,12 +79,13 @@ input_of(struct ol_conn *c)
 
     if (in)
         return in;
-    in = ol_alloc_zero(r->heap, sizeof *in);
+    in = take_input(r);
     if (!in)
         return NULL;
     if (!ol_add(max, s->filter->hold_max(&s->framing), &max))
         max = SIZE_MAX;
-    ol_bytes_init(&in->bytes, &r->share, max);
+    in->bytes.share = &r->share;
+    in->bytes.max = max;
     in->since = r->now;
     c->input = in;
     return in;
@@ -69,11 +94,36 @@ input_of(struct ol_conn *c)
 void
 ol_conn_input_free(struct ol_conn *c)
 {
-    if (!c->input)
+    struct ol_reactor *r = c->cold->reactor;
+    struct ol_inputs *f = &ol_net_of(r)->inputs;
+    struct ol_input *in = c->input;
+
+    if (!in)
         return;
-    ol_bytes_fini(&c->input->bytes);
-    ol_free(c->cold->reactor->heap, c->input);
     c->input = NULL;
+    if (f->count >= INPUTS_KEPT || in->bytes.room > INPUTS_KEPT_BYTES - f->bytes) {
+        ol_bytes_fini(&in->bytes);
+        ol_free(r->heap, in);
+        return;
+    }
+    ol_share_release(&r->share, in->bytes.room);
+    in->next_free = f->first;
+    f->first = in;
+    f->count++;
+    f->bytes += in->bytes.room;
+}
+
+void
+ol_inputs_free(struct ol_inputs *f, const ol_heap *heap)
+{
+    while (f->first) {
+        struct ol_input *in = f->first;
+
+        f->first = in->next_free;
+        ol_free(heap, in->bytes.data);
+        ol_free(heap, in);
+    }
+    *f = (struct ol_inputs){0};
 }
 
 /* false: no memory, and the connection is being ended. */
@@ -133,9 +183,10 @@ deliver_from_input(struct ol_conn *c)
             len = in->bytes.len;
         }
     }
-    ol_bytes_consume(&in->bytes, at);
-    if (in->bytes.len == 0)
-        ol_conn_input_free(c);
+    if (at == in->bytes.len)
+        ol_conn_input_free(c); /* with its memory, for the next one */
+    else
+        ol_bytes_consume(&in->bytes, at);
 }
 
 /* ---- fed by the driver ------------------------------------------------------------------- */
@@ -157,7 +208,7 @@ feed_input(struct ol_conn *c, const uint8_t *bytes, size_t len)
 
 /* Straight from the driver's block.  Answers how much was used up. */
 static size_t
-feed_direct(struct ol_conn *c, const struct ol_lent *lent, size_t at, uint32_t flags)
+feed_direct(struct ol_conn *c, const struct ol_lent *lent, size_t at)
 {
     struct ol_frame_scan scan = {0};
 
@@ -165,8 +216,7 @@ feed_direct(struct ol_conn *c, const struct ol_lent *lent, size_t at, uint32_t f
         const struct ol_settings *s = ol_conn_settings(c);
         struct outlet_frame frame;
         struct outlet_msg m = {0};
-        int got =
-            s->filter->next(&s->framing, &scan, lent->data + at, lent->len - at, &frame);
+        int got = s->filter->next(&s->framing, &scan, lent->data + at, lent->len - at, &frame);
 
         if (got < 0) {
             refuse(c, got);
@@ -180,12 +230,26 @@ feed_direct(struct ol_conn *c, const struct ol_lent *lent, size_t at, uint32_t f
         scan = (struct ol_frame_scan){0};
         m.bytes = lent->data + at + frame.skip;
         m.len = frame.message;
-        m.flags = flags;
         m.lent = lent;
         at += frame.skip + frame.message + frame.tail;
         deliver(c, &m);
     }
     return at;
+}
+
+/* One message, the empty one too.  A paused connection loses what comes, as datagrams do. */
+static void
+deliver_dgram(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags)
+{
+    size_t max = ol_conn_settings(c)->framing.max;
+    struct outlet_msg m = {.bytes = lent->data, .len = lent->len, .flags = flags, .lent = lent};
+
+    if (m.len > max) {
+        m.len = max;
+        m.flags |= OUTLET_MSG_TRUNCATED;
+    }
+    if (deliverable(c))
+        deliver(c, &m);
 }
 
 /* Near memory_max reading stops first: what is in the kernel costs us nothing. */
@@ -216,21 +280,18 @@ ol_conn_received(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags)
     ol_count_add(&c->bytes_in, lent->len);
     atomic_store_explicit(&c->active, r->now, memory_order_relaxed);
     c->flags |= CONN_DELIVERING;
-    if (lent->len == 0 && !ol_conn_settings(c)->transport->stream && deliverable(c)) {
-        struct outlet_msg m = {.bytes = lent->data, .flags = flags, .lent = lent};
-
-        deliver(c, &m); /* an empty datagram is a message, too */
+    if (!ol_conn_settings(c)->transport->stream) {
+        deliver_dgram(c, lent, flags);
+        at = lent->len;
     }
     while (at < lent->len && ol_conn_state(c) == CONN_OPEN) {
         if (c->input) {
             at += feed_input(c, lent->data + at, lent->len - at);
         } else if (!deliverable(c)) {
-            if (!ol_conn_settings(c)->transport->stream)
-                break; /* a paused datagram connection loses what comes, as datagrams do */
             (void)hold(c, lent->data + at, lent->len - at); /* false: the state has changed */
             break;
         } else {
-            at = feed_direct(c, lent, at, flags);
+            at = feed_direct(c, lent, at);
         }
     }
     c->flags &= (uint16_t)~CONN_DELIVERING;
@@ -273,7 +334,10 @@ ol_net_feed_starved(struct ol_net *n)
             continue;
         c->flags &= (uint16_t)~CONN_STARVED;
         n->starved--;
-        if (ol_conn_state(c) == CONN_OPEN)
-            ol_conn_receive_start(c);
+        if (ol_conn_state(c) != CONN_OPEN)
+            continue;
+        if (!(c->flags & CONN_PAUSED))
+            ol_conn_limits_resume(c);
+        ol_conn_receive_start(c);
     }
 }

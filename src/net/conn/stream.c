@@ -131,19 +131,43 @@ what_goes_out(const struct ol_queue *q, const struct iovec *iov, int *n)
     return bytes;
 }
 
-static int
-stream_flush(struct ol_conn *c)
+/* A file goes from the page cache to the socket where the driver can do that.  Says how much was
+ * offered. */
+static int64_t
+send_some(struct ol_conn *c, size_t *offered)
 {
     const struct ol_driver_ops *ops = c->cold->reactor->ops;
     struct iovec iov[GATHER_MAX];
+    int64_t offset;
+    int64_t sent = -EINVAL;
+    size_t len;
+    int fd;
+    int n;
 
+    if (ol_queue_first_file(c->queue, &fd, &offset, &len)) {
+        *offered = len;
+        if (ops->send_file)
+            sent = ops->send_file(driver_of(c), &c->link, fd, offset, len);
+        if (sent != -EINVAL && sent != -ENOSYS)
+            return sent;
+        sent = ol_queue_load_file(c->queue);
+        if (sent < 0)
+            return sent;
+    }
+    n = ol_queue_gather(c->queue, iov, GATHER_MAX);
+    *offered = what_goes_out(c->queue, iov, &n);
+    return ops->send(driver_of(c), &c->link, iov, n);
+}
+
+static int
+stream_flush(struct ol_conn *c)
+{
     while (c->queue->count && !(c->flags & CONN_SENDING)) {
-        int n = ol_queue_gather(c->queue, iov, GATHER_MAX);
-        size_t bytes = what_goes_out(c->queue, iov, &n);
-        int64_t sent = ops->send(driver_of(c), &c->link, iov, n);
+        size_t offered = 0;
+        int64_t sent = send_some(c, &offered);
 
         if (sent == OL_SEND_PENDING) {
-            ol_queue_hold(c->queue, bytes);
+            ol_queue_hold(c->queue, offered);
             c->flags |= CONN_SENDING;
         } else if (sent < 0) {
             return (int)sent;

@@ -122,19 +122,25 @@ peer_heard(struct peer *p)
         ol_list_insert(&d->unconfirmed, &p->unconfirmed);
 }
 
-/* Room for one more?  Somebody who never proved to be there may have to go. */
+/* Room for one more?  Somebody who never proved to be there may have to go, and leaves the count at
+ * once: the newcomer's datagram is here now, not at the end of the turn. */
 static bool
 make_room(struct ol_lsock *s)
 {
     struct ol_counts *n = s->listener->settings->counts;
     struct peer *oldest;
+    struct ol_conn *c;
 
     if (atomic_load_explicit(&n->connections, memory_order_relaxed) < n->connections_max)
         return true;
     if (ol_list_empty(&s->dgram->unconfirmed))
         return false;
     oldest = OL_CONTAINER(s->dgram->unconfirmed.next, struct peer, unconfirmed);
-    ol_conn_break(oldest->conn, CAUSE_EVICTED, OUTLET_ELIMIT, OUTLET_BY_US);
+    c = oldest->conn;
+    if (c->flags & CONN_COUNTED)
+        ol_counts_leave(n, &oldest->from);
+    c->flags &= (uint16_t)~CONN_COUNTED;
+    ol_conn_break(c, CAUSE_EVICTED, OUTLET_ELIMIT, OUTLET_BY_US);
     return true;
 }
 
@@ -214,12 +220,10 @@ welcome(struct ol_lsock *s, const struct ol_completion *done)
 /* ---- completions ------------------------------------------------------------------------- */
 
 static void
-received(struct ol_lsock *s, const struct ol_completion *done, struct ol_lent *lent)
+received(struct ol_lsock *s, const struct ol_completion *done, const struct ol_lent *lent)
 {
     struct peer *p = find_peer(s->dgram, done->from);
     struct ol_conn *c = p ? p->conn : NULL;
-    uint32_t flags = done->truncated ? OUTLET_MSG_TRUNCATED : 0;
-    size_t max = s->listener->settings->framing.max;
 
     if (!c)
         c = welcome(s, done);
@@ -228,20 +232,16 @@ received(struct ol_lsock *s, const struct ol_completion *done, struct ol_lent *l
         return;
     }
     peer_heard(peer_of(c));
-    if (lent->len > max) {
-        lent->len = (uint32_t)max;
-        flags |= OUTLET_MSG_TRUNCATED;
-    }
-    ol_conn_received(c, lent, flags);
+    ol_conn_received(c, lent, done->truncated ? OUTLET_MSG_TRUNCATED : 0);
 }
 
 static void
 received_all(struct ol_lsock *s, const struct ol_completion *done)
 {
-    struct ol_lent part = done->bytes;
+    struct ol_lent part;
 
     if (!done->segment) {
-        received(s, done, &part);
+        received(s, done, &done->bytes);
         return;
     }
     for (uint32_t at = 0; ol_lent_segment(done, at, &part); at += done->segment) {

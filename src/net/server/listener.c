@@ -26,17 +26,18 @@ ol_listener_unref(struct ol_listener *l)
     ol_free(&l->loop->heap, l);
 }
 
-/* With a reference for the mail. */
-static void
+/* With a reference for the mail.  False: the reactor has ended, and everything on it. */
+static bool
 post(struct ol_listener *l, struct ol_reactor *r, struct ol_mail *m)
 {
     uint32_t epoch;
 
     if (!ol_enter(r->cell, &epoch))
-        return; /* it has ended, and everything on it */
+        return false;
     atomic_fetch_add_explicit(&l->refs, 1, memory_order_relaxed);
     ol_post(r, m);
     ol_leave(r->cell, epoch);
+    return true;
 }
 
 /* ---- one socket -------------------------------------------------------------------------- */
@@ -123,6 +124,7 @@ run_home(struct ol_reactor *r, struct ol_mail *m)
 {
     struct ol_listener *l = OL_CONTAINER(m, struct ol_listener, home);
 
+    ol_list_remove(&l->port_closable.node);
     ol_retire(r, &l->slot->retired, destroy_slot);
     ol_listener_unref(l); /* the mail's */
 }
@@ -147,24 +149,101 @@ ol_listener_end(struct ol_listener *l)
     ol_slot_hide(&home->slots[OL_KIND_LISTENER], l->slot->slot);
     close_port(l);
     for (uint32_t i = 0; i < l->count; i++) {
-        post(l, l->socks[i].reactor, &l->socks[i].end);
+        (void)post(l, l->socks[i].reactor, &l->socks[i].end); /* ended: its socket is closed */
     }
     if (ol_enter(home->cell, &epoch)) {
-        post(l, home, &l->home);
+        (void)post(l, home, &l->home); /* we are in its cell */
         ol_leave(home->cell, epoch);
     } else {
         ol_listener_unref(l); /* no visitor can come any more */
     }
 }
 
+/* ---- in a forked child
+ * ------------------------------------------------------------------------------------- */
+
+static void
+abandon_descriptors(struct ol_listener *l, bool at_rest)
+{
+    for (uint32_t i = 0; i < l->count; i++) {
+        struct ol_lsock *s = &l->socks[i];
+
+        ol_link_abandon(s->reactor, &s->link, at_rest && !s->asked_driver);
+    }
+}
+
+static void
+abandon_memory(struct ol_listener *l, bool at_rest)
+{
+    (void)at_rest;
+    atomic_store(&l->refs, 1); /* the others are sockets and mail, which end without a word */
+    ol_listener_unref(l);
+}
+
+static void
+for_all(struct outlet_loop *loop, bool at_rest, void (*what)(struct ol_listener *l, bool at_rest))
+{
+    struct ol_slots *slots = &loop->reactors[0]->slots[OL_KIND_LISTENER];
+    uint32_t made = ol_slots_made(slots);
+
+    for (uint32_t slot = 0; slot < made; slot++) {
+        uint32_t generation;
+        struct ol_listener_slot *s = ol_slot_peek(slots, slot, &generation);
+
+        if (s)
+            what(s->listener, at_rest);
+    }
+}
+
+/* None is freed before the last is closed: a driver strings together what it has closed. */
+static void
+abandon_all(struct outlet_loop *loop, bool at_rest)
+{
+    for_all(loop, at_rest, abandon_descriptors);
+    if (at_rest)
+        for_all(loop, at_rest, abandon_memory);
+}
+
+/* ---- started
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void
+close_port_closable(struct ol_closable *x)
+{
+    ol_listener_end(OL_CONTAINER(x, struct ol_listener, port_closable));
+}
+
+static void
+run_port_start(struct ol_reactor *r, struct ol_mail *m)
+{
+    struct ol_listener *l = OL_CONTAINER(m, struct ol_listener, port_start);
+
+    if (r->stopping || atomic_load(&r->loop->draining))
+        ol_listener_end(l);
+    else if (!atomic_load(&l->ended))
+        ol_list_insert(&ol_net_of(r)->closables, &l->port_closable.node);
+    ol_listener_unref(l); /* the mail's */
+}
+
 void
 ol_listener_start(struct ol_listener *l)
 {
+    struct ol_net_loop *nl = l->loop->net;
+
+    atomic_store(&nl->listeners_abandon, abandon_all);
     l->home.run = run_home;
+    l->port_start.run = run_port_start;
+    l->port_closable.close = close_port_closable;
+    if (l->port.arrived)
+        post(l, l->loop->reactors[0], &l->port_start);
     for (uint32_t i = 0; i < l->count; i++) {
-        l->socks[i].start.run = run_start;
-        l->socks[i].end.run = run_end;
-        post(l, l->socks[i].reactor, &l->socks[i].start);
+        struct ol_lsock *s = &l->socks[i];
+
+        s->start.run = run_start;
+        s->end.run = run_end;
+        if (!post(l, s->reactor, &s->start)) /* the loop is being stopped */
+            s->reactor->ops->discard(s->reactor->driver, s->link.token, false);
     }
 }
 

@@ -48,7 +48,7 @@ run(struct ol_reactor *r, struct ol_mail *mail)
     ol_free(r->heap, m);
     for (int i = 0; i < 2; i++) {
         ol_conn_begin(ends[i]);
-        if (r->stopping)
+        if (r->stopping || atomic_load(&r->loop->draining))
             ol_conn_break(ends[i], CAUSE_STOP, OUTLET_ECANCELED, OUTLET_BY_US);
         alive = alive && ol_conn_state(ends[i]) == CONN_NONE;
     }

@@ -11,8 +11,6 @@ parse(const char *url, enum outlet_role role, struct ol_endpoint *e, struct outl
     struct ol_framing framing;
     outlet_err err;
 
-    if (!url || (role != OUTLET_TO_LISTEN && role != OUTLET_TO_CONNECT))
-        return ol_why_fail(why, OUTLET_EINVAL);
     err = ol_endpoint_parse(url, role, NULL, e, why);
     if (!err && strcmp(e->frame, "custom") != 0)
         err = ol_framing_of(e, why, &framing);
