@@ -106,7 +106,7 @@ int ol_queue_first_message(const struct ol_queue *q, struct iovec *iov, int max,
                            uint32_t *pieces);
 void ol_queue_taken(struct ol_queue *q, size_t bytes);    /* that many left, from the front */
 void ol_queue_drop_message(struct ol_queue *q);           /* the first, whole */
-void ol_queue_hold(struct ol_queue *q);                   /* all that is there now goes out */
+void ol_queue_hold(struct ol_queue *q, size_t bytes);     /* that many go out, from the front */
 void ol_queue_returned(struct ol_queue *q);               /* the kernel holds nothing any more */
 /* Drop the oldest messages not begun until `need` bytes are free below `cap`; counts them. */
 size_t ol_queue_drop_oldest(struct ol_queue *q, size_t need, size_t cap);
