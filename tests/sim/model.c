@@ -291,8 +291,10 @@ datagram_received(struct end *e, const uint8_t *bytes, size_t len)
     struct end *from;
     int n;
 
-    if (len == 0)
+    if (len == 0) {
+        e->got_empty++;
         return;
+    }
     n = len >= NUMBER ? number_in(bytes + HEAD, 'n') : -1;
     if (n < 0 || !meet(e, bytes)) {
         wrong(r, "end %d: a datagram of %zu bytes that nobody sent", e->index, len);
@@ -543,6 +545,7 @@ static void
 check_datagrams(struct end *e)
 {
     const struct end *s = e->peer;
+    int empty = 0;
 
     if (!s || !is_live(s) || s->peer_errors || drops(s) || e->paused_once)
         return;
@@ -550,6 +553,11 @@ check_datagrams(struct end *e)
         if (e->run->ends[i].peer == s && i != e->index)
             return; /* an older connection got the first ones */
     }
+    for (int i = 0; i < s->sent_count; i++) {
+        empty += s->sent[i].len == 0;
+    }
+    if (e->got_empty != empty)
+        wrong(e->run, "end %d: %d of %d empty datagrams came", e->index, e->got_empty, empty);
     for (int i = 0; i < s->sent_count; i++) {
         if (!e->seen[i] && s->sent[i].len)
             wrong(e->run, "end %d: datagram %d of end %d is missing", e->index, i, s->index);

@@ -236,6 +236,7 @@ struct ol_net {
     struct ol_queue *dirty_last;
     struct ol_conn *ending;  /* linked by link.next: no driver will tell of their end */
     size_t starved;          /* connections whose receiving memory_max has stopped */
+    struct ol_alarm hungry;  /* while there are any */
     struct ol_list closables;
     void *groups; /* of the group layer */
     void (*groups_free)(struct ol_net *n);
