@@ -18,7 +18,7 @@
 #include <sys/uio.h>
 
 enum {
-    OL_CHUNK_SMALL = 1024,
+    OL_CHUNK_SMALL = 1280, /* a message of 1 KiB and its framing fits into the first one */
     OL_CHUNK_MIDDLE = 8192,
     OL_CHUNK_LARGE = 65536,
     OL_CHUNK_CLASSES = 3,
