@@ -10,13 +10,14 @@ ARGS ?=
 # another python3 or meson in PATH may lack what they need.
 MESON = $$(test -x /usr/bin/meson && echo /usr/bin/meson || echo meson)
 PYTHON = $$(test -x /usr/bin/python3 && echo /usr/bin/python3 || echo python3)
-SOURCES = $$(find include src tool examples tests -name '*.[ch]' | sort)
+SOURCES = $$(find include src tool examples tests bench -name '*.[ch]' -o -path 'bench/*.cpp' | sort)
 
-.PHONY: help setup build run test test-all fuzz lint format install uninstall clean
+.PHONY: help setup build run bench test test-all fuzz lint format install uninstall clean
 
 help:
 	@echo 'make run        build, then show every transport alive: outlet demo (ARGS=... are passed on)'
 	@echo 'make build      build the command build/outlet and the library'
+	@echo 'make bench      measure against bare loops and other libraries (ARGS=--quick, --list)'
 	@echo 'make test       every test: plain, address and undefined, thread, a little fuzzing'
 	@echo 'make test-all   also clang, valgrind, long fuzzing, clang-tidy, coverage'
 	@echo 'make fuzz       search with every fuzz target, FUZZ_SECONDS=$(FUZZ_SECONDS) each'
@@ -36,6 +37,15 @@ run: setup
 setup:
 	@tools/install-needs build
 	@test -f build/build.ninja || $(MESON) setup build
+
+# The other libraries are welcome and not needed: what is missing is skipped by name.
+bench:
+	@tools/install-needs build
+	@tools/install-needs bench || true
+	@$(MESON) setup build-bench $$(test -f build-bench/build.ninja && echo --reconfigure) \
+		--buildtype=release -Dbench=true -Dtests=false -Dtool=false -Dexamples=false >/dev/null
+	@ninja -C build-bench --quiet
+	@$(PYTHON) bench/run.py --build build-bench/bench --out build-bench $(ARGS)
 
 test:
 	@tools/install-needs test
@@ -70,4 +80,4 @@ uninstall:
 	@ninja -C build uninstall
 
 clean:
-	@rm -rf build build-test
+	@rm -rf build build-bench build-test

@@ -1,33 +1,29 @@
 /*
- * server_epoll.c - the bare loop: what an echo server costs when nothing stands between it and
- * epoll.
+ * server_epoll.c - the bare loop: what a stream echo costs when nothing stands between the program
+ * and epoll.
  *
- *     server_epoll tcp PORT | unix PATH
+ *     server_epoll tcp PORT | unix PATH | frame PORT [spin]
  *
- * One receive of up to 64 KiB into one buffer and one send per readable connection and turn; what
- * the kernel does not take at once waits in memory of that connection.  Prints "ready PORT".
+ * One receive of up to 64 KiB into one buffer and one send for each readable connection and turn;
+ * what the kernel does not take at once waits in memory of that connection, which reads nothing
+ * until it is gone.  "frame" sends whole messages only (a 4-byte big-endian length before each), in
+ * one send.  "spin" never sleeps.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "bare.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-enum { EVENTS = 512, ROOM = 65536 };
 
 struct conn {
     int fd;
-    size_t waiting; /* bytes of `rest` */
-    size_t room;
-    char *rest;
+    struct bare_bytes part; /* the beginning of a message */
+    struct bare_bytes rest; /* what the kernel did not take */
 };
 
-static char buffer[ROOM];
+static uint8_t buffer[BARE_MESSAGE_MAX + 4 + BARE_ROOM];
+static bool is_framed;
 static int epfd;
 
 static void
@@ -35,60 +31,80 @@ arm(struct conn *c, uint32_t events)
 {
     struct epoll_event e = {.events = events, .data.ptr = c};
 
-    epoll_ctl(epfd, EPOLL_CTL_MOD, c->fd, &e);
+    if (epoll_ctl(epfd, EPOLL_CTL_MOD, c->fd, &e))
+        bare_die("epoll_ctl");
 }
 
 static void
 drop(struct conn *c)
 {
     close(c->fd);
-    free(c->rest);
+    free(c->part.at);
+    free(c->rest.at);
     free(c);
-}
-
-static void
-keep(struct conn *c, const char *bytes, size_t len)
-{
-    if (c->waiting + len > c->room) {
-        c->room = (c->waiting + len) * 2;
-        c->rest = realloc(c->rest, c->room);
-    }
-    memcpy(c->rest + c->waiting, bytes, len);
-    c->waiting += len;
-    arm(c, EPOLLOUT);
 }
 
 static void
 flush(struct conn *c)
 {
-    ssize_t n = send(c->fd, c->rest, c->waiting, MSG_NOSIGNAL);
+    ssize_t n = send(c->fd, c->rest.at, c->rest.len, MSG_NOSIGNAL);
 
-    if (n < 0)
+    if (n < 0) {
+        if (errno != EAGAIN)
+            drop(c);
         return;
-    memmove(c->rest, c->rest + n, c->waiting - (size_t)n);
-    c->waiting -= (size_t)n;
-    if (!c->waiting)
+    }
+    bare_drop(&c->rest, (size_t)n);
+    if (!c->rest.len)
         arm(c, EPOLLIN);
+}
+
+static void
+answer(struct conn *c, size_t len)
+{
+    ssize_t sent = send(c->fd, buffer, len, MSG_NOSIGNAL);
+
+    if (sent < 0 && errno != EAGAIN) {
+        drop(c);
+        return;
+    }
+    if (sent < 0)
+        sent = 0;
+    if ((size_t)sent < len) {
+        bare_keep(&c->rest, buffer + sent, len - (size_t)sent);
+        arm(c, EPOLLOUT);
+    }
 }
 
 static void
 echo(struct conn *c)
 {
-    ssize_t n = recv(c->fd, buffer, sizeof buffer, 0);
-    ssize_t sent;
+    size_t before = c->part.len;
+    size_t len;
+    ssize_t n = recv(c->fd, buffer + before, BARE_ROOM, 0);
 
     if (n <= 0) {
         if (n == 0 || errno != EAGAIN)
             drop(c);
         return;
     }
-    sent = send(c->fd, buffer, (size_t)n, MSG_NOSIGNAL);
-    if (sent < 0 && errno != EAGAIN) {
-        drop(c);
-        return;
+    len = (size_t)n;
+    if (is_framed) {
+        size_t all = before + len;
+
+        if (before)
+            memcpy(buffer, c->part.at, before);
+        len = bare_whole_frames(buffer, all);
+        if (len == SIZE_MAX) {
+            drop(c);
+            return;
+        }
+        if (before)
+            bare_drop(&c->part, before);
+        bare_keep(&c->part, buffer + len, all - len);
     }
-    if (sent < n)
-        keep(c, buffer + (sent > 0 ? sent : 0), (size_t)(n - (sent > 0 ? sent : 0)));
+    if (len)
+        answer(c, len);
 }
 
 static void
@@ -103,30 +119,39 @@ welcome(int listener)
             return;
         bare_nodelay(fd);
         c = calloc(1, sizeof *c);
+        if (!c)
+            bare_die("calloc");
         c->fd = fd;
         e.data.ptr = c;
-        epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &e);
+        if (epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &e))
+            bare_die("epoll_ctl");
     }
 }
 
 int
 main(int argc, char **argv)
 {
-    int listener = bare_listen(argc, argv);
     struct epoll_event e = {.events = EPOLLIN};
+    int timeout = argc > 3 && strcmp(argv[3], "spin") == 0 ? 0 : -1;
+    int listener;
 
+    if (argc < 3)
+        return 2;
+    is_framed = strcmp(argv[1], "frame") == 0;
+    listener = bare_listen(argv[1], argv[2], SOCK_STREAM | SOCK_NONBLOCK);
     epfd = epoll_create1(EPOLL_CLOEXEC);
-    epoll_ctl(epfd, EPOLL_CTL_ADD, listener, &e);
+    if (epoll_ctl(epfd, EPOLL_CTL_ADD, listener, &e))
+        bare_die("epoll_ctl");
     for (;;) {
-        struct epoll_event events[EVENTS];
-        int n = epoll_wait(epfd, events, EVENTS, -1);
+        struct epoll_event events[BARE_EVENTS];
+        int n = epoll_wait(epfd, events, BARE_EVENTS, timeout);
 
         for (int i = 0; i < n; i++) {
             struct conn *c = events[i].data.ptr;
 
             if (!c)
                 welcome(listener);
-            else if (events[i].events & EPOLLOUT)
+            else if (c->rest.len)
                 flush(c);
             else
                 echo(c);

@@ -1,7 +1,10 @@
 /*
  * server_outlet.c - the echo server on outlet, as its manual shows it.
  *
- *     server_outlet URL          the driver: OUTLET_DRIVER
+ *     server_outlet URL [REACTORS]     the driver: OUTLET_DRIVER
+ *     server_outlet --takes URL        does nothing but answer whether this outlet takes the URL
+ *
+ * The URL says the transport and the framing: nothing else differs.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -34,9 +37,10 @@ main(int argc, char **argv)
 
     if (argc < 2)
         return 2;
+    if (argc > 2 && strcmp(argv[1], "--takes") == 0)
+        return outlet_url_check(argv[2], OUTLET_TO_LISTEN, NULL) != OUTLET_OK;
     loop_opts.threads = argc > 2 ? atoi(argv[2]) : 1;
-    if (outlet_loop_new(&loop, &loop_opts) ||
-        outlet_listen(loop, argv[1], &opts, &listener)) {
+    if (outlet_loop_new(&loop, &loop_opts) || outlet_listen(loop, argv[1], &opts, &listener)) {
         fprintf(stderr, "%s\n", why.text);
         return 1;
     }

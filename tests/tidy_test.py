@@ -184,6 +184,11 @@ class TidyTest(unittest.TestCase):
             "keeps nothing", "is fine"))
         self.bites("four_labels", "Memory copies, lends")
 
+    def test_keeping_something_is_no_word(self):
+        self.write("include/outlet/one.h", CLEAN["include/outlet/one.h"].replace(
+            "keeps nothing", "keeps the pointer"))
+        self.bites("four_labels", "Memory copies, lends")
+
     def test_a_function_missing_in_the_map(self):
         self.add("include/outlet/one.h", LABELS + "OUTLET_API void\noutlet_two(void);\n")
         self.bites("symbol_map", "outlet_two is in the headers and not here")

@@ -53,7 +53,7 @@ class Config:
 
 
 CONFIGS = {c.name: c for c in (
-    Config("plain", "gcc"),
+    Config("plain", "gcc", ("-Dbench=true",)),
     Config("asan", "gcc", ASAN, CODE, timeout=3),
     Config("tsan", "gcc", TSAN, ("unit", "e2e"), threads_only=True, timeout=5),
     Config("fuzz", "clang", FUZZ, ("fuzz",)),

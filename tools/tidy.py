@@ -279,7 +279,7 @@ def four_labels(tree):
                               f"not {' '.join(want)}"
         else:
             memory = comment[comment.index(" * Memory"):comment.index(" * Thread")]
-            if not re.search(r"\b(copies|lends|takes|gives|keeps)\b", memory):
+            if not re.match(r" \* Memory  (copies|lends|takes|gives|keeps nothing)\b", memory):
                 yield path, line, f"{name}: Memory copies, lends, takes, gives or keeps nothing"
 
 

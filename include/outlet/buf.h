@@ -36,7 +36,8 @@ outlet_buf_copy(const void *bytes, size_t len);
  * A buffer around bytes that the caller already has.
  *
  * Memory  takes `bytes` until release(bytes, arg) runs; after an error they stay the caller's.
- *         release may be NULL for bytes that live for ever.
+ *         gives one reference, to end with outlet_buf_unref().  release may be NULL for bytes that
+ *         live for ever.
  * Thread  any; release runs on the thread that drops the last reference.
  * Calls   release, once, after this call returned.
  * Errors  NULL when there is no memory.
@@ -50,7 +51,7 @@ outlet_buf_wrap(void *bytes, size_t len, void (*release)(void *bytes, void *arg)
  * Memory  gives one reference.
  * Thread  any.
  * Calls   nothing.
- * Errors  none; answers `b`.
+ * Errors  none; answers `b`, NULL for NULL.
  */
 OUTLET_API outlet_buf *
 outlet_buf_ref(outlet_buf *b);
@@ -60,25 +61,26 @@ outlet_buf_ref(outlet_buf *b);
  *
  * Memory  takes one reference.
  * Thread  any.
- * Calls   the release function of outlet_buf_wrap() when it was the last reference.
+ * Calls   the release function of outlet_buf_wrap() when it was the last reference, before it
+ *         returns.
  * Errors  none.
  */
 OUTLET_API void
 outlet_buf_unref(outlet_buf *b);
 
 /**
- * The bytes of a buffer.
+ * The bytes of a buffer.  `len` may be NULL.
  *
  * Memory  lends until the caller's reference ends.
  * Thread  any.
  * Calls   nothing.
- * Errors  none.
+ * Errors  none; NULL and a length of 0 for NULL.
  */
 OUTLET_API const uint8_t *
 outlet_buf_data(const outlet_buf *b, size_t *len);
 
 /**
- * The bytes of a message, writable in place.
+ * The bytes of a message, writable in place.  `len` may be NULL.
  *
  * Memory  lends until the callback returns.
  * Thread  reactor only: inside the callback that was given `m`.
@@ -90,7 +92,8 @@ outlet_msg_data(outlet_msg *m, size_t *len);
 
 /* What outlet_msg_flags() answers. */
 enum {
-    OUTLET_MSG_TRUNCATED = 1 /* a datagram was longer than `max`: its tail is lost */
+    OUTLET_MSG_TRUNCATED = 1 /* a datagram was longer than `max` of whoever received it: its tail
+                                is lost */
 };
 
 /**
@@ -105,11 +108,11 @@ OUTLET_API uint32_t
 outlet_msg_flags(const outlet_msg *m);
 
 /**
- * Keep the message after the callback.  A message that fills at least a quarter of its receive
- * buffer takes that buffer without a copy; a smaller one is copied, so that 4 bytes do not pin 64
- * KiB.
+ * Keep the message after the callback.  A message that fills at least a quarter of the memory it
+ * lies in takes that memory without a copy; a smaller one is copied, so that 4 bytes do not pin 64
+ * KiB.  The buffer may outlive its connection and its loop.
  *
- * Memory  gives one reference, to end with outlet_buf_unref().
+ * Memory  gives one reference, to end with outlet_buf_unref(); counts against memory_max.
  * Thread  reactor only: inside the callback that was given `m`.
  * Calls   nothing.
  * Errors  NULL when there is no memory, or the loop's memory_max is reached.

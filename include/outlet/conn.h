@@ -8,8 +8,12 @@
  * is stale: every call with it answers OUTLET_ESTALE, for ever.
  *
  * Three classes of calls.  "any, posts": done at once on the connection's own reactor, through its
- * mailbox from elsewhere.  "any, reads": published values.  "reactor only": else OUTLET_ETHREAD.
- * No call waits for another thread.
+ * mailbox from elsewhere, in the order of the calls of each thread.  "any, reads": published
+ * values.  "reactor only": else OUTLET_ETHREAD.  No call waits for another thread.
+ *
+ * What only the reactor knows cannot be the answer of a call from elsewhere: such an order is taken
+ * (0) and has no effect when it arrives too late.  A posted call may also answer OUTLET_ENOMEM, for
+ * its mail.  "Calls nothing itself" is explained in loop.h.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -26,11 +30,12 @@ extern "C" {
 #endif
 
 /**
- * Begin to connect to `url`.
+ * Begin to connect to `url`, on the current reactor or, from elsewhere, on the next in turn.  A
+ * name is looked up in /etc/hosts; its addresses are tried one after the other.
  *
- * Memory  copies `url` and `*opts` (may be NULL); `opts->on` is lent until on_close returned.
+ * Memory  copies `url`, `*opts` (may be NULL) and what `on` and `framing` in it point to.
  * Thread  any, posts.  *out and the user data are set before a callback can run.
- * Calls   nothing before it returns; then on_open, or on_close with the phase that failed.
+ * Calls   nothing itself; then on_open, or on_close with the phase that failed.
  * Errors  OUTLET_EINVAL, OUTLET_ENOTSUP  the URL or an option is wrong; opts->why says where.
  *         OUTLET_ELIMIT  no handle is left.
  *         OUTLET_ENOMEM
@@ -41,13 +46,13 @@ outlet_connect(outlet_loop *loop, const char *url, const struct outlet_opts *opt
                outlet_conn *out);
 
 /**
- * Make two connections that are plugged into each other, inside this process.  `url` is "pair:"
- * with options for both ends.
+ * Make two connections that are plugged into each other, inside this process and on one reactor.
+ * `url` is "pair:" with options for both ends.
  *
- * Memory  copies `url` and `*opts` (may be NULL); `opts->on` is lent until on_close returned.
- * Thread  any, posts.
- * Calls   nothing before it returns; then on_open for each.
- * Errors  as outlet_connect().
+ * Memory  copies `url`, `*opts` (may be NULL) and what `on` and `framing` in it point to.
+ * Thread  any, posts.  *a, *b and the user data are set before a callback can run.
+ * Calls   nothing itself; then on_open for each.
+ * Errors  as outlet_connect(); OUTLET_EINVAL also for another scheme.
  */
 OUTLET_API OUTLET_MUST_USE outlet_err
 outlet_pair(outlet_loop *loop, const char *url, const struct outlet_opts *opts, outlet_conn *a,
@@ -55,13 +60,20 @@ outlet_pair(outlet_loop *loop, const char *url, const struct outlet_opts *opts, 
 
 /**
  * Send `len` bytes as one message, in order, after everything sent before.  Answers with the bytes
- * now queued.  Taken whole or refused whole.  What is sent in one turn leaves together.
+ * now queued, the framing's included.  Taken whole or refused whole.  Before on_open it waits in
+ * the queue; what is sent in one turn leaves together.
  *
- * Memory  copies `bytes`; a large message on the own reactor goes to the kernel first.
+ * Where `cap` would be passed, `full` decides (opts.h); with drop_new and drop_old the call may
+ * succeed and a message be dropped.  From another thread it is OUTLET_EFULL whatever `full` says.
+ *
+ * Memory  copies `bytes`; from 16 KiB on, on its own reactor and with an empty queue, what the
+ *         kernel takes at once is not copied.
  * Thread  any, posts.
- * Calls   nothing before it returns; on_writable later when the queue stands above `high`.
- * Errors  OUTLET_EFULL     the queue is at `cap`; nothing was queued, on_writable follows.
- *         OUTLET_EMSGSIZE  longer than `max`, or than the framing or a datagram can carry.
+ * Calls   nothing itself; then on_writable when the queue stands above `high`.
+ * Errors  OUTLET_EFULL     would pass `cap`; nothing was queued.  On its own reactor on_writable
+ *                          follows; from another thread, when the queue has been above `high`.
+ *         OUTLET_EMSGSIZE  longer than `max` (not on a stream with frame=none), than the framing or
+ *                          a datagram can carry, or, framing included, than `cap`.
  *         OUTLET_EINVAL    the framing cannot carry these bytes (they contain its mark).
  *         OUTLET_ESTATE    closing, or the sending side was ended.
  *         OUTLET_ESTALE    this connection is gone.
@@ -76,13 +88,13 @@ outlet_send(outlet_conn c, const void *bytes, size_t len);
  * Memory  copies the pieces.
  * Thread  any, posts.
  * Calls   as outlet_send().
- * Errors  as outlet_send(); OUTLET_EINVAL  more than 1,024 pieces.
+ * Errors  as outlet_send(); OUTLET_EINVAL also for more than 1,024 pieces.
  */
 OUTLET_API OUTLET_MUST_USE int64_t
 outlet_sendv(outlet_conn c, const struct iovec *pieces, int n);
 
 /**
- * Send a shared buffer as one message, without a copy.
+ * Send a shared buffer as one message, without a copy from 1 KiB on; below that a copy costs less.
  *
  * Memory  takes a reference of its own; the caller keeps theirs.
  * Thread  any, posts.
@@ -93,15 +105,34 @@ OUTLET_API OUTLET_MUST_USE int64_t
 outlet_send_buf(outlet_conn c, outlet_buf *b);
 
 /**
+ * Send `len` bytes of a regular file, from `offset`, as one message, in order.  They go from the page
+ * cache to the socket; `cap` does not refuse them, since they take no memory.  The file must not
+ * become shorter meanwhile: then the connection is aborted.
+ *
+ * Memory  keeps a duplicate of `fd` until it was sent.
+ * Thread  any, posts.
+ * Calls   nothing before it returns; on_writable later when the queue stands above `high`.
+ * Errors  OUTLET_EINVAL   not a regular file, or not that long.
+ *         OUTLET_ENOTSUP  datagrams, and framings that look into the message (line, delim, between,
+ *                         custom).
+ *         OUTLET_EMSGSIZE, OUTLET_ENOFILE, OUTLET_ESTATE, OUTLET_ESTALE, OUTLET_ENOMEM
+ */
+OUTLET_API OUTLET_MUST_USE int64_t
+outlet_send_file(outlet_conn c, int fd, int64_t offset, size_t len);
+
+/**
  * Send one datagram from a udp listener's socket to any address ("udp://192.0.2.1:53").  It makes
- * no connection; the answer arrives as that peer's first message.
+ * no connection; the answer arrives as that peer's first message.  Nothing is queued: answers 0
+ * when the kernel took it, or from another thread when it was posted.
  *
  * Memory  copies `bytes`.
- * Thread  any, posts.
+ * Thread  any, posts.  From another thread a failure is counted in the listener's fact `dropped`.
  * Calls   nothing.
- * Errors  OUTLET_ENOTSUP  not a udp listener.
- *         OUTLET_EINVAL   the address is wrong or of another family.
- *         OUTLET_EMSGSIZE, OUTLET_EFULL, OUTLET_ESTALE, OUTLET_ENOMEM
+ * Errors  OUTLET_ENOTSUP   not a udp listener.
+ *         OUTLET_EINVAL    the address is wrong, or of a family that this listener does not have.
+ *         OUTLET_EMSGSIZE  longer than `max`.
+ *         OUTLET_EFULL     the socket has no room now.
+ *         OUTLET_ESTALE, OUTLET_ENOMEM, and what the network answers, such as OUTLET_EUNREACH
  */
 OUTLET_API OUTLET_MUST_USE int64_t
 outlet_send_to(outlet_listener l, const char *url, const void *bytes, size_t len);
@@ -110,7 +141,7 @@ outlet_send_to(outlet_listener l, const char *url, const void *bytes, size_t len
  * Bytes queued in this library, not yet taken by the kernel.
  *
  * Memory  keeps nothing.
- * Thread  any, reads.
+ * Thread  any, reads; from other threads than its own rounded up to 16.
  * Calls   nothing.
  * Errors  OUTLET_ESTALE
  */
@@ -118,23 +149,24 @@ OUTLET_API int64_t
 outlet_queued(outlet_conn c);
 
 /**
- * Stop receiving; messages wait in the kernel and at the peer.  Timers of idleness stand still.
+ * Stop receiving; messages wait in the kernel and at the peer, datagrams are lost.  idle_ms and
+ * partial_ms stand still, and begin anew with outlet_resume().
  *
  * Memory  keeps nothing.
- * Thread  any, posts; on the own reactor no message follows.
+ * Thread  any, posts; on its own reactor no message follows.
  * Calls   nothing.
- * Errors  OUTLET_ESTALE
+ * Errors  OUTLET_ESTALE, OUTLET_ENOMEM
  */
 OUTLET_API outlet_err
 outlet_pause(outlet_conn c);
 
 /**
- * Receive again.
+ * Receive again; what was held back comes first.
  *
  * Memory  keeps nothing.
  * Thread  any, posts.
- * Calls   nothing before it returns.
- * Errors  OUTLET_ESTALE
+ * Calls   nothing itself; then on_message.
+ * Errors  OUTLET_ESTALE, OUTLET_ENOMEM
  */
 OUTLET_API outlet_err
 outlet_resume(outlet_conn c);
@@ -144,22 +176,23 @@ outlet_resume(outlet_conn c);
  *
  * Memory  keeps nothing.
  * Thread  any, posts.
- * Calls   nothing before it returns.
- * Errors  OUTLET_ENOTSUP  this transport has no half-close.
- *         OUTLET_ESTATE   not open, or ended already.
- *         OUTLET_ESTALE
+ * Calls   nothing itself.
+ * Errors  OUTLET_ENOTSUP  this transport has no half-close; only told on its own reactor.
+ *         OUTLET_ESTATE   closing, or ended already; only told on its own reactor.
+ *         OUTLET_ESTALE, OUTLET_ENOMEM
  */
 OUTLET_API outlet_err
 outlet_end(outlet_conn c);
 
 /**
  * Close in order: send what is queued, end the sending side, discard input until the peer's end,
- * close.  `flush_ms` bounds it.
+ * close.  `flush_ms` bounds it; only what could not be sent by then makes its reason a failure.  A
+ * connection that is not open yet is aborted.
  *
  * Memory  keeps nothing.
  * Thread  any, posts.
- * Calls   nothing before it returns; on_close later, once.  No message follows on the own reactor.
- * Errors  OUTLET_ESTALE
+ * Calls   nothing itself; then on_close, once.  On its own reactor no message follows.
+ * Errors  OUTLET_ESTALE, OUTLET_ENOMEM
  */
 OUTLET_API outlet_err
 outlet_close(outlet_conn c);
@@ -169,19 +202,19 @@ outlet_close(outlet_conn c);
  *
  * Memory  keeps nothing.
  * Thread  any, posts.
- * Calls   nothing before it returns; on_close later, once.
- * Errors  OUTLET_ESTALE
+ * Calls   nothing itself; then on_close, once (OUTLET_ECANCELED).
+ * Errors  OUTLET_ESTALE, OUTLET_ENOMEM
  */
 OUTLET_API outlet_err
 outlet_abort(outlet_conn c);
 
 /**
- * Change the framing, from the next byte in each direction.  Legal inside on_message: bytes behind
- * that message are cut the new way.
+ * Change the framing, from the next byte in each direction; `max` stays.  Legal inside on_message:
+ * bytes behind that message are cut the new way.
  *
  * Memory  copies `text` and `*custom` (NULL unless text is "custom").
  * Thread  reactor only.
- * Calls   nothing before it returns.
+ * Calls   nothing.
  * Errors  OUTLET_EINVAL   the text is wrong.
  *         OUTLET_ENOTSUP  this transport keeps its own message borders.
  *         OUTLET_ETHREAD, OUTLET_ESTALE, OUTLET_ENOMEM
@@ -190,17 +223,19 @@ OUTLET_API OUTLET_MUST_USE outlet_err
 outlet_set_framing(outlet_conn c, const char *text, const struct outlet_framing *custom);
 
 /**
- * User data of a connection.  It is what callbacks receive.
+ * Set the user data of a connection: what its callbacks receive from now on.
  *
- * Memory  keeps nothing but the pointer.
- * Thread  any, reads; setting takes effect at once.
+ * Memory  copies the pointer, not what it points to.
+ * Thread  any; takes effect at once.
  * Calls   nothing.
- * Errors  OUTLET_ESTALE; outlet_user() answers NULL.
+ * Errors  OUTLET_ESTALE
  */
 OUTLET_API outlet_err
 outlet_set_user(outlet_conn c, void *user);
 
 /**
+ * The user data of a connection.
+ *
  * Memory  keeps nothing.
  * Thread  any, reads.
  * Calls   nothing.
@@ -210,12 +245,14 @@ OUTLET_API void *
 outlet_user(outlet_conn c);
 
 /**
- * Give a connection a name, unique in its loop, of 1 to 255 bytes.  NULL takes the name away.
+ * Give a connection a name, unique in its loop, of 1 to 255 bytes, in place of the one it has.
+ * NULL takes the name away.  The name is free again when on_close has returned.
  *
  * Memory  copies `name`.
  * Thread  any; takes a short lock on the loop's names.
  * Calls   nothing.
  * Errors  OUTLET_EEXIST  another connection has it.
+ *         OUTLET_ESTATE  it is in its on_close.
  *         OUTLET_EINVAL, OUTLET_ESTALE, OUTLET_ENOMEM
  */
 OUTLET_API OUTLET_MUST_USE outlet_err
@@ -233,16 +270,30 @@ OUTLET_API outlet_conn
 outlet_by_name(outlet_loop *loop, const char *name);
 
 /**
- * A fact about a connection, as text.  Keys: peer local transport driver url state age_ms idle_ms
- * bytes_in bytes_out messages_in messages_out queued dropped name, and for tcp on the own reactor:
- * rtt_us retransmits.  Answers the length of the text, which is cut to `room` and always ends in
- * NUL.
+ * A fact about a connection, as text:
+ *
+ *     peer, local      addresses; unix: the URL
+ *     url              canonical: its listener's, or what was connected to
+ *     transport        tcp unix udp pair          driver  epoll uring sim
+ *     state            none connecting handshake open flushing lingering closing closed
+ *     name             "" without one
+ *     age_ms           since it was made, in steps of 125
+ *     idle_ms          since bytes last came or went
+ *     bytes_in, bytes_out          taken from and by the kernel, the framing's included
+ *     messages_in, messages_out    delivered; taken to be sent
+ *     queued           as outlet_queued()
+ *     dropped          messages that were to be sent and were not: by `full`, or in a publish
+ *     rtt_us, retransmits          of the kernel; tcp, on its own reactor
+ *
+ * Answers the length of the text, which is cut to `room` and always ends in NUL; with room 0 only
+ * the length.
  *
  * Memory  copies into `text`.
  * Thread  any, reads; rtt_us and retransmits: reactor only.
  * Calls   nothing.
  * Errors  OUTLET_ENOENT   there is no such key here.
- *         OUTLET_ETHREAD, OUTLET_ESTALE
+ *         OUTLET_ESTATE   rtt_us, retransmits: it has no socket now.
+ *         OUTLET_EINVAL, OUTLET_ETHREAD, OUTLET_ESTALE
  */
 OUTLET_API int64_t
 outlet_info(outlet_conn c, const char *key, char *text, size_t room);
@@ -252,9 +303,10 @@ outlet_info(outlet_conn c, const char *key, char *text, size_t room);
  * until it answers non-zero.  Answers how many were visited.
  *
  * Memory  keeps nothing.
- * Thread  any, reads: a snapshot, connections may end meanwhile.
+ * Thread  any, reads: no lock is held, connections may come and end meanwhile.
  * Calls   `each`, before it returns, on the calling thread.
  * Errors  OUTLET_ESTALE  the listener is gone.
+ *         OUTLET_EINVAL
  */
 OUTLET_API int64_t
 outlet_each(outlet_loop *loop, outlet_listener only, int (*each)(outlet_conn c, void *arg),

@@ -2,8 +2,9 @@
  * err.h - error codes, and the reason why a connection ended.
  *
  * A call answers 0 or a positive number for success and one of these negative codes for failure.
- * The numbers never move.  There is no errno and no thread-local: what a code cannot say stands in
- * a struct outlet_reason.
+ * After a failure nothing was taken, nothing will call back for it, and no out-parameter was
+ * written; opts->why is the one exception, it is there to be written.  The numbers never move.
+ * There is no errno and no thread-local: what a code cannot say stands in a struct outlet_reason.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -80,19 +81,20 @@ enum outlet_side {
 
 /*
  * Why a connection ended, or why a call that takes a URL failed.  code OUTLET_OK is an orderly end:
- * `side` says who began it.
+ * `side` says who began it.  The first cause is the one that is told: a reset that follows our own
+ * abort is not the reason.
  */
 /* clang-format off */
 struct outlet_reason {
     size_t size;            /* sizeof(struct outlet_reason) of whoever made it */
     outlet_err code;
-    enum outlet_phase phase;
-    enum outlet_side side;
+    enum outlet_phase phase; /* 0: not about a connection */
+    enum outlet_side side;   /* 0: not about a connection */
     int32_t sys_errno;      /* errno of the failed system call; 0: none */
     int32_t protocol_code;  /* close code, status or alert of the protocol; 0: none */
     int32_t position;       /* byte in the URL, counted from 0; -1: not about a URL */
     char key[32];           /* the option key that is wrong; "": none */
-    char text[160];         /* one sentence for people, never empty */
+    char text[160];         /* one sentence for people, never empty in a reason that was told */
 };
 #define OUTLET_REASON {.size = sizeof(struct outlet_reason), .position = -1}
 /* clang-format on */
@@ -120,7 +122,7 @@ OUTLET_API const char *
 outlet_error_name(int64_t code);
 
 /**
- * The name of a phase: "connect"; of a side: "peer".
+ * The name of a phase: "connect".
  *
  * Memory  keeps nothing; the text is static and never NULL.
  * Thread  any.
@@ -131,6 +133,8 @@ OUTLET_API const char *
 outlet_phase_name(enum outlet_phase phase);
 
 /**
+ * The name of a side: "us", "peer" or "system".
+ *
  * Memory  keeps nothing; the text is static and never NULL.
  * Thread  any.
  * Calls   nothing.

@@ -5,8 +5,10 @@
  *
  *     none  fixed:128  line  delim:%0D%0A  len:4be  len:2le@1+3/6  varint  between:%02..%03  hp:123
  *
- * The same text works in both directions: it cuts what is received and wraps what is sent.  A
- * protocol that none of them describes gives two functions here and says `custom`.
+ * The same text works in both directions: it cuts what is received and wraps what is sent.  What
+ * is sent comes out on the other side as the same message, or is refused.  docs/framing.md shows
+ * each with its bytes.  A protocol that none of them describes gives two functions here and says
+ * `custom`.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -37,19 +39,23 @@ struct outlet_frame {
  */
 struct outlet_framing {
     size_t size; /* sizeof(struct outlet_framing) */
-    void *user;
+    void *user;  /* handed to both; must live as long as the connections and their listener */
 
     /*
-     * Find the first frame in `bytes`.  Answers 1 and fills *frame; 0 when more bytes are needed
-     * (*need may be set to the whole length of the frame once it is known, and is checked against
-     * `max` before memory is taken); a negative code, usually OUTLET_EPROTO, to close.
+     * Find the first frame in `bytes`; len is never 0.  Answers 1 and fills *frame, whose three
+     * parts lie within len and are not all 0; 0 when more bytes are needed; a negative code,
+     * usually OUTLET_EPROTO, to break the connection with it.  *need may be set to the whole length
+     * of the frame once it is known: it is refused above `max` + OUTLET_FRAME_HEAD_MAX +
+     * OUTLET_FRAME_TAIL_MAX before memory is taken, and until it is there split is not called
+     * again.
      */
     int (*split)(void *user, const uint8_t *bytes, size_t len, struct outlet_frame *frame,
                  size_t *need);
 
     /*
-     * Write what goes before and after a message of `len` bytes.  Answers OUTLET_OK or the code
-     * that the send shall answer.
+     * Write what goes before and after a message of `len` bytes, which comes in one piece and is
+     * within `max`.  Both lengths are 0 on entry.  Answers OUTLET_OK or the negative code that the
+     * send shall answer.
      */
     int (*wrap)(void *user, const uint8_t *bytes, size_t len, uint8_t *head, size_t *head_len,
                 uint8_t *tail, size_t *tail_len);

@@ -3,8 +3,13 @@
  *
  *     outlet_listen() --> (on_accept --> on_open ... on_close)* --> outlet_listener_close()
  *
- * A listener is a set of sockets under one handle: each address family, and for tcp each reactor.
- * Closing it leaves its connections alone.
+ * A listener is a set of sockets under one handle: one for each address family, and for tcp one for
+ * each reactor besides.  A connection that is refused by on_accept still gets its on_close
+ * (OUTLET_EDENIED); one above `conns` or `conns_per_address` is closed before anybody hears of it,
+ * and counted as refused.  Closing a listener leaves its connections alone.
+ *
+ * Without descriptors left it tries again every 100 ms, with one line in the log; clients wait in
+ * the backlog meanwhile.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -18,23 +23,28 @@ extern "C" {
 #endif
 
 /**
- * Listen at `url`.  "tcp://:9000" is this computer only; "tcp://0.0.0.0:9000" every IPv4 interface,
- * "tcp://[::]:9000" or "*" as host every interface; port 0 picks one, the same for all sockets.
+ * Listen at `url`.  "tcp://:9000" is this computer only, 127.0.0.1 and ::1; "tcp://0.0.0.0:9000" is
+ * every IPv4 interface, "tcp://[::]:9000" every IPv6 interface, "*" as host both.  Port 0 picks
+ * one, the same for all sockets.  A unix path that nobody listens at any more is replaced.
  *
- * Memory  copies `url` and `*opts` (may be NULL); `opts->on` is lent until the listener and all its
- *         connections are gone.
- * Thread  any.  *out is set before a callback can run.
- * Calls   nothing before it returns.
+ * Memory  copies `url`, `*opts` (may be NULL) and what `on` and `framing` in it point to.
+ * Thread  any.  *out and the user data are set before a callback can run.
+ * Calls   nothing itself; then on_accept for each client.
  * Errors  OUTLET_EINVAL, OUTLET_ENOTSUP  the URL or an option is wrong; opts->why says where.
- *         OUTLET_EADDRINUSE, OUTLET_EADDR, OUTLET_EPERM, OUTLET_ENOFILE, OUTLET_ERESOLVE
- *         OUTLET_ENOMEM, OUTLET_ELIMIT, OUTLET_ESYS, OUTLET_ESTATE
+ *         OUTLET_EADDRINUSE, OUTLET_EADDR, OUTLET_EPERM  opts->why names the address.
+ *         OUTLET_EEXIST    at the unix path stands something that is no socket.
+ *         OUTLET_ERESOLVE  the host is neither an address nor in /etc/hosts.
+ *         OUTLET_ELIMIT    no handle is left.
+ *         OUTLET_ESTATE    the loop drains, or has been stopped.
+ *         OUTLET_ENOFILE, OUTLET_ENOMEM, OUTLET_ESYS
  */
 OUTLET_API OUTLET_MUST_USE outlet_err
 outlet_listen(outlet_loop *loop, const char *url, const struct outlet_opts *opts,
               outlet_listener *out);
 
 /**
- * Stop listening.  Connections stay; those of udp go on until they close.
+ * Stop listening.  Connections stay; a udp socket serves the peers it has until the last is gone,
+ * and drops newcomers.
  *
  * Memory  keeps nothing.
  * Thread  any, posts.  The address is free again when the reactors have run.
@@ -45,19 +55,32 @@ OUTLET_API outlet_err
 outlet_listener_close(outlet_listener l);
 
 /**
- * A fact about a listener, as text.  Keys: url (with the port that was picked) local transport
- * driver connections accepted refused dropped.
+ * A fact about a listener, as text:
+ *
+ *     url          canonical, with the port that was picked
+ *     local        address of its first socket
+ *     transport    tcp unix udp pair          driver  epoll uring sim
+ *     connections  now
+ *     accepted     so far
+ *     refused      by on_accept, or above conns or conns_per_address
+ *     dropped      datagrams of peers that could not be taken, or of outlet_send_to() from another
+ *                  thread that the socket had no room for
+ *
+ * Answers the length of the text, which is cut to `room` and always ends in NUL; with room 0 only
+ * the length.
  *
  * Memory  copies into `text`.
  * Thread  any, reads.
  * Calls   nothing.
- * Errors  OUTLET_ENOENT, OUTLET_ESTALE
+ * Errors  OUTLET_ENOENT  there is no such key.
+ *         OUTLET_EINVAL, OUTLET_ESTALE
  */
 OUTLET_API int64_t
 outlet_listener_info(outlet_listener l, const char *key, char *text, size_t room);
 
 /**
- * The listener that a connection came from; id 0 when it was made by connect.
+ * The listener that a connection came from; id 0 when it was made by connect or pair.  It may be
+ * closed already.
  *
  * Memory  keeps nothing.
  * Thread  any, reads.

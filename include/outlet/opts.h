@@ -1,8 +1,12 @@
 /*
  * opts.h - everything that can be set, with its default.
  *
- * Each field is also a key of the URL ("tcp://:9000#idle_ms=60000,frame=line"); the URL wins.
- * Zero always means the default written beside the field; OUTLET_OFF means none, no limit or no.
+ * Each number, and frame, is also a key of the URL ("tcp://:9000#idle_ms=60000,frame=line"); where
+ * both say something the URL wins.  Zero always means the default written beside the field;
+ * OUTLET_OFF means none, no limit or no (low, full, backlog and mode cannot be off).
+ *
+ * A field that the transport or the role cannot honour is refused like such a key in the URL, never
+ * ignored: leave it 0.  docs/url.md says who honours which, and its greatest value.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -27,18 +31,21 @@ typedef struct outlet_listener {
     uint64_t id;
 } outlet_listener;
 
-/* What happens to a send when the queue is at `cap`. */
+/* What happens to a send when the queue is at `cap`, on the connection's own reactor.  From other
+ * threads it is refused whatever stands here: nothing there may be dropped, and nothing ended. */
 enum outlet_full {
     OUTLET_FULL_REFUSE = 1,   /* the send answers OUTLET_EFULL */
-    OUTLET_FULL_DROP_NEW = 2, /* the new message is dropped and counted; needs message borders */
-    OUTLET_FULL_DROP_OLD = 3, /* the oldest message not yet begun is; needs message borders */
+    OUTLET_FULL_DROP_NEW = 2, /* the new message is dropped and counted, the send succeeds; needs
+                                 message borders */
+    OUTLET_FULL_DROP_OLD = 3, /* the oldest ones not yet begun are; needs message borders */
     OUTLET_FULL_CLOSE = 4     /* the connection is aborted with OUTLET_EFULL */
 };
 
 /* What on_event tells. */
 enum outlet_event {
     OUTLET_EVENT_END = 1,       /* the peer ended its sending side; only with half_open */
-    OUTLET_EVENT_DROPPED = 2,   /* value: messages dropped at `cap` since the last such event */
+    OUTLET_EVENT_DROPPED = 2,   /* value: messages that drop_new or drop_old dropped since the last
+                                   such event; at most one in a turn */
     OUTLET_EVENT_PEER_ERROR = 3 /* udp: value is the errno the network reported, traffic goes on */
 };
 
@@ -46,19 +53,22 @@ enum outlet_event {
  * The callbacks of a connection, all optional.  `user` is the connection's user data.
  *
  *     accept? -> open -> (message | writable | event)* -> close
+ *           \______\____ refused, or could not connect ______^
  *
  * Callbacks of one connection never overlap; all run on its reactor.  Any function of the library
- * may be called in them, close and stop included.
+ * may be called in them, close and stop included, but those that wait: run, turn, and free of the
+ * same loop answer OUTLET_EDEADLK.
  */
 struct outlet_handlers {
     size_t size; /* sizeof(struct outlet_handlers) */
-    /* A client arrived at a listener.  0 takes it, anything else refuses it. */
+    /* A client arrived at a listener, or the first datagram of a peer.  0 takes it; anything else
+     * refuses it, and on_close follows. */
     int (*on_accept)(outlet_conn c, void *user);
     /* Every handshake is done: both sides may send. */
     void (*on_open)(outlet_conn c, void *user);
     /* One message, lent until this returns. */
     void (*on_message)(outlet_conn c, outlet_msg *m, void *user);
-    /* The queue was above `high` or refused a send, and has fallen to `low`. */
+    /* The queue was above `high` or refused a send, and has fallen to `low` or below. */
     void (*on_writable)(outlet_conn c, void *user);
     void (*on_event)(outlet_conn c, enum outlet_event what, int64_t value, void *user);
     /* Once for every connection, the last callback.  The handle is stale when it returns. */
@@ -68,25 +78,28 @@ struct outlet_handlers {
 /* clang-format off */
 struct outlet_opts {
     size_t size;                       /* set by OUTLET_OPTS; tells which fields exist */
-    const struct outlet_handlers *on;  /* NULL: none.  Lent until the last on_close or the
-                                          listener's end; usually static */
+    const struct outlet_handlers *on;  /* NULL: none; copied */
     void *user;                        /* user data of the connection, or of each accepted one */
     struct outlet_reason *why;         /* NULL, or filled when the call fails */
     const struct outlet_framing *framing; /* with frame=custom; copied */
 
     const char *frame;                 /* NULL: "none"; copied */
-    int64_t max;                       /* bytes of a message; 0: 1 MiB; datagrams: 65,507 */
+    int64_t max;                       /* bytes of a message, in both directions; 0: 1 MiB;
+                                          datagrams: 65,507.  A stream with frame=none has no
+                                          messages, and no limit here */
 
-    int64_t connect_ms;                /* 0: 10,000 */
-    int64_t handshake_ms;              /* 0: 10,000 */
+    int64_t connect_ms;                /* connect: all addresses together; 0: 10,000 */
+    int64_t handshake_ms;              /* 0: 10,000; no transport of this version has a handshake */
     int64_t idle_ms;                   /* nothing received or sent; 0: listeners 300,000, udp
                                           listeners 60,000, connections made by connect: off */
     int64_t partial_ms;                /* a message began and did not end; 0: 30,000 */
     int64_t stall_ms;                  /* the peer takes nothing of what is queued; 0: 60,000 */
-    int64_t flush_ms;                  /* after close: to send what is queued; 0: 5,000 */
+    int64_t flush_ms;                  /* after close: to send what is queued and see the peer's
+                                          end; 0: 5,000 */
 
     int64_t high;                      /* queued bytes: on_writable is owed above; 0: 256 KiB */
-    int64_t low;                       /* ... and paid at or below; 0: 64 KiB */
+    int64_t low;                       /* ... and paid at or below; 0: 64 KiB.  low <= high <= cap:
+                                          a default gives way to what is said */
     int64_t cap;                       /* queued bytes: `full` applies above; 0: 16 MiB */
     int64_t full;                      /* enum outlet_full; 0: refuse */
 
@@ -94,9 +107,12 @@ struct outlet_opts {
     int64_t nodelay;                   /* tcp; 0: on */
 
     int64_t backlog;                   /* listen; 0: 4,096, which the system may lower */
-    int64_t conns;                     /* listen: connections at once; 0: descriptor limit less 64;
-                                          udp: peers, 0: 65,536 */
-    int64_t conns_per_address;         /* listen; 0: off */
+    int64_t conns;                     /* listen: connections of this listener at once; above it
+                                          they are closed on arrival.  0: descriptor limit at this
+                                          time less 64.  udp: peers; 0: 65,536; above it the one
+                                          longest silent that has never answered gives way, else
+                                          newcomers are dropped */
+    int64_t conns_per_address;         /* listen, tcp and udp; 0: off */
     int64_t mode;                      /* listen, unix: permissions of the path; 0: as umask says */
 };
 #define OUTLET_OPTS {.size = sizeof(struct outlet_opts)}

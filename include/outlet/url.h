@@ -1,7 +1,10 @@
 /*
  * url.h - check and print endpoint URLs without opening anything.
  *
- *     scheme://[user[:secret]@]host[:port][/path][?query][#options]
+ *     scheme://host:port[#options]     tcp, udp
+ *     unix:///path  unix:path  unix:@name       pair:  pair:name
+ *
+ * docs/url.md has every scheme and every option with its default.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -28,8 +31,9 @@ OUTLET_API OUTLET_MUST_USE outlet_err
 outlet_url_check(const char *url, enum outlet_role role, struct outlet_reason *why);
 
 /**
- * The canonical form of `url`: lower-case scheme, the default made visible, options in order, a
- * secret as "***".  Answers the length, which is cut to `room` and always ends in NUL.
+ * The canonical form of `url`: lower-case scheme, a missing host or scheme filled in, options in
+ * order and only where they differ from the default.  It parses back to the same.  Answers the
+ * length of the text, which is cut to `room` and always ends in NUL; with room 0 only the length.
  *
  * Memory  copies into `text`.
  * Thread  any.

@@ -5,8 +5,8 @@
     peer.py connect tcp|udp|unix ADDRESS   pipe|reset
 
 A listener prints {"event":"listening","url":...} like outlet does, serves one client and ends
-(silent: accepts and says nothing until it is ended; hold: never accepts; full: never accepts, and has
-so many waiting that the kernel leaves more without an answer).  `pipe` sends standard
+(silent: accepts and says nothing until it is ended; hold: never accepts; full: never accepts, and
+has so many waiting that the kernel leaves more without an answer).  `pipe` sends standard
 input, half-closes and prints what comes back.
 
 SPDX-License-Identifier: MIT

@@ -3,30 +3,34 @@
 
     run.py OUTLET [--driver epoll|uring] [CASE...]
 
-A case is a list of steps (TOML).  A step starts a program and, unless it says `background`, waits for
-its end and compares.  What a step may say:
+A case is a list of steps (TOML).  A step starts a program and, unless it says `background`, waits
+for its end and compares.  What a step may say:
 
     run          the command line; "outlet" is the command under test, "peer" is peer.py
     background   a name: do not wait; later steps say {name.url} and the like
     ready        background only: "listening" (the JSON event, gives {name.url} {name.port}) or a
                  regular expression for standard error (its group gives {name.port})
     port_of      background only: "tcp" or "udp": {name.port} is what the program has open
-    stdin        text; stdin_hex; stdin_data = "name" (made by [data]); "open" leaves it open
-    stdout       the exact text; stdout_hex; stdout_data = "name"; stdout_match = [regular expressions]
+    stdin        text; stdin_hex; stdin_data = "name" (made by [data]); stdin_file = path;
+                 "open" leaves it open
+    stdout       the exact text; stdout_hex; stdout_data = "name"; stdout_match = [patterns]
     stdout_json  objects, each of which must be part of some line, in this order
-    stdout_not   regular expressions that must not match;  stderr_not
+    stdout_not   patterns that must not match;  stderr_not
     stdout_to    "closed" (nobody reads), "none" (no such descriptor) or a path
-    stderr       the exact text; stderr_match = [...]
+    file         a path that must hold `holds` (or holds_hex, holds_data) in the end
+    stderr       the exact text; stderr_match = [patterns]
     exit         the exit code, 0 unless said
     tty          standard input and output are a terminal
     env          more environment
-    await        a name: wait until its standard output (stdout_match, stdout_json) or standard error
-                 (stderr_match) has that
+    await        a name: wait until its standard output (stdout, stdout_match, stdout_json) or
+                 standard error (stderr_match) has that
     type         a name: write `text` to its standard input;  close = name: end its standard input
     signal       a name, with `number` ("TERM");  wait = name: its end, compared as above
+    exists       a path that must be there, or must not: answer = false
 
-`each` at the top runs the case once per row, {key} being replaced.  {tmp} is a fresh folder, {name} a
-unique word for abstract addresses.  Nothing sleeps and no port is fixed.
+`each` at the top runs the case once per row, {key} being replaced; `needs` names programs without
+which the case is left out.  {tmp} is a fresh folder, {name} a unique word for abstract addresses.
+Nothing sleeps and no port is fixed.
 
 SPDX-License-Identifier: MIT
 """
@@ -49,7 +53,7 @@ import time
 import tomllib
 
 HERE = pathlib.Path(__file__).resolve().parent
-PATIENCE = 10  # seconds that any one wait may take: reached only by failures
+PATIENCE = 60  # seconds that any one wait may take: reached only by failures
 SKIPPED = 77
 
 

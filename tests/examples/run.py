@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 
+DOCS = pathlib.Path(__file__).resolve().parent.parent.parent / "docs"
 LIMIT = 60  # seconds; under a sanitizer and on a busy machine all of this takes a few
 
 
@@ -245,6 +246,53 @@ def test_threads():
             same(s.recv(1), b"")
             s.close()
     same(threads.end(), ("", ""))
+
+
+def wire_table(path):
+    """(framing, bytes) of each row of the table of docs/framing.md."""
+    text = path.read_text(encoding="utf-8")
+    table = text[text.index("<!-- wire -->"):text.index("<!-- /wire -->")]
+    rows = re.findall(r"^\| `([^`]+)` \| `([0-9a-f ]+)` \|$", table, re.M)
+    same(len(rows), table.count("\n") - 3)
+    return [(framing, bytes.fromhex(wire)) for framing, wire in rows]
+
+
+def test_framings():
+    """What docs/framing.md says is on the wire, in both directions."""
+    for name in ("framing.md", "framing.zh-CN.md"):
+        for framing, wire in wire_table(DOCS / name):
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                server.settimeout(LIMIT)
+                embed = Program("embed",
+                                f"tcp://127.0.0.1:{server.getsockname()[1]}#frame={framing}")
+                s, _ = server.accept()
+                with s:
+                    s.settimeout(LIMIT)
+                    embed.tell("hello")
+                    same((framing, read(s, len(wire))), (framing, wire))
+                    s.sendall(wire)
+                    same((framing, embed.line()), (framing, "hello"))
+                    embed.child.stdin.close()
+                    embed.child.stdin = None
+                    same((framing, s.recv(1)), (framing, b""))
+                embed.end()
+
+
+def test_guide():
+    """The URLs that docs/guide/first-server.md gives to the chat, on ports of their own."""
+    text = (DOCS / "guide/first-server.md").read_text(encoding="utf-8")
+    translated = (DOCS / "guide/first-server.zh-CN.md").read_text(encoding="utf-8")
+    urls = re.findall(r"example_chat '([^']+)'", text)
+    same(urls, re.findall(r"example_chat '([^']+)'", translated))
+    same(len(urls), 5)
+    for url in urls:
+        with tempfile.TemporaryDirectory() as folder:
+            here = url.replace(":7000", ":0").replace("/tmp/", folder + "/")
+            if "frme" in url:
+                same("did you mean `frame`" in Program("chat", here).end(code=1)[1], True)
+            else:
+                with serving("chat", here):
+                    pass
 
 
 def main():

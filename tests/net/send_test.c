@@ -216,7 +216,7 @@ a_shared_buffer_is_released_when_the_last_one_has_it(void **state)
     (void)state;
     net_pattern(bytes, sizeof bytes, 1);
     net_open(&n, NULL);
-    net_listen(&n, &s, NULL, "tcp://127.0.0.1:0#frame=len:4be,max=4M");
+    net_listen(&n, &s, NULL, "%s#frame=len:4be,max=4M", net_place(&n, "abstract"));
     for (int i = 0; i < 3; i++) {
         net_connect(&n, &e[i], NULL, "%s#frame=%s,max=4M", s.at, i ? "len:4be" : "varint");
     }

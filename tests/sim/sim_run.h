@@ -78,6 +78,7 @@ struct sent {
     size_t len;
     const struct frame_kind *turn_to; /* both sides change to this framing after it */
     bool answer;                      /* it confirms such a change */
+    bool letters;                     /* its content holds no marks */
 };
 
 struct published {
@@ -124,12 +125,15 @@ struct end {
     bool closed_early; /* ... before it was open */
     bool aborted;
     bool ended;
-    bool paused;      /* on its own reactor */
+    bool ended_here;
+    bool paused; /* on its own reactor */
+    bool vague;  /* ... which a resume from elsewhere may have undone */
     bool paused_once; /* anywhere */
     bool heard_end;
     bool frozen; /* waits for the answer to a change of framing */
     bool full_seen;
-    bool lost_some; /* what was posted may be lost behind a close */
+    bool posted;    /* it sent from elsewhere */
+    bool lost_some; /* what was posted behind a close may be lost */
     int peer_errors;
     struct outlet_reason why;
 

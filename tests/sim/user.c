@@ -180,6 +180,7 @@ send_message(struct end *e, size_t len, const struct frame_kind *turn_to, bool a
     struct run *r = e->run;
     int64_t result;
     int64_t queued;
+    int64_t most;
 
     if (e->sent_count == SENT_MAX || (e->group && e->sent_count))
         return false;
@@ -199,17 +200,22 @@ send_message(struct end *e, size_t len, const struct frame_kind *turn_to, bool a
     queued = outlet_queued(e->h);
     r->depth--;
     note(r, "end %d sends %zu: %lld", e->index, len, (long long)result);
+    e->posted = e->posted || !at_home(e);
     if (result >= 0)
         model_sent(e, len, turn_to, answer);
     else if (!may_refuse(e, result))
         wrong(r, "end %d: sending %zu bytes: %s", e->index, len, outlet_error_name(result));
     if (result == OUTLET_EFULL || queued > e->high)
         e->full_seen = true;
-    if (queued > e->cap || result > e->cap + (e->away ? 16 : 0))
+    /* From elsewhere the queue is seen in steps of 16 bytes. */
+    most = (e->full == OUTLET_FULL_REFUSE ? e->cap : 2 * e->cap) + (at_home(e) ? 0 : 15);
+    if (queued > most || result > most)
         wrong(r, "end %d: %lld bytes are queued, cap is %lld", e->index, (long long)queued,
               (long long)e->cap);
-    if (result >= 0 && (e->ended || e->closed || e->told) && !e->away)
+    if (result >= 0 && ((e->ended_here && at_home(e)) || e->closed_here || e->told))
         wrong(r, "end %d: could send after its end", e->index);
+    if (result >= 0 && (e->ended || e->closed))
+        e->lost_some = true; /* the order to end was under way */
     return result >= 0;
 }
 
@@ -297,7 +303,7 @@ close_end(struct end *e)
     e->closed = true;
     e->closed_early = e->closed_early || !e->opened;
     e->closed_here = e->closed_here || here;
-    e->lost_some = e->lost_some || (here && e->away) || e->group;
+    e->lost_some = e->lost_some || e->group;
 }
 
 static void
@@ -319,6 +325,7 @@ abort_end(struct end *e)
 static void
 end_end(struct end *e)
 {
+    bool here = at_home(e);
     outlet_err err;
 
     e->run->depth++;
@@ -330,7 +337,8 @@ end_end(struct end *e)
         wrong(e->run, "end %d: end: %s", e->index, outlet_error_name(err));
     if (err == OUTLET_OK && !is_udp(e->carrier)) {
         e->ended = true;
-        e->lost_some = e->lost_some || e->away || e->group;
+        e->ended_here = e->ended_here || here;
+        e->lost_some = e->lost_some || e->group;
     }
 }
 
@@ -341,6 +349,7 @@ resume_end(struct end *e)
 
     if (e->told)
         return;
+    e->vague = e->vague || !at_home(e);
     e->run->depth++;
     err = outlet_resume(e->h);
     e->run->depth--;
@@ -430,7 +439,7 @@ pause_end(struct end *e)
     expect_order(e, "pause", err);
     if (err)
         return;
-    e->paused = here;
+    e->paused = here && !e->vague;
     e->paused_once = true;
     if (!one_in(r, 8))
         set_alarm(r, e->loop, e, some(r, 0, may(r, SHORT_TIMES) ? 300 : 30), true);
@@ -478,6 +487,8 @@ publish(struct run *r, int loop)
 
     if (r->published_count == PUBLISHED_MAX || !r->loops[loop])
         return;
+    if (!spared.id)
+        except = -1;
     *p = (struct published){.len = (size_t)some(r, 8, one_in(r, 4) ? 5000 : 200),
                             .loop = loop,
                             .group = (int)some(r, 1, (int64_t)OL_COUNT(groups) - 1),
@@ -668,7 +679,7 @@ connect_one(struct run *r)
     }
     if (outlet_user(e->h) != e && !may(r, HEAP_FAILS))
         wrong(r, "end %d: its user data is wrong", e->index);
-    if (one_in(r, 2) && e->away != at_home(e))
+    if (one_in(r, 2))
         talk(e);
 }
 

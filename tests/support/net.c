@@ -394,7 +394,7 @@ net_place(struct net *n, const char *scheme)
     } else {
         assert_string_equal(scheme, "unix");
         if (!n->dir[0]) {
-            strcpy(n->dir, "/tmp/outlet-test-XXXXXX");
+            snprintf(n->dir, sizeof n->dir, "/tmp/outlet-test-XXXXXX");
             assert_non_null(mkdtemp(n->dir));
         }
         snprintf(n->place, sizeof n->place, "unix://%s/%d", n->dir, number);

@@ -59,10 +59,7 @@ extern const struct cli_verb_info cli_verb_infos[CLI_VERBS];
 
 /* ---- text (lang.c) ---- */
 
-enum cli_lang {
-    CLI_EN,
-    CLI_ZH
-};
+enum cli_lang { CLI_EN, CLI_ZH };
 
 enum cli_text {
 #define TEXT(name, en, zh) TEXT_##name,
@@ -81,17 +78,15 @@ enum cli_lang cli_lang_from(const char *option); /* NULL: from the environment *
 
 /* ---- one run of the command ---- */
 
-
-
 /* Standard output: a bounded queue in front of a descriptor that may be slow (out.c). */
 struct cli_out {
     int fd;
-    bool own_fd;   /* a description of our own, so that O_NONBLOCK is nobody else's */
+    bool own_fd; /* a description of our own, so that O_NONBLOCK is nobody else's */
     bool is_socket;
-    bool careful;  /* blocking: ask poll() first, and write little */
-    int broken;    /* errno of the failure that ended it; 0: fine */
+    bool careful; /* blocking: ask poll() first, and write little */
+    int broken;   /* errno of the failure that ended it; 0: fine */
     struct eng_bytes queue;
-    size_t at;     /* bytes of the queue that are written */
+    size_t at;         /* bytes of the queue that are written */
     outlet_loop *loop; /* NULL: nobody watches, writing waits */
     bool watching;
     outlet_watch watch;
@@ -99,14 +94,7 @@ struct cli_out {
     void *arg;
 };
 
-enum cli_form {
-    FORM_DEFAULT,
-    FORM_TEXT,
-    FORM_HEX,
-    FORM_BOTH,
-    FORM_RAW,
-    FORM_NONE
-};
+enum cli_form { FORM_DEFAULT, FORM_TEXT, FORM_HEX, FORM_BOTH, FORM_RAW, FORM_NONE };
 
 struct cli {
     struct cli_options options;
@@ -125,7 +113,7 @@ bool cli_parse(struct cli *cli, int argc, char **argv);
 /* A sentence on standard error, as an `error` event with --json.  cli_usage() answers 2. */
 #define cli_say(cli, id, ...) cli_say_args(cli, id, (const char *const[CLI_ARGS]){__VA_ARGS__})
 #define cli_usage(cli, id, ...) cli_usage_args(cli, id, (const char *const[CLI_ARGS]){__VA_ARGS__})
-#define cli_fail(cli, code, id, ...)                                                               \
+#define cli_fail(cli, code, id, ...) \
     cli_fail_args(cli, code, id, (const char *const[CLI_ARGS]){__VA_ARGS__})
 void cli_say_args(struct cli *cli, enum cli_text id, const char *const args[]);
 int cli_usage_args(struct cli *cli, enum cli_text id, const char *const args[]);

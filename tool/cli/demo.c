@@ -33,7 +33,8 @@ show_round(struct cli *cli, const struct eng_demo_result *r)
     char ms[32];
 
     if (cli->json) {
-        eng_json_event(&line, &(struct eng_event){.kind = ENG_DEMO, .demo = r}, ENG_FORM_AUTO, NULL);
+        eng_json_event(&line, &(struct eng_event){.kind = ENG_DEMO, .demo = r}, ENG_FORM_AUTO,
+                       NULL);
     } else {
         enum cli_text state = r->ok        ? TEXT_DEMO_OK
                               : r->skipped ? TEXT_DEMO_SKIPPED

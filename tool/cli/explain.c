@@ -17,7 +17,7 @@ struct about {
     struct eng_bytes *out;
 };
 
-#define say(a, id, ...)                                                                            \
+#define say(a, id, ...) \
     cli_format((a)->lang, id, (const char *const[CLI_ARGS]){__VA_ARGS__}, (a)->out)
 
 static void

@@ -19,9 +19,10 @@ cli_listen(struct cli *cli)
     int code = ENG_USAGE;
 
     if (cli_session_options(cli, &opts)) {
-        bool foreground = typed && tcgetpgrp(STDIN_FILENO) == getpgrp();
+        pid_t owner = tcgetpgrp(STDIN_FILENO); /* -1: nobody's terminal */
+        bool foreground = owner < 0 || owner == getpgrp();
 
-        if (foreground && opts.payload == ENG_PAYLOAD_NONE && opts.rule == ENG_RULE_NONE)
+        if (typed && foreground && opts.payload == ENG_PAYLOAD_NONE && opts.rule == ENG_RULE_NONE)
             opts.payload = ENG_PAYLOAD_INPUT;
         opts.input_lines = typed;
         opts.input_person = typed;

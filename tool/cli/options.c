@@ -16,7 +16,7 @@
 #define ALL (~0u)
 
 const struct cli_option_info cli_option_infos[CLI_OPTIONS] = {
-#define OPTION(name, letter, word, argument, verbs, text)                                          \
+#define OPTION(name, letter, word, argument, verbs, text) \
     [OPT_##name] = {letter, word, argument, verbs, TEXT_##text},
 #include "options.def"
 #undef OPTION

@@ -20,10 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum {
-    OUT_HIGH = 1024 * 1024,
-    OUT_LOW = 256 * 1024
-};
+enum { OUT_HIGH = 1024 * 1024, OUT_LOW = 256 * 1024 };
 
 void
 cli_out_open(struct cli_out *out, int fd)

@@ -231,17 +231,27 @@ signal_came(outlet_watch w, int events, void *arg)
 }
 
 static void
-output_changed(void *arg)
+output_flow(void *arg)
 {
     struct run *run = arg;
 
-    if (!run->session)
+    if (run->ended)
         return;
     run->show.sink.busy = cli_out_is_full(&run->cli->out);
     if (run->cli->out.broken)
         eng_session_stop(run->session, ENG_DONE);
     else
         eng_session_flow(run->session);
+}
+
+/* Perhaps between two turns, where every call of the library would go through the mailbox. */
+static void
+output_changed(void *arg)
+{
+    struct run *run = arg;
+
+    if (run->session && !run->ended && outlet_post(run->loop, output_flow, run) != OUTLET_OK)
+        output_flow(run);
 }
 
 static int
@@ -323,10 +333,9 @@ session_work(struct run *run, struct eng_session_opts *opts)
     if (run->result) {
         const char *url = run->result == ENG_FILE ? NULL : opts->url;
 
-        run->show.sink.emit(&run->show.sink, &(struct eng_event){.kind = ENG_ERROR,
-                                                                 .url = url,
-                                                                 .role = opts->role,
-                                                                 .why = &why});
+        run->show.sink.emit(
+            &run->show.sink,
+            &(struct eng_event){.kind = ENG_ERROR, .url = url, .role = opts->role, .why = &why});
         return (int)run->result;
     }
     if (run->cli->out.broken)

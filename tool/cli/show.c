@@ -207,9 +207,9 @@ show_state(struct cli_show *show, const struct eng_event *e)
     if (e->kind == ENG_OPEN) {
         eng_bytes_text(&line, cli_text(cli->lang, TEXT_OPENED));
     } else if (e->why->code == OUTLET_OK) {
-        eng_bytes_text(&line, cli_text(cli->lang, e->why->side == OUTLET_BY_PEER
-                                                      ? TEXT_CLOSED_BY_PEER
-                                                      : TEXT_CLOSED_BY_US));
+        eng_bytes_text(&line,
+                       cli_text(cli->lang, e->why->side == OUTLET_BY_PEER ? TEXT_CLOSED_BY_PEER
+                                                                          : TEXT_CLOSED_BY_US));
     } else {
         cli_format(cli->lang, TEXT_CLOSED_BECAUSE, (const char *const[CLI_ARGS]){e->why->text},
                    &line);
@@ -262,8 +262,8 @@ show_summary(struct cli_show *show, const struct eng_event *e)
     char out[32];
     char seconds[32];
 
-    if (cli->quiet || !(show->signalled || cli->verbose || cli->terminal ||
-                        cli->options.verb == CLI_LISTEN))
+    if (cli->quiet ||
+        !(show->signalled || cli->verbose || cli->terminal || cli->options.verb == CLI_LISTEN))
         return;
     snprintf(numbers[0], sizeof numbers[0], "%llu", (unsigned long long)t->connections);
     snprintf(numbers[1], sizeof numbers[1], "%llu", (unsigned long long)t->messages_in);

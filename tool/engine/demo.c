@@ -35,9 +35,9 @@ struct client {
     struct line *line;
     outlet_conn c;
     bool open;
-    uint32_t sent;    /* messages */
-    uint32_t back;    /* messages that came back whole */
-    size_t back_at;   /* bytes of the next one that came back already */
+    uint32_t sent;  /* messages */
+    uint32_t back;  /* messages that came back whole */
+    size_t back_at; /* bytes of the next one that came back already */
 };
 
 /* One transport. */
@@ -56,11 +56,11 @@ struct line {
 struct lab {
     outlet_loop *loop;
     struct line lines[ENG_DEMO_TRANSPORTS];
-    int clients;        /* per line */
-    uint32_t limit;     /* messages per client in a round; 0: live */
+    int clients;    /* per line */
+    uint32_t limit; /* messages per client in a round; 0: live */
     bool done;
     outlet_timer timer;
-    char text[160];     /* what went wrong first */
+    char text[160]; /* what went wrong first */
 };
 
 struct eng_demo {
@@ -485,7 +485,8 @@ eng_demo_free(struct eng_demo *d)
 {
     if (!d)
         return;
-    (void)outlet_loop_stop(d->lab.loop); /* freeing waits for its threads, so it must stop either way */
+    (void)outlet_loop_stop(
+        d->lab.loop); /* freeing waits for its threads, so it must stop either way */
     (void)outlet_loop_free(d->lab.loop);
     eng_free(d);
 }

@@ -139,8 +139,8 @@ struct eng_demo_result {
 /* One thing that happened.  Everything pointed at is lent until emit() returns. */
 struct eng_event {
     enum eng_event_kind kind;
-    uint64_t id;       /* OPEN MESSAGE CLOSE: connections counted from 1 */
-    const char *url;   /* LISTENING; ERROR: NULL when it is not about the endpoint */
+    uint64_t id;     /* OPEN MESSAGE CLOSE: connections counted from 1 */
+    const char *url; /* LISTENING; ERROR: NULL when it is not about the endpoint */
     enum outlet_role role;
     const char *driver;
     const char *peer;  /* OPEN MESSAGE CLOSE */
@@ -175,12 +175,7 @@ void eng_json_string(struct eng_bytes *out, const char *text, size_t len);
 
 /* ---- sessions (session.c, feed.c) ---- */
 
-enum eng_rule {
-    ENG_RULE_NONE,
-    ENG_RULE_ECHO,
-    ENG_RULE_REPLY,
-    ENG_RULE_DISCARD
-};
+enum eng_rule { ENG_RULE_NONE, ENG_RULE_ECHO, ENG_RULE_REPLY, ENG_RULE_DISCARD };
 
 enum eng_payload_kind {
     ENG_PAYLOAD_NONE,
@@ -202,11 +197,11 @@ struct eng_session_opts {
     struct eng_bytes bytes;
     const char *file;
     int input;
-    bool input_lines;    /* each line is a message */
-    bool input_person;   /* someone types there: do not wait for the rest when the peer has ended */
-    const char *eol;     /* added to each line of the input; "" for none */
-    int64_t every_ms;    /* 0: at once */
-    int64_t count;       /* 0: 1, or without end when every_ms is set */
+    bool input_lines;  /* each line is a message */
+    bool input_person; /* someone types there: do not wait for the rest when the peer has ended */
+    const char *eol;   /* added to each line of the input; "" for none */
+    int64_t every_ms;  /* 0: at once */
+    int64_t count;     /* 0: 1, or without end when every_ms is set */
     /* Once, at the end.  The session may be freed after it returned, not inside. */
     void (*ended)(void *user, enum eng_result result);
     void *user;
@@ -225,10 +220,7 @@ void eng_session_free(struct eng_session *s); /* after `ended`; NULL is allowed 
 
 /* ---- the demonstration (demo.c) ---- */
 
-enum {
-    ENG_DEMO_TRANSPORTS = 4,
-    ENG_DEMO_CLIENTS = 4
-};
+enum { ENG_DEMO_TRANSPORTS = 4, ENG_DEMO_CLIENTS = 4 };
 
 extern const char *const eng_demo_transports[ENG_DEMO_TRANSPORTS];
 

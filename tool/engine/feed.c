@@ -18,9 +18,9 @@
 #include <unistd.h>
 
 enum {
-    SLICE_READS = 8,    /* chunks of a file per turn */
-    SLICE_SENDS = 64,   /* messages of a payload per turn */
-    GRACE_MS = 500,     /* silence of the input, after the peer has ended, that means it is over */
+    SLICE_READS = 8,  /* chunks of a file per turn */
+    SLICE_SENDS = 64, /* messages of a payload per turn */
+    GRACE_MS = 500,   /* silence of the input, after the peer has ended, that means it is over */
     LINE_MAX_BYTES = 16 * 1024 * 1024
 };
 
@@ -363,6 +363,19 @@ input_linger(struct peer *p)
         session_fail(p->s, ENG_INTERNAL, OUTLET_ENOMEM, 0, "the input");
 }
 
+/* It has no readiness (a file, /dev/null): it is read like a file. */
+static void
+watch_failed(struct eng_session *s, outlet_err err)
+{
+    s->input.watching = false;
+    if (err == OUTLET_ENOTSUP || err == OUTLET_EPERM) {
+        s->input.regular = true;
+        input_pump(s);
+    } else {
+        session_fail(s, ENG_INTERNAL, err, 0, "the input");
+    }
+}
+
 static void
 input_is_ready(outlet_watch w, int events, void *arg)
 {
@@ -370,8 +383,7 @@ input_is_ready(outlet_watch w, int events, void *arg)
 
     (void)w;
     if (events < 0) {
-        s->input.watching = false;
-        session_fail(s, ENG_INTERNAL, (outlet_err)events, 0, "the input");
+        watch_failed(s, (outlet_err)events);
         return;
     }
     if (s->input.grace.id) {
@@ -411,15 +423,12 @@ watch_start(struct eng_session *s)
 
     if (in->watching)
         return;
-    err = outlet_watch_start(s->loop, s->opts.input, OUTLET_READABLE, input_is_ready, s, &in->watch);
-    if (err == OUTLET_ENOTSUP) {
-        in->regular = true;
-        input_again((outlet_timer){0}, s);
-    } else if (err) {
-        session_fail(s, ENG_INTERNAL, err, 0, "the input");
-    } else {
+    err = outlet_watch_start(s->loop, s->opts.input, OUTLET_READABLE, input_is_ready, s,
+                             &in->watch);
+    if (err)
+        watch_failed(s, err);
+    else
         in->watching = true;
-    }
 }
 
 void

@@ -132,7 +132,7 @@ json_demo(struct eng_bytes *out, const struct eng_demo_result *r)
 }
 
 static const char *const event_names[] = {
-    [ENG_LISTENING] = "listening", [ENG_OPEN] = "open", [ENG_MESSAGE] = "message",
+    [ENG_LISTENING] = "listening", [ENG_OPEN] = "open",   [ENG_MESSAGE] = "message",
     [ENG_CLOSE] = "close",         [ENG_ERROR] = "error", [ENG_DEMO] = "demo",
     [ENG_SUMMARY] = "summary",
 };

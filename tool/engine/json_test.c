@@ -25,11 +25,8 @@ expect_line(const struct eng_event *event, enum eng_form form, const char *want)
 static struct eng_event
 message(const char *bytes, size_t size)
 {
-    return (struct eng_event){.kind = ENG_MESSAGE,
-                              .id = 7,
-                              .peer = "",
-                              .bytes = (const uint8_t *)bytes,
-                              .size = size};
+    return (struct eng_event){
+        .kind = ENG_MESSAGE, .id = 7, .peer = "", .bytes = (const uint8_t *)bytes, .size = size};
 }
 
 static void

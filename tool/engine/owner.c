@@ -20,10 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum {
-    TCP_STATE_LISTEN = 0x0a,
-    UDP_STATE_UNCONNECTED = 0x07
-};
+enum { TCP_STATE_LISTEN = 0x0a, UDP_STATE_UNCONNECTED = 0x07 };
 
 struct found {
     uint64_t inode; /* 0: nothing yet */
@@ -76,8 +73,10 @@ find_inet(const char *file, const struct eng_url *u, unsigned state, struct foun
         uint64_t inode;
         bool exact;
 
-        if (sscanf(line, " %*d: %39[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*x:%*x %*x:%*x %*x %u %*d %" SCNu64,
-                   address, &port, &seen, &uid, &inode) != 5)
+        if (sscanf(
+                line,
+                " %*d: %39[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*x:%*x %*x:%*x %*x %u %*d %" SCNu64,
+                address, &port, &seen, &uid, &inode) != 5)
             continue;
         if ((int)port != u->port || seen != state || inode == 0)
             continue;

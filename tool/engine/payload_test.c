@@ -44,7 +44,8 @@ hex_is_read_with_anything_between_and_no_odd_digit(void **state)
 
         if (ok != (hexes[i].want != NULL))
             fail_msg("'%s': %s", hexes[i].text, ok ? "taken" : "refused");
-        if (ok && (out.len != hexes[i].len || (out.len && memcmp(out.data, hexes[i].want, out.len))))
+        if (ok &&
+            (out.len != hexes[i].len || (out.len && memcmp(out.data, hexes[i].want, out.len))))
             fail_msg("'%s': other bytes", hexes[i].text);
         if (!ok && bad_at != hexes[i].len)
             fail_msg("'%s': bad at %zu, not %zu", hexes[i].text, bad_at, hexes[i].len);
@@ -93,10 +94,24 @@ static const struct {
     const char *text;
     int64_t want; /* 0: refused */
 } durations[] = {
-    {"500ms", 500}, {"5s", 5000},   {"1.5s", 1500}, {"2m", 120000}, {"1h", 3600000},
-    {"1us", 1},     {"0.25s", 250}, {"0.0000001s", 0}, {"5", 0},    {"", 0},
-    {"s", 0},       {"-5s", 0},     {"0s", 0},      {"5 s", 0},     {"5sec", 0},
-    {"1.s", 0},     {"99999999999999999999s", 0}, {"9999999h", 0},
+    {"500ms", 500},
+    {"5s", 5000},
+    {"1.5s", 1500},
+    {"2m", 120000},
+    {"1h", 3600000},
+    {"1us", 1},
+    {"0.25s", 250},
+    {"0.0000001s", 0},
+    {"5", 0},
+    {"", 0},
+    {"s", 0},
+    {"-5s", 0},
+    {"0s", 0},
+    {"5 s", 0},
+    {"5sec", 0},
+    {"1.s", 0},
+    {"99999999999999999999s", 0},
+    {"9999999h", 0},
 };
 
 static void

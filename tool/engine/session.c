@@ -14,9 +14,9 @@
 #include <time.h>
 
 enum {
-    STOP_MS = 1000,           /* an orderly end may take this long */
-    FLUSH_MS = 60000,         /* what is queued at the peer's end is still delivered */
-    ONCE_DATAGRAM_MS = 5000,  /* datagrams have no end: silence is one */
+    STOP_MS = 1000,          /* an orderly end may take this long */
+    FLUSH_MS = 60000,        /* what is queued at the peer's end is still delivered */
+    ONCE_DATAGRAM_MS = 5000, /* datagrams have no end: silence is one */
     EXPECT_MS = 5000
 };
 
@@ -411,6 +411,7 @@ on_event(outlet_conn c, enum outlet_event what, int64_t value, void *user)
     if (what != OUTLET_EVENT_END || p == &p->s->nobody)
         return;
     p->ended_in = true;
+    p->ended_first = !p->ended_out && p->state == PEER_OPEN;
     peer_settle(p);
 }
 
@@ -462,6 +463,20 @@ on_accept(outlet_conn c, void *user)
     return 0;
 }
 
+/* A unix path is given as the URL that it came from: without our options it is an address again. */
+static void
+address_of(outlet_conn c, const char *key, char *text, size_t room)
+{
+    size_t skip = 0;
+
+    if (outlet_info(c, key, text, room) < 0)
+        text[0] = '\0';
+    text[strcspn(text, "#")] = '\0';
+    if (strncmp(text, "unix:", 5) == 0)
+        skip = strncmp(text, "unix://", 7) == 0 ? 7 : 5;
+    memmove(text, text + skip, strlen(text + skip) + 1);
+}
+
 static void
 on_open(outlet_conn c, void *user)
 {
@@ -475,10 +490,8 @@ on_open(outlet_conn c, void *user)
     p->state = PEER_OPEN;
     p->id = ++s->totals.connections;
     s->opened = true;
-    if (outlet_info(c, "peer", p->name, sizeof p->name) < 0)
-        p->name[0] = '\0';
-    if (outlet_info(c, "local", local, sizeof local) < 0)
-        local[0] = '\0';
+    address_of(c, "peer", p->name, sizeof p->name);
+    address_of(c, "local", local, sizeof local);
     tell(s, &(struct eng_event){.kind = ENG_OPEN, .id = p->id, .peer = p->name, .local = local});
     feed_start(p);
     peer_settle(p);
@@ -497,12 +510,27 @@ result_of_close(const struct eng_session *s, const struct outlet_reason *why)
     return result;
 }
 
+/* With half_open the library sees us close; who began it is what people want to know. */
+static struct outlet_reason
+reason_of_close(const struct peer *p, const struct outlet_reason *why)
+{
+    struct outlet_reason told = *why;
+
+    if (why->code == OUTLET_OK && p->ended_first) {
+        told.side = OUTLET_BY_PEER;
+        snprintf(told.text, sizeof told.text, "closed by the peer");
+    }
+    return told;
+}
+
 static void
-on_close(outlet_conn c, const struct outlet_reason *why, void *user)
+on_close(outlet_conn c, const struct outlet_reason *from, void *user)
 {
     struct peer *p = user;
     struct eng_session *s = p->s;
     bool only = s->opts.role == OUTLET_TO_CONNECT || s->opts.once;
+    struct outlet_reason told = reason_of_close(p, from);
+    const struct outlet_reason *why = &told;
 
     (void)c;
     if (p == &s->nobody)
@@ -585,13 +613,17 @@ open_endpoint(struct eng_session *s, struct outlet_reason *why)
     return start_failed(why, err);
 }
 
+/* The URL as it was asked for, with the port that was picked: our own defaults say nothing to people. */
 static void
 tell_listening(struct eng_session *s)
 {
     char url[4096];
+    size_t len;
 
     if (outlet_listener_info(s->listener, "url", url, sizeof url) < 0)
         snprintf(url, sizeof url, "%s", s->opts.url);
+    len = strcspn(url, "#?");
+    snprintf(url + len, sizeof url - len, "%s", s->opts.url + strcspn(s->opts.url, "#?"));
     tell(s, &(struct eng_event){
                 .kind = ENG_LISTENING, .url = url, .driver = outlet_loop_driver(s->loop)});
 }

@@ -12,16 +12,12 @@
 #include "engine.h"
 
 enum {
-    CHUNK = 64 * 1024,        /* read at once from a file or the input */
-    QUEUE_HIGH = 256 * 1024,  /* queued bytes above which a peer is fed no more */
+    CHUNK = 64 * 1024,       /* read at once from a file or the input */
+    QUEUE_HIGH = 256 * 1024, /* queued bytes above which a peer is fed no more */
     DATAGRAM_MAX = 65507
 };
 
-enum peer_state {
-    PEER_CONNECTING,
-    PEER_OPEN,
-    PEER_CLOSING
-};
+enum peer_state { PEER_CONNECTING, PEER_OPEN, PEER_CLOSING };
 
 enum feed_state {
     FEED_IDLE, /* nothing to send, and no end to tell the peer about */
@@ -31,10 +27,10 @@ enum feed_state {
 
 struct feed {
     enum feed_state state;
-    int64_t rounds;  /* still to send, this one included; -1: without end */
-    bool due;        /* a round may begin or go on */
-    size_t offset;   /* into opts.bytes */
-    int fd;          /* of the file, -1: not open */
+    int64_t rounds; /* still to send, this one included; -1: without end */
+    bool due;       /* a round may begin or go on */
+    size_t offset;  /* into opts.bytes */
+    int fd;         /* of the file, -1: not open */
     outlet_timer every;
     outlet_timer again; /* goes on in the next turn, so that receiving is not starved */
 };
@@ -52,25 +48,22 @@ struct peer {
     bool paused;
     bool ended_in;    /* the peer ended its side */
     bool ended_out;   /* we ended ours */
+    bool ended_first; /* the peer did, before us */
     size_t matched;   /* bytes of `expect` that the end of the input matches */
     struct feed feed;
 };
 
 struct input {
     bool eof;
-    bool regular;  /* a file: always ready, cannot be watched */
+    bool regular; /* a file: always ready, cannot be watched */
     bool watching;
     outlet_watch watch;
-    outlet_timer again; /* goes on reading a regular file in the next turn */
-    outlet_timer grace; /* the peer has ended: how long the input may stay silent */
+    outlet_timer again;     /* goes on reading a regular file in the next turn */
+    outlet_timer grace;     /* the peer has ended: how long the input may stay silent */
     struct eng_bytes bytes; /* read, not yet sent */
 };
 
-enum session_state {
-    SESSION_RUNNING,
-    SESSION_STOPPING,
-    SESSION_ENDED
-};
+enum session_state { SESSION_RUNNING, SESSION_STOPPING, SESSION_ENDED };
 
 struct eng_session {
     outlet_loop *loop;
@@ -83,10 +76,10 @@ struct eng_session {
     outlet_listener listener; /* id 0: none, or closed */
     struct eng_totals totals;
     int64_t started_ms;
-    bool opened;        /* some peer was open once */
+    bool opened; /* some peer was open once */
     bool was_busy;
-    bool trusts_high;   /* no high= in the URL: QUEUE_HIGH is where on_writable is owed */
-    size_t *fallback;   /* of the search for `expect` */
+    bool trusts_high; /* no high= in the URL: QUEUE_HIGH is where on_writable is owed */
+    size_t *fallback; /* of the search for `expect` */
     outlet_timer time;
     outlet_timer deadline;
     struct input input;
@@ -107,7 +100,8 @@ void feed_pump(struct peer *p);
 void feed_stop(struct peer *p);
 void input_pump(struct eng_session *s);
 bool input_done(const struct eng_session *s); /* at its end, and all of it handed over */
-void input_linger(struct peer *p); /* the peer has ended: send what the input still has, then close */
+void
+input_linger(struct peer *p); /* the peer has ended: send what the input still has, then close */
 void input_stop(struct eng_session *s);
 
 #endif

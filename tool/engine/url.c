@@ -86,7 +86,8 @@ split_authority(struct eng_url *out, const char *at, size_t len)
         out->port = (int)strtol(text, &end, 10);
         if (*end) {
             service = getservbyname(text, strcmp(out->scheme, "udp") == 0 ? "udp" : "tcp");
-            out->port = service ? (service->s_port & 0xff) << 8 | (service->s_port >> 8 & 0xff) : -1;
+            out->port = service ? (service->s_port & 0xff) << 8 | (service->s_port >> 8 & 0xff)
+                                : -1;
         }
         len = colon - 1;
     }
@@ -134,6 +135,10 @@ eng_url_masked(const char *url, char *text, size_t room)
     const char *at;
     const char *colon;
 
+    if (!from && strncmp(url, "unix", 4) == 0) { /* the '@' of an abstract name */
+        snprintf(text, room, "%s", url);
+        return;
+    }
     from = from ? from + 3 : url;
     at = memchr(from, '@', strcspn(from, "/?#"));
     colon = at ? memchr(from, ':', (size_t)(at - from)) : NULL;

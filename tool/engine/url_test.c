@@ -72,6 +72,10 @@ a_secret_is_masked_even_in_a_wrong_url(void **state)
     assert_string_equal(text, "tcp://me:***@h:99999");
     eng_url_masked("tcp://me@h:1", text, sizeof text);
     assert_string_equal(text, "tcp://me@h:1");
+    eng_url_masked("me:secret@h:1", text, sizeof text);
+    assert_string_equal(text, "me:***@h:1");
+    eng_url_masked("unix:@name", text, sizeof text);
+    assert_string_equal(text, "unix:@name");
     eng_url_masked("tcp://h:1/a:b@c", text, sizeof text);
     assert_string_equal(text, "tcp://h:1/a:b@c");
 }

@@ -179,6 +179,13 @@ struct ol_driver_ops {
      */
     int64_t (*send)(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces, int count);
     /*
+     * Stream.  `len` bytes of a file: bytes taken now, -EAGAIN, or OL_SEND_PENDING, after which
+     * OL_SENT 0 says that there is room again.  -ENODATA: the file ends before.  -EINVAL: this kind
+     * of file cannot be sent so.  May be NULL.
+     */
+    int64_t (*send_file)(struct ol_driver *d, struct ol_link *l, int file, int64_t offset,
+                         size_t len);
+    /*
      * Datagrams, in order: how many were taken (all or fewer).  Fewer: OL_SENT comes when there is
      * room, or right away if the next one failed; the first one failing is the return value, and
      * the caller drops that one.  Keeps nothing.  -EAGAIN: no room, OL_SENT comes.

@@ -681,6 +681,18 @@ epoll_send(struct ol_driver *base, struct ol_link *l, const struct iovec *pieces
     return err ? err : OL_SEND_PENDING;
 }
 
+static int64_t
+epoll_send_file(struct ol_driver *base, struct ol_link *l, int file, int64_t offset, size_t len)
+{
+    int64_t n = l->flags & FULL ? -EAGAIN : ol_sock_send_file(l->token, file, offset, len);
+    int64_t err;
+
+    if (n != -EAGAIN)
+        return n;
+    err = wait_for_room(self(base), l);
+    return err ? err : OL_SEND_PENDING;
+}
+
 static int
 epoll_send_dgrams(struct ol_driver *base, struct ol_link *l, const struct ol_dgram *messages,
                   int count)
@@ -911,6 +923,7 @@ const struct ol_driver_ops ol_driver_epoll = {
     .give_back = epoll_give_back,
     .send_now = epoll_send_now,
     .send = epoll_send,
+    .send_file = epoll_send_file,
     .send_dgrams = epoll_send_dgrams,
     .end_writing = epoll_end_writing,
     .close = epoll_close,

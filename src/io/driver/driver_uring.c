@@ -82,6 +82,7 @@ enum tag {
 /* What the kernel reads while an operation is under way. */
 struct op {
     struct op *next; /* idle ones */
+    bool is_poll;    /* for room: its result is no number of bytes */
     union ol_sockaddr name;
     struct msghdr head;
     struct iovec pieces[SEND_PIECES];
@@ -334,9 +335,10 @@ take_op(struct uring *u)
     struct op *op = u->ops;
 
     if (!op)
-        return ol_alloc(heap_of(u), sizeof *op);
+        return ol_alloc_zero(heap_of(u), sizeof *op);
     u->ops = op->next;
     u->op_count--;
+    op->is_poll = false;
     return op;
 }
 
@@ -818,6 +820,8 @@ on_sent(struct uring *u, struct ol_link *l, int32_t result)
         tell(u, l, OL_SENT, 0, false); /* what is wrong the next send will say */
         return;
     }
+    if (l->work && ((struct op *)l->work)->is_poll && result > 0)
+        result = 0; /* an event mask; an error on the socket is told by the next send */
     return_op(u, l->work);
     l->work = NULL;
     if (result == -EAGAIN)
@@ -1266,6 +1270,36 @@ wait_for_room(struct uring *u, struct ol_link *l)
     return 0;
 }
 
+/* Tried directly: a splice on the ring would need a pipe for each connection. */
+static int64_t
+uring_send_file(struct ol_driver *d, struct ol_link *l, int file, int64_t offset, size_t len)
+{
+    struct uring *u = self(d);
+    int on = 1;
+    int64_t n;
+    struct op *op;
+    int err;
+
+    /* sendfile has no MSG_DONTWAIT, and our sockets block: the ring waits better that way.  What it
+     * has under way took note of the flag when it began. */
+    (void)ioctl(l->token, FIONBIO, &on);
+    n = ol_sock_send_file(l->token, file, offset, len);
+    set_blocking(l->token);
+    if (n != -EAGAIN)
+        return n;
+    op = take_op(u);
+    if (!op)
+        return -ENOMEM;
+    err = wait_for_room(u, l);
+    if (err) {
+        return_op(u, op);
+        return err;
+    }
+    op->is_poll = true;
+    l->work = op;
+    return OL_SEND_PENDING;
+}
+
 static int
 uring_send_dgrams(struct ol_driver *d, struct ol_link *l, const struct ol_dgram *messages,
                   int count)
@@ -1505,6 +1539,7 @@ const struct ol_driver_ops ol_driver_uring = {
     .give_back = uring_give_back,
     .send_now = uring_send_now,
     .send = uring_send,
+    .send_file = uring_send_file,
     .send_dgrams = uring_send_dgrams,
     .end_writing = uring_end_writing,
     .close = uring_close,

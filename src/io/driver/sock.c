@@ -14,8 +14,11 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -530,6 +533,53 @@ ol_sock_send(int fd, const struct iovec *pieces, int count)
         n = sendmsg(fd, &head, MSG_NOSIGNAL | MSG_DONTWAIT);
     }
     return n < 0 ? -errno : n;
+}
+
+/* sendfile has no MSG_NOSIGNAL.  The signal is synchronous and meant for this thread: held back
+ * here, it can be taken away before anybody else hears of it. */
+struct pipe_signal {
+    sigset_t just_it;
+    sigset_t before;
+    bool was_pending;
+};
+
+static void
+hold_pipe_signal(struct pipe_signal *s)
+{
+    sigset_t pending;
+
+    sigemptyset(&s->just_it);
+    sigaddset(&s->just_it, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &s->just_it, &s->before);
+    s->was_pending = sigismember(&s->before, SIGPIPE) && sigpending(&pending) == 0 &&
+                     sigismember(&pending, SIGPIPE);
+}
+
+static void
+release_pipe_signal(const struct pipe_signal *s, bool raised)
+{
+    static const struct timespec at_once = {0};
+
+    if (raised && !s->was_pending) {
+        while (sigtimedwait(&s->just_it, NULL, &at_once) < 0 && errno == EINTR) {
+        }
+    }
+    pthread_sigmask(SIG_SETMASK, &s->before, NULL);
+}
+
+int64_t
+ol_sock_send_file(int fd, int file, int64_t offset, size_t len)
+{
+    struct pipe_signal signal;
+    off_t at = (off_t)offset;
+    ssize_t n;
+    int err;
+
+    hold_pipe_signal(&signal);
+    n = sendfile(fd, file, &at, len);
+    err = n < 0 ? -errno : n == 0 ? -ENODATA : 0;
+    release_pipe_signal(&signal, err == -EPIPE);
+    return err ? err : n;
 }
 
 /* ---- datagrams --------------------------------------------------------------------------- */

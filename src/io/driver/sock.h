@@ -73,6 +73,10 @@ struct ol_sock_inbox {
     _Alignas(struct cmsghdr) char control[OL_SOCK_BATCH][OL_SOCK_CONTROL];
 };
 
+/* Bytes of a file, as ol_driver_ops.send_file says, without the signal that sendfile(2) would raise
+ * on a closed peer. */
+int64_t ol_sock_send_file(int fd, int file, int64_t offset, size_t len);
+
 /* Up to `count` (at most OL_SOCK_BATCH) datagrams that are there now, or -EAGAIN, or the error that
  * the network reported about an earlier one we sent (connected sockets: -ECONNREFUSED and the
  * like). */

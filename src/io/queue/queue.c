@@ -8,7 +8,13 @@
  */
 #include "store.h"
 
-enum { SHORT_MAX = OL_CHUNK_SMALL - sizeof(struct ol_chunk) };
+#include <errno.h>
+#include <unistd.h>
+
+enum {
+    SHORT_MAX = OL_CHUNK_SMALL - sizeof(struct ol_chunk),
+    RING_KEPT = 64 /* pieces of a free queue's ring */
+};
 
 static struct ol_piece *
 piece_at(const struct ol_queue *q, uint32_t i)
@@ -16,7 +22,16 @@ piece_at(const struct ol_queue *q, uint32_t i)
     return &q->ring[(q->first + i) & (q->room - 1)];
 }
 
-/* A free queue is as if new, but for its spare chunk: see ol_queue_free(). */
+static void
+drop_ring(struct ol_queue *q)
+{
+    ol_free(q->store->heap, q->ring);
+    q->ring = q->inline_ring;
+    q->room = OL_COUNT(q->inline_ring);
+}
+
+/* A free queue is as if new, but for its spare chunk and a ring that has grown: see
+ * ol_queue_free(). */
 struct ol_queue *
 ol_queue_new(struct ol_store *s, bool borders)
 {
@@ -25,6 +40,8 @@ ol_queue_new(struct ol_store *s, bool borders)
     if (q) {
         s->free_queues = q->next_free;
         s->free_queue_count--;
+        if (q->ring != q->inline_ring && !ol_share_charge(s->share, q->room * sizeof *q->ring))
+            drop_ring(q);
     } else {
         q = ol_alloc_zero(s->heap, sizeof *q);
         if (!q)
@@ -55,6 +72,8 @@ release_piece(struct ol_queue *q, struct ol_piece *p)
 {
     if (p->buf)
         outlet_buf_unref(p->buf);
+    if (p->file)
+        close(p->file - 1);
     if (p->chunk && --p->chunk->pieces == 0)
         release_chunk(q, p->chunk);
 }
@@ -67,9 +86,9 @@ release_ring(struct ol_queue *q)
     if (q->ring == q->inline_ring)
         return;
     ol_share_release(s->share, q->room * sizeof *q->ring);
-    ol_free(s->heap, q->ring);
-    q->ring = q->inline_ring;
-    q->room = OL_COUNT(q->inline_ring);
+    if (q->room <= RING_KEPT)
+        return; /* for the next life of the queue: not charged, as nothing free is */
+    drop_ring(q);
 }
 
 void
@@ -84,6 +103,8 @@ ol_queue_free(struct ol_queue *q)
     }
     release_ring(q);
     if (s->free_queue_count >= OL_STORE_KEEPS) {
+        if (q->ring != q->inline_ring)
+            drop_ring(q);
         ol_free(s->heap, q->spare);
         ol_free(s->heap, q);
         return;
@@ -237,24 +258,29 @@ go_back(struct ol_queue *q, struct mark m)
     q->bytes = m.bytes;
 }
 
+/* About as much as waits already: a queue that grows takes few chunks, and one that drops its oldest
+ * messages to stay small holds none that is larger than itself. */
+static uint8_t
+next_class(const struct ol_queue *q)
+{
+    return q->bytes >= OL_CHUNK_MIDDLE ? 2 : q->bytes >= SHORT_MAX ? 1 : 0;
+}
+
 static outlet_err
 append(struct ol_queue *q, const uint8_t *bytes, size_t len, size_t whole)
 {
     while (len > 0) {
         struct ol_chunk *c = open_chunk(q);
-        struct ol_chunk *last = last_piece(q) ? last_piece(q)->chunk : NULL;
         size_t part;
-        outlet_err err = reserve(q, 1);
 
-        if (err)
-            return err;
+        if (!c || !may_grow(q, c)) {
+            outlet_err err = reserve(q, 1);
+
+            if (err)
+                return err;
+        }
         if (!c) {
-            uint8_t class_min = last && last->class_ + 1 < OL_CHUNK_CLASSES
-                                    ? (uint8_t)(last->class_ + 1)
-                                : last ? last->class_
-                                       : 0;
-
-            c = take_chunk(q, whole, class_min);
+            c = take_chunk(q, whole, next_class(q));
             if (!c)
                 return OUTLET_ENOMEM;
         }
@@ -371,6 +397,103 @@ ol_queue_share(struct ol_queue *q, const struct iovec *head, struct outlet_buf *
     return err;
 }
 
+/* The file piece that was pushed last, behind which pieces of its tail may stand. */
+static struct ol_piece *
+last_file(const struct ol_queue *q)
+{
+    uint32_t i = q->count - 1;
+
+    while (!piece_at(q, i)->file) {
+        i--;
+    }
+    return piece_at(q, i);
+}
+
+outlet_err
+ol_queue_file(struct ol_queue *q, const struct iovec *head, int fd, int64_t offset, size_t len,
+              const struct iovec *tail)
+{
+    struct mark before = mark_here(q);
+    outlet_err err = append(q, head->iov_base, head->iov_len, head->iov_len);
+    bool pushed = false;
+
+    if (!err)
+        err = reserve(q, 1);
+    if (!err) {
+        push(q, (struct ol_piece){
+                    .bytes = (const uint8_t *)(uintptr_t)offset, .len = len, .file = fd + 1});
+        pushed = true;
+        q->bytes += len;
+        err = append(q, tail->iov_base, tail->iov_len, tail->iov_len);
+    }
+    if (!err)
+        err = finish_message(q, before.count);
+    if (err) {
+        if (pushed)
+            last_file(q)->file = 0; /* stays the caller's */
+        go_back(q, before);
+    }
+    return err;
+}
+
+bool
+ol_queue_first_file(const struct ol_queue *q, int *fd, int64_t *offset, size_t *len)
+{
+    struct ol_piece *p = q->count ? piece_at(q, 0) : NULL;
+
+    if (!p || !p->file)
+        return false;
+    *fd = p->file - 1;
+    *offset = (int64_t)(uintptr_t)p->bytes;
+    *len = p->len;
+    return true;
+}
+
+/* The rest of the file stands behind what was read: another piece, unless that was all. */
+static void
+put_loaded(struct ol_queue *q, struct ol_chunk *c, size_t n)
+{
+    struct ol_piece *p = piece_at(q, 0);
+    struct ol_piece loaded = {.bytes = c->bytes, .len = n, .chunk = c};
+
+    c->used = c->room; /* nothing is put behind it */
+    c->pieces = 1;
+    p->bytes += n;
+    p->len -= n;
+    if (p->len == 0) {
+        loaded.last = p->last;
+        close(p->file - 1);
+        *p = loaded;
+        return;
+    }
+    q->first = (q->first - 1) & (q->room - 1);
+    q->count++;
+    *piece_at(q, 0) = loaded;
+}
+
+int
+ol_queue_load_file(struct ol_queue *q)
+{
+    struct ol_chunk *c;
+    struct ol_piece *p;
+    ssize_t n;
+
+    OL_ASSERT(q->count && piece_at(q, 0)->file && q->out == 0);
+    if (reserve(q, 1))
+        return -ENOMEM;
+    p = piece_at(q, 0);
+    c = ol_chunk_take(q->store, p->len, 0);
+    if (!c)
+        return -ENOMEM;
+    n = pread(p->file - 1, c->bytes, ol_min(p->len, c->room), (off_t)(uintptr_t)p->bytes);
+    if (n <= 0) {
+        ol_chunk_give_back(q->store, c);
+        return n < 0 ? -errno : -ENODATA;
+    }
+    put_loaded(q, c, (size_t)n);
+    return 0;
+}
+
 int
 ol_queue_gather(const struct ol_queue *q, struct iovec *iov, int max)
 {
@@ -379,6 +502,8 @@ ol_queue_gather(const struct ol_queue *q, struct iovec *iov, int max)
     for (uint32_t i = 0; i < q->count; i++) {
         struct ol_piece *p = piece_at(q, i);
 
+        if (p->file)
+            break;
         if (n > 0 && (const uint8_t *)iov[n - 1].iov_base + iov[n - 1].iov_len == p->bytes) {
             iov[n - 1].iov_len += p->len;
             continue;

@@ -22,7 +22,10 @@ enum {
     OL_CHUNK_MIDDLE = 8192,
     OL_CHUNK_LARGE = 65536,
     OL_CHUNK_CLASSES = 3,
-    OL_STORE_KEEPS = 64 /* free ones of each kind that a store holds on to */
+    /* Free ones that a store holds on to.  A turn may touch as many connections as there are
+     * completions in a batch; few of them have more to send than a small chunk holds. */
+    OL_STORE_KEEPS = 256,
+    OL_STORE_KEEPS_LARGE = 64 /* chunks above the small ones, of each class */
 };
 
 /* Copied bytes of one queue.  Freed when its last piece has left. */
@@ -36,10 +39,11 @@ struct ol_chunk {
 };
 
 struct ol_piece {
-    const uint8_t *bytes;
+    const uint8_t *bytes; /* of a file: its offset as a number */
     size_t len;
-    struct ol_chunk *chunk; /* one of the two keeps the bytes */
+    struct ol_chunk *chunk; /* one of the three keeps the bytes */
     struct outlet_buf *buf;
+    int file;  /* a descriptor of our own, plus one; 0: none */
     bool last; /* of its message */
 };
 
@@ -85,6 +89,15 @@ outlet_err ol_queue_copy(struct ol_queue *q, const struct iovec *pieces, int n, 
 /* Add one message that shares `buf` (takes a reference), between a copied head and tail. */
 outlet_err ol_queue_share(struct ol_queue *q, const struct iovec *head, struct outlet_buf *buf,
                           const struct iovec *tail);
+
+/* Add one message that is part of a file; takes the descriptor unless it fails. */
+outlet_err ol_queue_file(struct ol_queue *q, const struct iovec *head, int fd, int64_t offset,
+                         size_t len, const struct iovec *tail);
+/* Is the first piece one of a file? */
+bool ol_queue_first_file(const struct ol_queue *q, int *fd, int64_t *offset, size_t *len);
+/* Read the start of that piece into memory.  0, or a negated errno; -ENODATA: the file ends before.
+ */
+int ol_queue_load_file(struct ol_queue *q);
 
 /* The first pieces as one gathered write, neighbours joined; at most `max`. */
 int ol_queue_gather(const struct ol_queue *q, struct iovec *iov, int max);

@@ -1,8 +1,8 @@
 /*
  * store.c - free chunks and queues of one reactor.
  *
- * Chunks in use are charged to the reactor's share, free ones are not: they are a fixed cost of at
- * most OL_STORE_KEEPS of each class.
+ * Chunks in use are charged to the reactor's share, free ones are not: they are a fixed cost, of
+ * which OL_STORE_KEEPS and OL_STORE_KEEPS_LARGE say the most.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -32,6 +32,8 @@ ol_store_fini(struct ol_store *s)
         struct ol_queue *q = s->free_queues;
 
         s->free_queues = q->next_free;
+        if (q->ring != q->inline_ring)
+            ol_free(s->heap, q->ring);
         ol_free(s->heap, q->spare);
         ol_free(s->heap, q);
     }
@@ -74,7 +76,7 @@ ol_chunk_give_back(struct ol_store *s, struct ol_chunk *c)
 
     OL_ASSERT(c->pieces == 0);
     ol_share_release(s->share, class_size[k]);
-    if (s->free_chunk_count[k] >= OL_STORE_KEEPS) {
+    if (s->free_chunk_count[k] >= (k == 0 ? OL_STORE_KEEPS : OL_STORE_KEEPS_LARGE)) {
         ol_free(s->heap, c);
         return;
     }

@@ -111,24 +111,33 @@ unref_settings:
 
 /* ---- send -------------------------------------------------------------------------------- */
 
+/* A message framed by the sender, because only there it can still be refused. */
 struct send_mail {
     struct ol_conn_mail mail;
-    struct outlet_buf *buf;
+    struct outlet_buf *buf; /* the caller's own when it is shared: no copy */
+    struct ol_frame_wrap wrap;
+    bool above_high; /* so the sender was told, who now waits for on_writable */
 };
+
+static size_t
+mail_len(const struct send_mail *m)
+{
+    return m->wrap.head_len + m->buf->len + m->wrap.tail_len;
+}
 
 static void
 run_send(struct ol_conn *c, struct ol_conn_mail *mail)
 {
     struct send_mail *m = OL_CONTAINER(mail, struct send_mail, mail);
-    int64_t sent;
 
-    atomic_fetch_sub_explicit(&c->cold->mailed, (int64_t)m->buf->len, memory_order_relaxed);
-    sent = ol_conn_send_wrapped(c, m->buf);
-    /* It was taken when it was posted.  Closed since: its end is told by on_close.  No memory or
-     * the queue filled from here meanwhile: taking it back is impossible, so the stream ends. */
-    if (sent < 0 && sent != OUTLET_ESTATE)
-        ol_conn_break(c, CAUSE_QUEUE_FULL, OUTLET_EFULL, OUTLET_BY_US);
+    atomic_fetch_sub_explicit(&c->cold->mailed, (int64_t)mail_len(m), memory_order_relaxed);
+    /* It was taken when it was posted.  Without memory now, taking it back is impossible. */
+    if (ol_conn_send_taken(c, &m->wrap, m->buf) == OUTLET_ENOMEM)
+        ol_conn_break(c, CAUSE_MEMORY, OUTLET_ENOMEM, OUTLET_BY_US);
+    else if (m->above_high)
+        ol_conn_owe_writable(c);
     outlet_buf_unref(m->buf);
+    ol_conn_mail_done(c);
 }
 
 static void
@@ -138,68 +147,101 @@ send_gone(struct ol_reactor *r, struct ol_conn_mail *mail)
     outlet_buf_unref(OL_CONTAINER(mail, struct send_mail, mail)->buf);
 }
 
-static struct outlet_buf *
-wrap_away(const struct ol_settings *s, const struct iovec *pieces, int n, size_t len,
-          struct ol_budget *budget, outlet_err *err)
+static void
+run_owe(struct ol_conn *c, struct ol_conn_mail *m)
 {
-    struct outlet_buf *plain = ol_buf_join(budget, pieces, n, len);
-    struct outlet_buf *wrapped;
-
-    *err = OUTLET_ENOMEM;
-    if (!plain)
-        return NULL;
-    wrapped = ol_wrap_buf(s, plain, budget, err);
-    outlet_buf_unref(plain);
-    return wrapped;
+    (void)m;
+    ol_conn_owe_writable(c);
 }
 
-/* Framed on this thread, because only here it can still be refused. */
+/* Who is refused from elsewhere is owed an on_writable, too. */
+static outlet_err
+refuse_away(struct ol_visit *v)
+{
+    struct ol_conn_mail *m = ol_alloc(v->reactor->heap, sizeof *m);
+
+    if (!m)
+        return OUTLET_ENOMEM; /* promises nothing */
+    *m = (struct ol_conn_mail){.id = v->conn->id, .run = run_owe};
+    ol_conn_post(v->reactor, m);
+    return OUTLET_EFULL;
+}
+
+static outlet_err
+make_send_mail(struct ol_visit *v, const struct ol_settings *s, const struct iovec *pieces, int n,
+               struct outlet_buf *shared, struct send_mail **out)
+{
+    struct ol_budget *budget = v->reactor->share.budget;
+    struct send_mail *m;
+    struct iovec whole;
+    size_t len = 0;
+    outlet_err err;
+
+    for (int i = 0; i < n; i++) {
+        if (!ol_add(len, pieces[i].iov_len, &len))
+            return OUTLET_EMSGSIZE;
+    }
+    m = ol_alloc(v->reactor->heap, sizeof *m);
+    if (!m)
+        return OUTLET_ENOMEM;
+    m->mail =
+        (struct ol_conn_mail){.id = v->conn->id, .run = run_send, .gone = send_gone};
+    m->buf = shared ? outlet_buf_ref(shared) : ol_buf_join(budget, pieces, n, len);
+    err = OUTLET_ENOMEM;
+    if (!m->buf)
+        goto free_mail;
+    whole = (struct iovec){(void *)(uintptr_t)m->buf->bytes, len};
+    err = s->filter->wrap(&s->framing, &whole, 1, len, &m->wrap);
+    if (err)
+        goto unref_buf;
+    *out = m;
+    return OUTLET_OK;
+
+unref_buf:
+    outlet_buf_unref(m->buf);
+free_mail:
+    ol_free(v->reactor->heap, m);
+    return err;
+}
+
 static int64_t
 send_away(struct ol_visit *v, const struct iovec *pieces, int n, struct outlet_buf *shared)
 {
     struct ol_conn *c = v->conn;
     const struct ol_settings *s = atomic_load_explicit(&c->settings, memory_order_acquire);
-    struct ol_budget *budget = v->reactor->share.budget;
-    enum ol_conn_state state = ol_conn_state(c);
     struct send_mail *m;
-    struct outlet_buf *buf;
-    size_t len = 0;
+    size_t len;
+    int64_t before;
     int64_t queued;
-    outlet_err err = OUTLET_ENOMEM;
+    outlet_err err;
 
-    if (state > CONN_OPEN)
+    if (ol_conn_state(c) > CONN_OPEN)
         return OUTLET_ESTATE;
-    for (int i = 0; i < n; i++) {
-        if (!ol_add(len, pieces[i].iov_len, &len))
-            return OUTLET_EMSGSIZE;
-    }
-    buf = shared ? ol_wrap_buf(s, shared, budget, &err)
-                 : wrap_away(s, pieces, n, len, budget, &err);
-    if (!buf)
+    err = make_send_mail(v, s, pieces, n, shared, &m);
+    if (err)
         return err;
-    len = buf->len;
-    atomic_fetch_add_explicit(&c->cold->mailed, (int64_t)len, memory_order_relaxed);
-    queued = ol_conn_queued_seen(c);
-    if ((uint64_t)queued > s->cap) {
-        err = len > s->cap ? OUTLET_EMSGSIZE : OUTLET_EFULL;
+    len = mail_len(m);
+    before = atomic_fetch_add_explicit(&c->cold->mailed, (int64_t)len, memory_order_relaxed);
+    queued = v->own ? ol_conn_queued(c) : ol_conn_queued_seen(c);
+    /* What drops or closes at cap does so on the reactor; the mail alone is bounded all the same. */
+    if (len > s->cap)
+        err = OUTLET_EMSGSIZE;
+    else if ((uint64_t)(s->full == OUTLET_FULL_REFUSE ? queued : before + (int64_t)len) > s->cap)
+        err = refuse_away(v);
+    if (err)
         goto take_back;
-    }
-    m = ol_alloc(v->reactor->heap, sizeof *m);
-    if (!m) {
-        err = OUTLET_ENOMEM;
-        goto take_back;
-    }
-    *m = (struct send_mail){
-        .mail = {.id = c->id, .run = run_send, .gone = send_gone}, .buf = buf};
+    m->above_high = (uint64_t)queued > s->high;
     ol_conn_post(v->reactor, &m->mail);
     return queued;
 
 take_back:
     atomic_fetch_sub_explicit(&c->cold->mailed, (int64_t)len, memory_order_relaxed);
-    outlet_buf_unref(buf);
+    outlet_buf_unref(m->buf);
+    ol_free(v->reactor->heap, m);
     return err;
 }
 
+/* Not past what was posted before: sent first, sent out first. */
 static int64_t
 send_any(outlet_conn h, const struct iovec *pieces, int n, struct outlet_buf *shared)
 {
@@ -208,8 +250,10 @@ send_any(outlet_conn h, const struct iovec *pieces, int n, struct outlet_buf *sh
 
     if (!ol_visit_begin(h, &v))
         return OUTLET_ESTALE;
-    result = v.own ? ol_conn_send(v.conn, pieces, n, shared)
-                   : send_away(&v, pieces, n, shared);
+    if (v.own && (!ol_conn_mailed(v.conn) || v.conn->flags & CONN_END_ASKED))
+        result = ol_conn_send(v.conn, pieces, n, shared);
+    else
+        result = send_away(&v, pieces, n, shared);
     ol_visit_end(&v);
     return result;
 }

@@ -267,7 +267,7 @@ ol_conn_flush_step(struct ol_conn *c)
 {
     const struct ol_transport *t = ol_conn_settings(c)->transport;
 
-    if (c->queue)
+    if (c->queue || ol_conn_mailed(c))
         return;
     if (t->end_writing && !(c->flags & CONN_ENDED)) {
         c->flags |= CONN_ENDED;
@@ -344,6 +344,9 @@ ol_conn_peer_ended(struct ol_conn *c)
         ol_conn_close(c, OUTLET_BY_PEER);
         return;
     }
+    if (c->flags & CONN_END_TOLD)
+        return; /* a resume after it leads here again */
+    c->flags |= CONN_END_TOLD;
     if (s->on.on_event)
         s->on.on_event(ol_conn_handle(c), OUTLET_EVENT_END, 0,
                        atomic_load_explicit(&c->user, memory_order_relaxed));

@@ -135,7 +135,8 @@ enum ol_conn_flag {
     CONN_DELIVERING = 256, /* inside the receive path: held input must stay where it is */
     CONN_ENDING = 512,     /* on the list of those that end without a driver's word */
     CONN_COUNTED = 1024,   /* in settings->counts */
-    CONN_UNTOLD = 2048     /* refused before the user heard of it: no on_close */
+    CONN_UNTOLD = 2048,    /* refused before the user heard of it: no on_close */
+    CONN_END_TOLD = 4096   /* the user heard of the peer's end */
 };
 
 /* Bytes of an unfinished message, or of messages held back by a pause. */
@@ -144,6 +145,17 @@ struct ol_input {
     struct ol_frame_scan scan;
     ol_time since; /* when its first byte came */
     bool given_away; /* the bytes were retained by the message callback */
+    struct ol_input *next_free;
+};
+
+/*
+ * Free ones of a reactor, with their memory: messages that cross the borders of receives allocate
+ * nothing in a steady flow.  What is free is charged to nobody, so it is bounded here.
+ */
+struct ol_inputs {
+    struct ol_input *first;
+    uint32_t count;
+    size_t bytes;
 };
 
 /* Something that a layer above ties to a connection, and that must hear of its end. */
@@ -219,6 +231,7 @@ struct ol_net {
     struct ol_mail attach;
     struct ol_turn_end turn_end;
     struct ol_store store;
+    struct ol_inputs inputs;
     struct ol_queue *dirty_first;
     struct ol_queue *dirty_last;
     struct ol_conn *ending;  /* linked by link.next: no driver will tell of their end */
@@ -332,6 +345,7 @@ enum ol_cause {
     CAUSE_FRAMING,
     CAUSE_QUEUE_FULL,
     CAUSE_MEMORY,
+    CAUSE_FILE,       /* shorter than when it was given */
     CAUSE_EVICTED     /* datagram peers: room for a newer one */
 };
 
@@ -348,14 +362,24 @@ void ol_conn_received(struct ol_conn *c, const struct ol_lent *bytes, uint32_t f
 /* Messages held back by a pause, now that there is none. */
 void ol_conn_deliver_held(struct ol_conn *c);
 void ol_conn_input_free(struct ol_conn *c);
+void ol_inputs_free(struct ol_inputs *free, const ol_heap *heap);
 void ol_net_feed_starved(struct ol_net *n);
 
 /* ---- send (send.c) ----------------------------------------------------------------------- */
 
 /* One message in pieces, or shared (buf, then pieces is its one piece).  As outlet_send(). */
 int64_t ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struct outlet_buf *buf);
+/* One message that is part of a file; takes the descriptor unless it fails. */
+int64_t ol_conn_send_file(struct ol_conn *c, int fd, int64_t offset, size_t len, bool taken);
 /* A message that was wrapped already. */
 int64_t ol_conn_send_wrapped(struct ol_conn *c, struct outlet_buf *buf);
+/* One that was taken when it was posted, and may not be refused any more: `cap` may be exceeded, and
+ * a close or an end that came meanwhile waits for it. */
+int64_t ol_conn_send_taken(struct ol_conn *c, const struct ol_frame_wrap *w, struct outlet_buf *buf);
+void ol_conn_mail_done(struct ol_conn *c); /* after each: an end or a close may wait for it */
+int64_t ol_conn_mailed(const struct ol_conn *c); /* bytes of these that are still under way */
+/* A sender elsewhere was refused, or told that more than `high` is queued. */
+void ol_conn_owe_writable(struct ol_conn *c);
 void ol_conn_mark_dirty(struct ol_conn *c);
 void ol_conn_sent(struct ol_conn *c, int32_t result); /* OL_SENT */
 void ol_conn_after_flush(struct ol_conn *c);

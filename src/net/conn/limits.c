@@ -76,9 +76,12 @@ static void
 expire(struct ol_conn *c, const struct deadline *d)
 {
     if (d->cause == CAUSE_FLUSH_TIME) {
-        if (c->queue)
+        bool lost = c->queue != NULL;
+
+        /* What could not be sent is lost: the peer must not take what it got for all of it. */
+        if (lost)
             ol_cause_replace(c, CAUSE_FLUSH_TIME, OUTLET_ETIMEDOUT, OUTLET_BY_PEER);
-        ol_conn_break(c, c->cause, OUTLET_OK, OUTLET_BY_US);
+        ol_conn_break(c, c->cause, lost ? OUTLET_ETIMEDOUT : OUTLET_OK, OUTLET_BY_US);
         return;
     }
     ol_conn_break(c, (uint8_t)d->cause, OUTLET_ETIMEDOUT, d->side);

@@ -160,6 +160,7 @@ detach(struct outlet_loop *l)
         if (n->groups_free)
             n->groups_free(n);
         ol_store_fini(&n->store);
+        ol_inputs_free(&n->inputs, n->reactor->heap);
     }
     ol_map_fini(&nl->names);
     ol_map_fini(&nl->group_counts);

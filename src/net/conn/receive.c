@@ -16,6 +16,8 @@
  */
 enum { LATE_MAX = 8 << 20 };
 
+enum { INPUTS_KEPT = 256, INPUTS_KEPT_BYTES = 4 << 20 };
+
 static bool
 deliverable(const struct ol_conn *c)
 {
@@ -45,6 +47,28 @@ refuse(struct ol_conn *c, int code)
 
 /* ---- input held by us -------------------------------------------------------------------- */
 
+/* A free one with its memory, of which more is charged now; or a new one. */
+static struct ol_input *
+take_input(struct ol_reactor *r)
+{
+    struct ol_inputs *f = &ol_net_of(r)->inputs;
+    struct ol_input *in = f->first;
+    struct ol_bytes bytes;
+
+    if (!in)
+        return ol_alloc_zero(r->heap, sizeof *in);
+    f->first = in->next_free;
+    f->count--;
+    f->bytes -= in->bytes.room;
+    bytes = in->bytes;
+    if (bytes.room && !ol_share_charge(&r->share, bytes.room)) {
+        ol_free(r->heap, bytes.data); /* less may still be there */
+        bytes = (struct ol_bytes){0};
+    }
+    *in = (struct ol_input){.bytes = {.data = bytes.data, .room = bytes.room}};
+    return in;
+}
+
 static struct ol_input *
 input_of(struct ol_conn *c)
 {
@@ -55,12 +79,13 @@ input_of(struct ol_conn *c)
 
     if (in)
         return in;
-    in = ol_alloc_zero(r->heap, sizeof *in);
+    in = take_input(r);
     if (!in)
         return NULL;
     if (!ol_add(max, s->filter->hold_max(&s->framing), &max))
         max = SIZE_MAX;
-    ol_bytes_init(&in->bytes, &r->share, max);
+    in->bytes.share = &r->share;
+    in->bytes.max = max;
     in->since = r->now;
     c->input = in;
     return in;
@@ -69,11 +94,36 @@ input_of(struct ol_conn *c)
 void
 ol_conn_input_free(struct ol_conn *c)
 {
-    if (!c->input)
+    struct ol_reactor *r = c->cold->reactor;
+    struct ol_inputs *f = &ol_net_of(r)->inputs;
+    struct ol_input *in = c->input;
+
+    if (!in)
         return;
-    ol_bytes_fini(&c->input->bytes);
-    ol_free(c->cold->reactor->heap, c->input);
     c->input = NULL;
+    if (f->count >= INPUTS_KEPT || in->bytes.room > INPUTS_KEPT_BYTES - f->bytes) {
+        ol_bytes_fini(&in->bytes);
+        ol_free(r->heap, in);
+        return;
+    }
+    ol_share_release(&r->share, in->bytes.room);
+    in->next_free = f->first;
+    f->first = in;
+    f->count++;
+    f->bytes += in->bytes.room;
+}
+
+void
+ol_inputs_free(struct ol_inputs *f, const ol_heap *heap)
+{
+    while (f->first) {
+        struct ol_input *in = f->first;
+
+        f->first = in->next_free;
+        ol_free(heap, in->bytes.data);
+        ol_free(heap, in);
+    }
+    *f = (struct ol_inputs){0};
 }
 
 /* false: no memory, and the connection is being ended. */
@@ -133,9 +183,10 @@ deliver_from_input(struct ol_conn *c)
             len = in->bytes.len;
         }
     }
-    ol_bytes_consume(&in->bytes, at);
-    if (in->bytes.len == 0)
-        ol_conn_input_free(c);
+    if (at == in->bytes.len)
+        ol_conn_input_free(c); /* with its memory, for the next one */
+    else
+        ol_bytes_consume(&in->bytes, at);
 }
 
 /* ---- fed by the driver ------------------------------------------------------------------- */

@@ -125,6 +125,12 @@ ol_conn_count_missed(struct ol_conn *c)
         ol_count_add(&extra->dropped, 1);
 }
 
+int64_t
+ol_conn_mailed(const struct ol_conn *c)
+{
+    return atomic_load_explicit(&c->cold->mailed, memory_order_relaxed);
+}
+
 /* ---- taken or refused -------------------------------------------------------------------- */
 
 static outlet_err
@@ -137,22 +143,33 @@ check_state(const struct ol_conn *c)
     return c->flags & CONN_END_ASKED ? OUTLET_ESTATE : OUTLET_OK;
 }
 
+/* What was taken when it was posted leaves although a close or an end came meanwhile. */
+static outlet_err
+check_taken(const struct ol_conn *c)
+{
+    return ol_conn_state(c) > CONN_FLUSHING || c->flags & CONN_ENDED ? OUTLET_ESTATE : OUTLET_OK;
+}
+
 /* The queue is at cap.  1: go on and queue; 0: dropped, the call succeeds; negative: refused. */
 static int
 when_full(struct ol_conn *c, size_t len)
 {
     const struct ol_settings *s = ol_conn_settings(c);
+    struct ol_queue *q = queue_of(c); /* what fills it may be in the mail */
 
+    if (!q)
+        return OUTLET_ENOMEM;
+    ol_conn_mark_dirty(c);
     switch (s->full) {
     case OUTLET_FULL_DROP_NEW:
         count_dropped(c, 1);
         return 0;
     case OUTLET_FULL_DROP_OLD: {
-        size_t dropped = ol_queue_drop_oldest(c->queue, len, s->cap);
+        size_t dropped = ol_queue_drop_oldest(q, len, s->cap);
 
         if (dropped)
             count_dropped(c, dropped);
-        if (c->queue->bytes + len <= s->cap)
+        if (q->bytes + len <= s->cap)
             return 1;
         break;
     }
@@ -162,8 +179,7 @@ when_full(struct ol_conn *c, size_t len)
     case OUTLET_FULL_REFUSE:
         break;
     }
-    if (c->queue)
-        c->queue->owed = true;
+    q->owed = true;
     return OUTLET_EFULL;
 }
 
@@ -190,9 +206,13 @@ enqueue(struct ol_conn *c, const struct iovec *iov, int n, size_t skip, struct o
     struct ol_queue *q = queue_of(c);
     outlet_err err = OUTLET_ENOMEM;
 
-    if (q)
-        err = buf && buf->len >= OL_SHARE_MIN && !skip ? ol_queue_share(q, &iov[0], buf, &iov[n - 1])
-                           : ol_queue_copy(q, iov, n, skip);
+    if (q && buf && buf->len >= OL_SHARE_MIN) {
+        err = ol_queue_share(q, &iov[0], buf, &iov[n - 1]);
+        if (!err && skip)
+            ol_queue_taken(q, skip); /* only an empty queue is passed by: this is its first message */
+    } else if (q) {
+        err = ol_queue_copy(q, iov, n, skip);
+    }
     if (err) {
         if (q && q->count == 0)
             ol_conn_queue_free(c);
@@ -209,22 +229,28 @@ enqueue(struct ol_conn *c, const struct iovec *iov, int n, size_t skip, struct o
     return OUTLET_OK;
 }
 
+/*
+ * What counts against cap.  What is in the mail was let in already and must find room; where messages
+ * are dropped instead, each takes its turn when its mail is read.
+ */
+static size_t
+filled(const struct ol_conn *c)
+{
+    size_t mailed = 0;
+
+    if (ol_conn_settings(c)->full == OUTLET_FULL_REFUSE)
+        mailed = (size_t)ol_conn_mailed(c);
+    return mailed + (c->queue ? c->queue->bytes : 0);
+}
+
 /* iov[0] is the head, iov[n - 1] the tail; `buf` is what stands between, or NULL. */
 static int64_t
-take(struct ol_conn *c, const struct iovec *iov, int n, size_t whole, struct outlet_buf *buf)
+put(struct ol_conn *c, const struct iovec *iov, int n, size_t whole, struct outlet_buf *buf)
 {
     const struct ol_settings *s = ol_conn_settings(c);
     int64_t sent;
     int64_t err;
 
-    if (whole > s->cap)
-        return OUTLET_EMSGSIZE;
-    if (c->queue && c->queue->bytes + whole > s->cap) {
-        int go = when_full(c, whole);
-
-        if (go <= 0)
-            return go < 0 ? go : ol_conn_queued(c);
-    }
     sent = try_direct(c, iov, n, whole);
     if (sent < 0) {
         ol_conn_fail(c, (int)-sent);
@@ -239,19 +265,26 @@ take(struct ol_conn *c, const struct iovec *iov, int n, size_t whole, struct out
     return ol_conn_queued(c);
 }
 
-/* A custom framing sees the message in one piece. */
-static outlet_err
-wrap(const struct ol_conn *c, const struct iovec *pieces, int n, size_t len,
-     struct ol_frame_wrap *out)
+static int64_t
+take(struct ol_conn *c, const struct iovec *iov, int n, size_t whole, struct outlet_buf *buf)
 {
     const struct ol_settings *s = ol_conn_settings(c);
 
-    return s->filter->wrap(&s->framing, pieces, n, len, out);
+    if (whole > s->cap)
+        return OUTLET_EMSGSIZE;
+    if (filled(c) + whole > s->cap) {
+        int go = when_full(c, whole);
+
+        if (go <= 0)
+            return go < 0 ? go : ol_conn_queued(c);
+    }
+    return put(c, iov, n, whole, buf);
 }
 
 int64_t
 ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struct outlet_buf *buf)
 {
+    const struct ol_settings *s = ol_conn_settings(c);
     struct iovec iov[OL_DIRECT_PIECES];
     struct ol_frame_wrap w;
     struct outlet_buf *joined = NULL;
@@ -265,7 +298,8 @@ ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struct outlet
         if (!ol_add(len, pieces[i].iov_len, &len))
             return OUTLET_EMSGSIZE;
     }
-    if (n + 2 > OL_DIRECT_PIECES) {
+    /* A custom framing sees the message in one piece. */
+    if (n + 2 > OL_DIRECT_PIECES || (n > 1 && s->framing.kind == OL_FRAME_CUSTOM)) {
         joined = ol_buf_join(c->cold->reactor->share.budget, pieces, n, len);
         if (!joined)
             return OUTLET_ENOMEM;
@@ -274,12 +308,12 @@ ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struct outlet
         n = 1;
         buf = joined;
     }
-    err = wrap(c, pieces, n, len, &w);
+    err = s->filter->wrap(&s->framing, pieces, n, len, &w);
     if (err) {
         result = err;
         goto unref_joined;
     }
-    if (len == 0 && w.head_len + w.tail_len == 0 && ol_conn_settings(c)->transport->stream) {
+    if (len == 0 && w.head_len + w.tail_len == 0 && s->transport->stream) {
         result = ol_conn_queued(c); /* nothing to write, on a stream without borders */
         goto unref_joined;
     }
@@ -295,12 +329,77 @@ unref_joined:
 }
 
 int64_t
+ol_conn_send_file(struct ol_conn *c, int fd, int64_t offset, size_t len, bool taken)
+{
+    const struct ol_settings *s = ol_conn_settings(c);
+    struct iovec unseen = {NULL, len};
+    struct iovec head;
+    struct iovec tail;
+    struct ol_frame_wrap w;
+    struct ol_queue *q;
+    outlet_err err = taken ? check_taken(c) : check_state(c);
+
+    if (err)
+        return err;
+    if (!s->transport->stream || !ol_frame_is_blind(&s->framing))
+        return OUTLET_ENOTSUP;
+    err = s->filter->wrap(&s->framing, &unseen, 1, len, &w);
+    if (err)
+        return err;
+    q = queue_of(c);
+    if (!q)
+        return OUTLET_ENOMEM;
+    head = (struct iovec){w.head, w.head_len};
+    tail = (struct iovec){w.tail, w.tail_len};
+    err = ol_queue_file(q, &head, fd, offset, len, &tail);
+    if (err) {
+        if (q->count == 0)
+            ol_conn_queue_free(c);
+        return err;
+    }
+    if (q->bytes > s->high)
+        q->owed = true;
+    show_queued(c);
+    ol_conn_mark_dirty(c);
+    ol_count_add(&c->messages_out, 1);
+    return ol_conn_queued(c);
+}
+
+int64_t
 ol_conn_send_wrapped(struct ol_conn *c, struct outlet_buf *buf)
 {
     struct iovec iov[3] = {{NULL, 0}, {(void *)(uintptr_t)buf->bytes, buf->len}, {NULL, 0}};
     outlet_err err = check_state(c);
 
-    return err ? err : take(c, iov, 3, buf->len, buf);
+    if (err)
+        return err;
+    if (buf->len == 0 && ol_conn_settings(c)->transport->stream)
+        return ol_conn_queued(c); /* nothing to write, on a stream without borders */
+    return take(c, iov, 3, buf->len, buf);
+}
+
+int64_t
+ol_conn_send_taken(struct ol_conn *c, const struct ol_frame_wrap *w, struct outlet_buf *buf)
+{
+    const struct ol_settings *s = ol_conn_settings(c);
+    struct iovec iov[3] = {{(void *)(uintptr_t)w->head, w->head_len},
+                           {(void *)(uintptr_t)buf->bytes, buf->len},
+                           {(void *)(uintptr_t)w->tail, w->tail_len}};
+    size_t whole = w->head_len + buf->len + w->tail_len;
+    int64_t result;
+
+    if (check_taken(c))
+        return OUTLET_ESTATE;
+    if (whole == 0 && s->transport->stream)
+        return ol_conn_queued(c); /* nothing to write, on a stream without borders */
+    if (s->full == OUTLET_FULL_REFUSE)
+        return put(c, iov, 3, whole, buf);
+    result = take(c, iov, 3, whole, buf);
+    if (result == OUTLET_EFULL && s->full == OUTLET_FULL_DROP_OLD) {
+        count_dropped(c, 1); /* nothing older could go: the oldest has begun to leave */
+        return ol_conn_queued(c);
+    }
+    return result;
 }
 
 /* ---- out --------------------------------------------------------------------------------- */
@@ -340,6 +439,18 @@ tell_writable(struct ol_conn *c)
                           atomic_load_explicit(&c->user, memory_order_relaxed));
 }
 
+/* What was on its way then may have left without the queue ever standing that high here. */
+void
+ol_conn_owe_writable(struct ol_conn *c)
+{
+    if (c->queue) {
+        c->queue->owed = true;
+        ol_conn_mark_dirty(c);
+    } else {
+        tell_writable(c);
+    }
+}
+
 /* The kernel took something, or everything. */
 void
 ol_conn_after_flush(struct ol_conn *c)
@@ -365,6 +476,8 @@ ol_conn_after_flush(struct ol_conn *c)
         }
         return;
     }
+    if (ol_conn_mailed(c))
+        return; /* more was taken: its mail leads here again */
     if (ol_conn_state(c) == CONN_FLUSHING) {
         ol_conn_flush_step(c);
         return;
@@ -375,9 +488,22 @@ ol_conn_after_flush(struct ol_conn *c)
         c->flags |= CONN_ENDED;
         if (sys < 0)
             ol_conn_fail(c, -sys);
-        else if (c->flags & CONN_PEER_ENDED)
-            ol_conn_close(c, OUTLET_BY_PEER);
+        else if (c->flags & CONN_PEER_ENDED && !c->input)
+            ol_conn_close(c, OUTLET_BY_PEER); /* else once what is held was delivered */
     }
+}
+
+void
+ol_conn_mail_done(struct ol_conn *c)
+{
+    enum ol_conn_state state = ol_conn_state(c);
+
+    if (c->queue)
+        return;
+    if (state == CONN_LINGERING)
+        ol_conn_flush_step(c);
+    else if (state == CONN_OPEN || state == CONN_FLUSHING)
+        ol_conn_after_flush(c);
 }
 
 static void
@@ -393,7 +519,9 @@ flush(struct ol_conn *c)
         return;
     }
     sys = ol_conn_settings(c)->transport->flush(c);
-    if (sys < 0)
+    if (sys == -ENODATA)
+        ol_conn_break(c, CAUSE_FILE, OUTLET_ESYS, OUTLET_BY_US);
+    else if (sys < 0)
         ol_conn_fail(c, -sys);
     else
         ol_conn_after_flush(c);

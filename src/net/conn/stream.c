@@ -117,15 +117,34 @@ receive_stop(struct ol_conn *c)
     c->cold->reactor->ops->receive_stop(driver_of(c), &c->link);
 }
 
-static int
-stream_flush(struct ol_conn *c)
+/* A file goes from the page cache to the socket where the driver can do that. */
+static int64_t
+send_some(struct ol_conn *c)
 {
     const struct ol_driver_ops *ops = c->cold->reactor->ops;
     struct iovec iov[GATHER_MAX];
+    int64_t offset;
+    int64_t sent = -EINVAL;
+    size_t len;
+    int fd;
 
+    if (ol_queue_first_file(c->queue, &fd, &offset, &len)) {
+        if (ops->send_file)
+            sent = ops->send_file(driver_of(c), &c->link, fd, offset, len);
+        if (sent != -EINVAL && sent != -ENOSYS)
+            return sent;
+        sent = ol_queue_load_file(c->queue);
+        if (sent < 0)
+            return sent;
+    }
+    return ops->send(driver_of(c), &c->link, iov, ol_queue_gather(c->queue, iov, GATHER_MAX));
+}
+
+static int
+stream_flush(struct ol_conn *c)
+{
     while (c->queue->count && !(c->flags & CONN_SENDING)) {
-        int n = ol_queue_gather(c->queue, iov, GATHER_MAX);
-        int64_t sent = ops->send(driver_of(c), &c->link, iov, n);
+        int64_t sent = send_some(c);
 
         if (sent == OL_SEND_PENDING) {
             ol_queue_hold(c->queue);

@@ -208,6 +208,7 @@ new_listener(const struct plan *p, struct outlet_reason *why, struct ol_listener
     atomic_store(&l->refs, 1);
     l->loop = p->loop;
     ol_list_init(&l->port.node);
+    ol_list_init(&l->port_closable.node);
     l->shared_out = p->e.scheme == OL_SCHEME_UNIX && p->loop->reactor_count > 1;
     err = ol_settings_new(p->loop, &p->e, why, &l->settings);
     if (err)

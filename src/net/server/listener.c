@@ -124,6 +124,7 @@ run_home(struct ol_reactor *r, struct ol_mail *m)
 {
     struct ol_listener *l = OL_CONTAINER(m, struct ol_listener, home);
 
+    ol_list_remove(&l->port_closable.node);
     ol_retire(r, &l->slot->retired, destroy_slot);
     ol_listener_unref(l); /* the mail's */
 }
@@ -207,6 +208,24 @@ abandon_all(struct outlet_loop *loop, bool at_rest)
  * ------------------------------------------------------------------------------------------------
  */
 
+static void
+close_port_closable(struct ol_closable *x)
+{
+    ol_listener_end(OL_CONTAINER(x, struct ol_listener, port_closable));
+}
+
+static void
+run_port_start(struct ol_reactor *r, struct ol_mail *m)
+{
+    struct ol_listener *l = OL_CONTAINER(m, struct ol_listener, port_start);
+
+    if (r->stopping || atomic_load(&r->loop->draining))
+        ol_listener_end(l);
+    else if (!atomic_load(&l->ended))
+        ol_list_insert(&ol_net_of(r)->closables, &l->port_closable.node);
+    ol_listener_unref(l); /* the mail's */
+}
+
 void
 ol_listener_start(struct ol_listener *l)
 {
@@ -214,6 +233,10 @@ ol_listener_start(struct ol_listener *l)
 
     atomic_store(&nl->listeners_abandon, abandon_all);
     l->home.run = run_home;
+    l->port_start.run = run_port_start;
+    l->port_closable.close = close_port_closable;
+    if (l->port.arrived)
+        post(l, l->loop->reactors[0], &l->port_start);
     for (uint32_t i = 0; i < l->count; i++) {
         struct ol_lsock *s = &l->socks[i];
 

@@ -45,6 +45,8 @@ struct ol_listener {
     bool shared_out; /* one reactor accepts for all: connections are placed in turn */
     _Atomic uint32_t next_place;
     struct ol_mail home; /* ends the slot, on the first reactor */
+    struct ol_mail port_start;
+    struct ol_closable port_closable; /* on the first reactor: a port has no socket to be closed */
     struct ol_listener_slot *slot;
     struct ol_pair_port port;
     struct ol_addr port_name;

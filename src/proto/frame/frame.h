@@ -97,6 +97,9 @@ bool ol_framing_same(const struct ol_framing *a, const struct ol_framing *b);
 int ol_frame_next(const struct ol_framing *f, struct ol_frame_scan *scan, const uint8_t *bytes,
                   size_t len, struct outlet_frame *out);
 
+/* Do head and tail depend on the message's length alone?  Then it may be wrapped unseen. */
+bool ol_frame_is_blind(const struct ol_framing *f);
+
 /* The longest frame: max + head + tail of this framing.  With this many bytes ol_frame_next never
  * asks for more. */
 size_t ol_frame_hold_max(const struct ol_framing *f);

@@ -309,6 +309,26 @@ static outlet_err (*const wrap_of[])(const struct ol_framing *f, const struct io
     [OL_FRAME_CUSTOM] = wrap_custom,
 };
 
+bool
+ol_frame_is_blind(const struct ol_framing *f)
+{
+    switch (f->kind) {
+    case OL_FRAME_NONE:
+    case OL_FRAME_FIXED:
+    case OL_FRAME_VARINT:
+    case OL_FRAME_HP:
+        return true;
+    case OL_FRAME_LEN:
+        return f->strip >= f->offset + f->width; /* else the field is checked in the message */
+    case OL_FRAME_LINE:
+    case OL_FRAME_DELIM:
+    case OL_FRAME_BETWEEN:
+    case OL_FRAME_CUSTOM:
+        return false;
+    }
+    return false;
+}
+
 outlet_err
 ol_frame_wrap(const struct ol_framing *f, const struct iovec *pieces, int n, size_t len,
               struct ol_frame_wrap *out)

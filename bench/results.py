@@ -1,0 +1,202 @@
+"""results.py - what the samples say: medians, spread, ratios within a round, the table, goals.
+
+A server of a row has one sample for each round, in order, so that samples of one round can be
+divided by each other: whatever else the machine did then, it did to both.
+
+SPDX-License-Identifier: MIT
+"""
+import statistics
+
+# Figures of a sample: (key, what is better).
+LOWER = {"cpu": True, "memory": True, "rate": False}
+UNITS = {"cpu": "CPU per message", "rate": "messages per second", "memory": "bytes each"}
+
+
+def spread(values):
+    """Median, least and most; None when there is nothing."""
+    values = [v for v in values if v is not None]
+    if not values:
+        return None
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def ratios(samples, base, key):
+    """a / b for every round in which both have a figure."""
+    return [a[key] / b[key] for a, b in zip(samples, base)
+            if a and b and a.get(key) and b.get(key)]
+
+
+def summarize(row):
+    """Fill in what follows from the samples of each server of a row."""
+    base = row["servers"][0]["samples"] if row["servers"] else []
+    for server in row["servers"]:
+        for key in LOWER:
+            server[key] = spread([s.get(key) for s in server["samples"] if s])
+            server[key + "_ratio"] = spread(ratios(server["samples"], base, key))
+
+
+def best_of(row, names, metric):
+    """The better one by its median; of goals with several candidates."""
+    known = [s for s in row["servers"] if s["name"] in names and s.get(metric)]
+    pick = min if LOWER[metric] else max
+    return pick(known, key=lambda s: s[metric]["median"]) if known else None
+
+
+def judge(goal, rows):
+    """One goal: its figure and whether it holds; None when something was not measured."""
+    row = next((r for r in rows if r["name"] == goal.row), None)
+    a = best_of(row, goal.a, goal.metric) if row else None
+    others = [s for s in row["servers"] if s["name"] in goal.b and s.get(goal.metric)] if row \
+        else []
+    answer = {"text": goal.text, "row": goal.row, "metric": goal.metric, "limit": goal.limit,
+              "at_least": goal.at_least, "value": None, "holds": None}
+    if not a or not others:
+        return answer
+    each = [ratios(a["samples"], b["samples"], goal.metric) for b in others]
+    medians = [statistics.median(e) for e in each if e]
+    if not medians:
+        return answer
+    value = max(medians) if LOWER[goal.metric] else min(medians)  # against the hardest
+    answer["value"] = value
+    answer["holds"] = value >= goal.limit if goal.at_least else value <= goal.limit
+    return answer
+
+
+def peers_ahead(rows):
+    """Peers whose worst round is better than the best round of ours, where CPU is what counts."""
+    for row in rows:
+        ours = best_of(row, [s["name"] for s in row["servers"] if s["family"] == "outlet"], "cpu")
+        for peer in row["servers"]:
+            if ours and row["metric"] == "cpu" and peer["family"] == "peer" and peer.get("cpu") \
+                    and peer["cpu"]["max"] < ours["cpu"]["min"]:
+                yield f"{row['name']}: {peer['name']} is ahead of {ours['name']}"
+
+
+# ---- the table ---------------------------------------------------------------------------------
+
+
+def show(key, value):
+    """A figure for people."""
+    if key == "cpu":
+        return f"{value / 1000:.3g} us" if value < 1e6 else f"{value / 1e6:.3g} ms"
+    if key == "memory":
+        return f"{value:,.0f} B"
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.0f}"
+
+
+def show_spread(key, s):
+    """5.5 us [5.4-5.7]"""
+    if not s:
+        return "-"
+    return f"{show(key, s['median'])} [{show(key, s['min']).split()[0]}-" \
+           f"{show(key, s['max']).split()[0]}]"
+
+
+def show_ratio(s):
+    """1.02 [1.00-1.05]"""
+    return f"{s['median']:.2f} [{s['min']:.2f}-{s['max']:.2f}]" if s else "-"
+
+
+def row_table(row):
+    """The lines of one row."""
+    yield f"{row['name']}: {row['title']}"
+    keys = ["memory"] if row["metric"] == "memory" else ["cpu", "rate"]
+    cells = [["", *(c for k in keys for c in (UNITS[k], "x " + row["base"]))]]
+    for s in row["servers"]:
+        cells.append([s["name"], *(c for k in keys for c in (
+            show_spread(k, s[k]), show_ratio(s[k + "_ratio"])))])
+    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
+    for line in cells:
+        yield "  " + "  ".join(c.ljust(w) for c, w in zip(line, widths)).rstrip()
+    for s in row["servers"]:
+        for error in s["errors"]:
+            yield f"  {s['name']} FAILED: {error}"
+        wrong = sum(x.get("lost", 0) for x in s["samples"] if x)
+        if wrong:
+            yield f"  {s['name']}: {wrong} datagrams lost"
+    for name, why in row["skipped"]:
+        yield f"  {name} skipped: {why}"
+    for note in row["notes"]:
+        yield f"  note: {note}"
+
+
+def goal_table(result):
+    """The goals, and who is ahead of us."""
+    goals = result["goals"]
+    if not goals:
+        return
+    yield "goals (medians of ratios within a round)"
+    words = {True: "holds", False: "DOES NOT HOLD", None: "not measured"}
+    for g in goals:
+        value = "" if g["value"] is None else f"{g['value']:.2f}"
+        sign = ">=" if g["at_least"] else "<="
+        yield f"  {words[g['holds']]:<14}{value:>6} {sign} {g['limit']:<5} {g['text']}"
+    for line in result["peers_ahead"]:
+        yield f"  PEER AHEAD            {line}"
+
+
+def machine_table(result):
+    """What it was measured on."""
+    m = result["machine"]
+    yield f"outlet {result['commit']}, {result['time']}"
+    yield f"{m['cpu']}, {m['cpus']} CPUs, {m['memory_gib']:.0f} GiB, Linux {m['kernel']}, {m['cc']}"
+    for note in result["notes"]:
+        yield f"note: {note}"
+
+
+def table(result):
+    """All of it."""
+    parts = ["\n".join(machine_table(result))]
+    parts += ["\n".join(row_table(row)) for row in result["rows"]]
+    parts += ["\n".join(goal_table(result))]
+    return "\n\n".join(p for p in parts if p) + "\n"
+
+
+# ---- two results -------------------------------------------------------------------------------
+
+NOISE = 0.02  # a change of less is none, however steady the figures are
+
+
+def trimmed(values):
+    """The range without the least and the most, when there are enough to do without them."""
+    values = sorted(values)
+    return (values[1], values[-2]) if len(values) >= 5 else (values[0], values[-1])
+
+
+def figures(row, server):
+    """What to compare: ratios to the row's base, which do not drift; bytes as they are."""
+    if row["metric"] == "memory":
+        return [s["memory"] for s in server["samples"] if s]
+    base = row["servers"][0]
+    return ratios(server["samples"], base["samples"], row["metric"])
+
+
+def by_name(result):
+    """{(row, server): its figures}.  Where only the base is measured against itself: none."""
+    return {(row["name"], s["name"]): (row["metric"], figures(row, s))
+            for row in result["rows"] for s in row["servers"]
+            if s["name"] != row["base"] or row["metric"] == "memory"}
+
+
+def compare(old, new):
+    """(verdict, row, server, old median, new median) of every server in either result."""
+    before, after = by_name(old), by_name(new)
+    for key in {**before, **after}:
+        metric, a = before.get(key, (None, []))
+        metric, b = after.get(key, (metric, []))
+        if a and b:
+            yield judge_change(metric, a, b), *key, statistics.median(a), statistics.median(b)
+        elif a or b:
+            yield "new" if b else "gone", *key, None, None
+
+
+def judge_change(metric, a, b):
+    """Better, worse, or the same as far as these figures can tell."""
+    (low_a, high_a), (low_b, high_b) = trimmed(a), trimmed(b)
+    change = statistics.median(b) / statistics.median(a) - 1
+    if (low_b <= high_a and high_b >= low_a) or abs(change) < NOISE:
+        return "same"
+    return "worse" if (change > 0) == LOWER[metric] else "better"

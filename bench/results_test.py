@@ -1,0 +1,170 @@
+#!/usr/bin/python3
+"""results_test.py - what is computed from samples, on samples made up here.  No clock, no process.
+
+SPDX-License-Identifier: MIT
+"""
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+import xml.dom.minidom
+
+import picture
+import results
+import rows
+
+COMPARE = pathlib.Path(__file__).resolve().parent.parent / "tools" / "bench_compare"
+
+
+def row(name, metric="cpu", **servers):
+    """A row of servers; the first is the base.  A figure of None is a run that failed."""
+    key = "memory" if metric == "memory" else None
+    out = {"name": name, "title": name, "metric": metric, "base": next(iter(servers)),
+           "skipped": [], "notes": [], "servers": []}
+    for server, figures in servers.items():
+        server = server.replace("_", "-")
+        family = "outlet" if server.startswith("outlet") else \
+            "bare" if server in ("epoll", "uring") else "peer"
+        samples = [None if f is None else {key: f} if key else
+                   {"cpu": f, "rate": 1e9 / f, "client_cpu": 1.0, "lost": 0} for f in figures]
+        out["servers"].append({"name": server, "family": family, "samples": samples,
+                               "errors": []})
+    results.summarize(out)
+    return out
+
+
+def result(*of):
+    """What the runner writes."""
+    return {"v": 1, "commit": "0123456789ab", "time": "now", "rounds": 5, "seconds": 0.6,
+            "notes": [], "rows": list(of), "goals": [], "peers_ahead": [],
+            "machine": {"cpu": "<fast> & new", "cpus": 2, "memory_gib": 8, "kernel": "6", "cc": ""}}
+
+
+class ResultsTest(unittest.TestCase):
+    """Medians, ratios, goals, the table, the picture, the comparison."""
+
+    def test_a_ratio_is_taken_within_its_round(self):
+        # Both drift alike: the ratio does not.
+        r = row("tcp", epoll=[1000, 2000, 4000], libuv=[1100, 2200, 4400])
+        s = r["servers"][1]["cpu_ratio"]
+        for key in ("median", "min", "max"):
+            self.assertAlmostEqual(s[key], 1.1)
+
+    def test_a_failed_run_spoils_only_its_round(self):
+        r = row("tcp", epoll=[1000, None, 1000], libuv=[2000, 2000, None])
+        self.assertEqual(r["servers"][1]["cpu_ratio"], {"median": 2, "min": 2, "max": 2})
+
+    def test_goals_are_held_against_the_harder_of_two(self):
+        r = row("tcp-64x1", epoll=[1000] * 3, uring=[900] * 3, outlet_epoll=[990] * 3,
+                outlet_uring=[1200] * 3)
+        goal = rows.Goal("", "tcp-64x1", "cpu", rows.OURS, rows.LIMITS, 1.05)
+        got = results.judge(goal, [r])
+        self.assertAlmostEqual(got["value"], 1.1)
+        self.assertFalse(got["holds"])
+        got = results.judge(rows.Goal("", "tcp-64x1", "cpu", rows.OURS, ("epoll",), 1.05), [r])
+        self.assertTrue(got["holds"])
+
+    def test_a_goal_of_at_least_holds_when_the_rate_is_higher(self):
+        r = row("publish", epoll=[3000], outlet_epoll=[1000])
+        goal = rows.Goal("", "publish", "rate", rows.OURS, ("epoll",), 2.2, True)
+        self.assertTrue(results.judge(goal, [r])["holds"])
+
+    def test_a_goal_without_figures_is_not_measured(self):
+        goal = rows.Goal("", "tcp-64x1", "cpu", rows.OURS, rows.LIMITS, 1.05)
+        for of in ([], [row("tcp-64x1", epoll=[1000])],
+                   [row("tcp-64x1", epoll=[None], outlet_epoll=[1000])]):
+            self.assertIsNone(results.judge(goal, of)["holds"])
+
+    def test_every_goal_names_a_row_and_its_servers(self):
+        known = {r.name: {s.name for s in r.servers} for r in rows.ROWS}
+        for goal in rows.GOALS:
+            for name in (*goal.a, *goal.b):
+                self.assertIn(name, known[goal.row])
+
+    def test_a_peer_is_ahead_only_beyond_the_spread(self):
+        near = row("a", epoll=[1000] * 2, outlet_epoll=[1000, 1100], libuv=[950, 1050])
+        far = row("b", epoll=[1000] * 2, outlet_epoll=[1000, 1100], libuv=[900, 950])
+        self.assertEqual(list(results.peers_ahead([near, far])),
+                         ["b: libuv is ahead of outlet-epoll"])
+
+    def test_the_table_shows_every_server_and_why_one_is_missing(self):
+        r = row("tcp", epoll=[1000], outlet_epoll=[1020], libuv=[None])
+        r["skipped"].append(("libev", "not built, libev-dev is missing"))
+        r["servers"][2]["errors"].append("wrong bytes")
+        shown = results.table(result(r))
+        for words in ("1.02 [1.02-1.02]", "libuv FAILED: wrong bytes",
+                      "libev skipped: not built, libev-dev is missing"):
+            self.assertIn(words, shown)
+
+    def test_the_picture_is_xml_and_names_every_bar(self):
+        shown = picture.draw(result(
+            row("tcp", epoll=[1000], outlet_epoll=[1020], libevent=[14000], libuv=[None]),
+            row("idle", "memory", epoll=[80], outlet_epoll=[300]), row("none", epoll=[None])))
+        xml.dom.minidom.parseString(shown)
+        for words in ("epoll", "outlet-epoll", "libevent", "14.00", "300 B"):
+            self.assertIn(words, shown)
+
+    def verdicts(self, old, new):
+        return [v[:3] for v in results.compare(result(*old), result(*new))]
+
+    def test_a_change_within_the_spread_is_none(self):
+        old = row("tcp", epoll=[1000] * 3, outlet_epoll=[1000, 1050, 1100])
+        new = row("tcp", epoll=[1000] * 3, outlet_epoll=[1090, 1150, 1200])
+        self.assertEqual(self.verdicts([old], [new]), [("same", "tcp", "outlet-epoll")])
+
+    def test_a_small_change_is_none_however_steady(self):
+        old = row("tcp", epoll=[1000] * 3, outlet_epoll=[1000] * 3)
+        new = row("tcp", epoll=[1000] * 3, outlet_epoll=[1015] * 3)
+        self.assertEqual(self.verdicts([old], [new]), [("same", "tcp", "outlet-epoll")])
+
+    def test_a_change_beyond_both_is_told_in_both_directions(self):
+        a = row("tcp", epoll=[1000] * 3, outlet_epoll=[1000, 1010, 1020])
+        b = row("tcp", epoll=[2000] * 3, outlet_epoll=[2200, 2210, 2220])
+        self.assertEqual(self.verdicts([a], [b]), [("worse", "tcp", "outlet-epoll")])
+        self.assertEqual(self.verdicts([b], [a]), [("better", "tcp", "outlet-epoll")])
+
+    def test_more_rate_is_better(self):
+        a = row("busy", "rate", epoll=[1000] * 3, outlet_epoll=[1000] * 3)
+        b = row("busy", "rate", epoll=[1000] * 3, outlet_epoll=[500] * 3)
+        self.assertEqual(self.verdicts([a], [b]), [("better", "busy", "outlet-epoll")])
+
+    def test_one_outlier_of_five_does_not_hide_a_change(self):
+        old = row("tcp", epoll=[1000] * 5, outlet_epoll=[1000, 1000, 1000, 1000, 1300])
+        new = row("tcp", epoll=[1000] * 5, outlet_epoll=[1100] * 5)
+        self.assertEqual(self.verdicts([old], [new]), [("worse", "tcp", "outlet-epoll")])
+
+    def test_memory_is_compared_as_it_is_and_its_base_too(self):
+        old = row("idle", "memory", epoll=[80, 80], outlet_epoll=[300, 300])
+        new = row("idle", "memory", epoll=[160, 160], outlet_epoll=[300, 300])
+        self.assertEqual(self.verdicts([old], [new]),
+                         [("worse", "idle", "epoll"), ("same", "idle", "outlet-epoll")])
+
+    def test_a_row_that_is_only_in_one_is_said(self):
+        new = row("tcp", epoll=[1000], outlet_epoll=[1000])
+        self.assertEqual(self.verdicts([], [new]), [("new", "tcp", "outlet-epoll")])
+        self.assertEqual(self.verdicts([new], []), [("gone", "tcp", "outlet-epoll")])
+
+    def test_the_command_fails_when_something_got_worse(self):
+        a = result(row("tcp", epoll=[1000] * 3, outlet_epoll=[1000] * 3))
+        b = result(row("tcp", epoll=[1000] * 3, outlet_epoll=[1300] * 3))
+        with tempfile.TemporaryDirectory() as folder:
+            paths = []
+            for name, content in (("a", a), ("b", b)):
+                paths.append(pathlib.Path(folder, name))
+                paths[-1].write_text(json.dumps(content), encoding="utf-8")
+
+            def call(*argv):
+                return subprocess.run([sys.executable, COMPARE, *argv], capture_output=True,
+                                      text=True, check=False)
+            worse = call(*paths)
+            self.assertEqual(worse.returncode, 1)
+            self.assertIn("worse    +30.0 %  tcp outlet-epoll: 1.00 -> 1.30", worse.stdout)
+            self.assertEqual(call(paths[0], paths[0]).returncode, 0)
+            self.assertEqual(call(paths[0]).returncode, 2)
+            self.assertEqual(call(paths[0], folder).returncode, 2)
+
+
+if __name__ == "__main__":
+    unittest.main()

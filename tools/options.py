@@ -1,0 +1,173 @@
+#!/usr/bin/python3
+"""options.py - the table of URL options in docs/url.md and its translation, from the one in the code.
+
+    tools/options.py            fails when a document differs from src/addr/option.c
+    tools/options.py --write    writes the tables again
+
+What a key means is written here, once in each language; everything else is read from the code.
+
+SPDX-License-Identifier: MIT
+"""
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TABLE = re.compile(r"(<!-- options -->\n).*?(<!-- /options -->)", re.S)
+CONSTANTS = {"KIB": 1 << 10, "MIB": 1 << 20, "SIZE_TOP": 1 << 40, "MS_TOP": 365 * 86400000,
+             "COUNT_TOP": (1 << 31) - 1, "OUTLET_OFF": -1, "OUTLET_ON": 1, "OL_DATAGRAM_MAX": 65507,
+             "OUTLET_FULL_REFUSE": 1, "OUTLET_FULL_CLOSE": 4, "true": True, "false": False}
+
+MEANING = {
+    "frame": ("where messages begin and end: [framing](framing.md)",
+              "消息的起止：见[分帧](framing.zh-CN.md)"),
+    "max": ("bytes of a message, in both directions; no limit on a stream with `frame=none`",
+            "一条消息的字节数，收发都适用；`frame=none` 的字节流不受此限"),
+    "connect_ms": ("to connect, all addresses of the name together", "建立连接的时限，一个名字的所有地址合计"),
+    "handshake_ms": ("for the handshakes after connecting; no scheme of this version has one",
+                     "连接之后握手的时限；本版本的方案都没有握手"),
+    "idle_ms": ("nothing was received or sent", "没有任何收发"),
+    "partial_ms": ("a message began and did not end", "一条消息开始了却没有结束"),
+    "stall_ms": ("the peer takes nothing of what is queued", "对端完全不取走排队的数据"),
+    "flush_ms": ("after a close: to send what is queued and see the peer's end",
+                 "关闭之后：发完排队的数据并等到对端结束"),
+    "high": ("queued bytes above which `on_writable` is owed", "排队字节超过它，之后就会有一次 `on_writable`"),
+    "low": ("queued bytes at or below which it comes", "排队字节降到它或更低时触发 `on_writable`"),
+    "cap": ("queued bytes above which `full` decides", "排队字节超过它时由 `full` 决定"),
+    "full": ("at `cap`: refuse the send, drop the new message, drop the oldest, or close",
+             "到达 `cap` 时：拒绝发送、丢弃新消息、丢弃最旧的消息，或关闭连接"),
+    "half_open": ("the peer's end does not close our side", "对端结束发送时，我方不随之关闭"),
+    "nodelay": ("small messages leave at once (TCP_NODELAY)", "小消息立即发出（TCP_NODELAY）"),
+    "backlog": ("clients waiting to be accepted; the system may lower it", "等待接受的客户端数；系统可能会调低"),
+    "conns": ("connections of the listener at once", "监听器同时存在的连接数"),
+    "conns_per_address": ("of these, from one IP address", "其中来自同一 IP 地址的连接数"),
+    "mode": ("permissions of the socket's path", "套接字路径的权限"),
+}
+WORDS = {
+    "en": {"head": ("key", "is", "default", "takes", "where"), "all": "everywhere",
+           "nobody": "nowhere yet", "LISTEN": "listening", "CONNECT": "connecting", "join": ", ",
+           "limit": "descriptor limit less 64", "umask": "as umask says", "up to": "up to {}",
+           "listen": "listening", "connect": "connecting", "or off": ", `off`"},
+    "zh": {"head": ("键", "含义", "默认值", "取值", "适用"), "all": "全部", "nobody": "暂无",
+           "LISTEN": "监听时", "CONNECT": "连接时", "join": "、", "limit": "描述符上限减 64",
+           "umask": "由 umask 决定", "up to": "不超过 {}", "listen": "监听", "connect": "连接",
+           "or off": "、`off`"},
+}
+
+
+def rows():
+    """Each option as (key, type, greatest, may_off, schemes, roles, four defaults)."""
+    text = (ROOT / "src/addr/option.c").read_text(encoding="utf-8")
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+    table = text[text.index("ol_options[OL_OPTIONS] = {"):]
+    for m in re.finditer(r"\bROW(?:_EACH)?\(((?:[^()]|\([^()]*\))*)\)", table[:table.index("};")]):
+        cells = re.split(r",(?![^(]*\))", m.group(1))
+        cells = [" ".join(c.split()) for c in cells]
+        each = re.fullmatch(r"EACH\((.*)\)", cells[7])
+        defaults = [each.group(1)] * 4 if each else cells[7:]
+        yield (cells[1], cells[2], number(cells[3]), number(cells[4]), set(cells[5].split(" | ")),
+               cells[6], [number(d) for d in defaults])
+
+
+def number(text):
+    """The value of a constant expression of the table."""
+    if re.fullmatch(r"0[0-7]+", text):
+        return int(text, 8)
+    value = 1
+    for factor in text.split(" * "):
+        value *= CONSTANTS[factor] if factor in CONSTANTS else int(factor)
+    return value
+
+
+def shown(kind, value):
+    """A number as it is written in a URL."""
+    if value == -1:
+        return "`off`"
+    if kind == "SWITCH":
+        return "`on`"
+    if kind == "FULL":
+        return "`refuse`"
+    if kind == "MODE":
+        return f"`{value:04o}`"
+    if kind == "SIZE":
+        for unit, size in (("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10)):
+            if value % size == 0:
+                return f"`{value // size}{unit}`"
+    if kind == "MS":
+        return f"`{value // 1000}s`" if value % 1000 == 0 else f"`{value}ms`"
+    return f"`{value}`"
+
+
+def default(words, key, kind, values):
+    """One default, or one for each role, and for udp."""
+    if key == "frame":
+        return "`none`"
+    if key == "mode":
+        return words["umask"]
+    listen, listen_udp, connect, connect_udp = (shown(kind, v) for v in values)
+    if key == "conns":
+        return f"{words['limit']}; udp: {listen_udp}"
+    if listen == listen_udp == connect == connect_udp:
+        return listen
+    if (listen, listen_udp) == (connect, connect_udp):
+        return f"{listen}; udp: {listen_udp}"
+    if connect != connect_udp:
+        sys.exit(f"{key}: a default that this table cannot show")
+    return f"{words['listen']}: {listen}, udp: {listen_udp}; {words['connect']}: {connect}"
+
+
+def takes(words, kind, most, may_off):
+    """The syntax of a value."""
+    text = {"FRAME": "", "SWITCH": "`on`",
+            "FULL": "`refuse`" + "".join(f"{words['join']}`{v}`"
+                                        for v in ("drop_new", "drop_old", "close"))}.get(kind)
+    if text is None:
+        text = words["up to"].format(shown(kind, most) if kind != "MS" else "`31536000s`")
+    return text + (words["or off"] if may_off and text else "")
+
+
+def where(words, schemes, roles):
+    """The schemes and the role that honour it."""
+    names = {"STREAMS": ["tcp", "unix", "pair"], "ALL": []}
+    if schemes == {"NOBODY"}:
+        return words["nobody"]
+    listed = [n for s in ("TCP", "UNIX", "UDP", "PAIR", "STREAMS") if s in schemes
+              for n in names.get(s, [s.lower()])]
+    parts = [" ".join(listed)] if listed else []
+    if roles != "BOTH":
+        parts.append(words[roles])
+    return words["join"].join(parts) or words["all"]
+
+
+def table(lang):
+    """The whole table in one language."""
+    words = WORDS[lang]
+    lines = ["| " + " | ".join(words["head"]) + " |", "|" + "---|" * len(words["head"])]
+    for key, kind, most, may_off, schemes, roles, values in rows():
+        if key not in MEANING:
+            sys.exit(f"tools/options.py does not say what `{key}` means")
+        lines.append("| " + " | ".join((
+            f"`{key}`", MEANING[key][lang == "zh"], default(words, key, kind, values),
+            takes(words, kind, most, may_off), where(words, schemes, roles))) + " |")
+    return "\n".join(lines).replace("|  |", "| |") + "\n"
+
+
+def main(argv):
+    """Check or write."""
+    wrong = 0
+    for name, lang in (("docs/url.md", "en"), ("docs/url.zh-CN.md", "zh")):
+        path = ROOT / name
+        text = path.read_text(encoding="utf-8")
+        new, count = TABLE.subn(lambda m, t=table(lang): m.group(1) + t + m.group(2), text)
+        if count != 1:
+            sys.exit(f"{name} has {count} places for the table")
+        if new != text and argv == ["--write"]:
+            path.write_text(new, encoding="utf-8")
+        elif new != text:
+            print(f"{name} differs from src/addr/option.c: tools/options.py --write")
+            wrong = 1
+    return wrong
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
