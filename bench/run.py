@@ -102,9 +102,6 @@ class Running:
         program = setting.build / argv[0]
         if not program.exists():
             raise Skip(f"not built, {server.package} is missing")
-        if server.takes and subprocess.run([program, "--takes", server.takes.format(**words)],
-                                           check=False).returncode:
-            raise Skip("this outlet has no such option yet")
         self.process = subprocess.Popen(
             [program, *argv[1:]], env={**os.environ, **server.env}, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -142,7 +139,7 @@ class Running:
 
 def client_argv(setting, row, server, running):
     """The command line of the client."""
-    return [str(setting.build / "client"), row.mode, running.address,
+    return [str(setting.build / server.client_program), row.mode, running.address,
             str(setting.connections(row)), str(row.depth), str(row.size), str(setting.seconds),
             str(running.process.pid), f"warm={setting.warm_ms}", f"least={setting.least(row)}",
             *row.client, *server.client]
@@ -158,6 +155,7 @@ def measure(setting, row, server):
         try:
             done = subprocess.run(argv, capture_output=True, text=True, check=False,
                                   stdin=subprocess.DEVNULL, preexec_fn=pin,
+                                  env={**os.environ, **server.env},
                                   timeout=setting.seconds + PATIENCE)
         except subprocess.TimeoutExpired:
             raise Wrong("the client did not end") from None
