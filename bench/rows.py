@@ -63,8 +63,8 @@ def peers(kind):
 TCP = (*bare("tcp"), *outlet("tcp://127.0.0.1:{port}"), *peers("tcp"))
 UNIX = (*bare("unix"), *outlet("unix://{path}"), *peers("unix"))
 # Few enough buffers of 64 KiB to stay in the cache.
-TCP_LARGE = (*bare("tcp", "64"), *TCP[2:])
-UNIX_LARGE = (*bare("unix", "64"), *UNIX[2:])
+TCP_LARGE = (*bare("tcp", "8"), *TCP[2:])
+UNIX_LARGE = (*bare("unix", "8"), *UNIX[2:])
 FRAME = (*bare("frame"), *outlet("tcp://127.0.0.1:{port}#frame=len:4be"), *peers("frame"),
          Server("libuv-gather", ("server_libuv", "gather", "{port}"), "peer", "libuv1-dev"))
 UDP_PLAIN = Server("epoll", ("server_udp", "plain", "{port}"), "bare")
