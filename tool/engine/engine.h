@@ -15,6 +15,8 @@
 
 #include <outlet/outlet.h>
 
+#include "hist.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
