@@ -16,6 +16,7 @@
 #include <outlet/outlet.h>
 
 #include "hist.h"
+#include "load.h"
 
 #include <stdbool.h>
 #include <stddef.h>
