@@ -141,7 +141,6 @@ numbers(struct job *j)
     const bool *has = j->cli->options.has;
     const char *rate = option(j, OPT_RATE);
     const char *correct = option(j, OPT_CORRECT);
-    int64_t correct_ms = 0;
 
     o->connections = 1;
     o->threads = 1;
@@ -150,9 +149,8 @@ numbers(struct job *j)
     o->depth = o->rate > 0 || j->finds ? DEPTH_OPEN : 1;
     if (!has[OPT_LOAD_COUNT])
         o->time_ms = j->finds ? STEP_MS : TIME_MS;
-    if (correct && !eng_parse_duration(correct, &correct_ms))
+    if (correct && !eng_load_time_parse(correct, &o->correct_ns))
         return bad(j, OPT_CORRECT, "10ms");
-    o->correct_ns = correct_ms * 1000000;
     if (!number(j, OPT_CONNECTIONS, ENG_LOAD_CONNECTIONS_MAX, &o->connections) ||
         !number(j, OPT_DEPTH, ENG_LOAD_DEPTH_MAX, &o->depth) ||
         !number(j, OPT_THREADS, ENG_LOAD_THREADS_MAX, &o->threads) ||

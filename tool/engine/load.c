@@ -28,24 +28,28 @@ enum {
 
 /* ---- marks ---- */
 
+static void
+set_marks(struct eng_load *load, int64_t start)
+{
+    if (load->opts.time_ms)
+        atomic_store(&load->until, start + (load->opts.warm_ms + load->opts.time_ms) * MS);
+    atomic_store(&load->from, start + load->opts.warm_ms * MS);
+    atomic_store(&load->start, start);
+}
+
 void
 load_opened(struct load_conn *c)
 {
     struct eng_load *load = c->w->load;
     enum eng_load_mode mode = load->opts.mode;
     int64_t lead = mode == ENG_LOAD_FANOUT ? SETTLE_MS : load->eager ? 0 : LEAD_MS;
-    int64_t start;
 
     if (c->counted)
         return;
     c->counted = true;
-    if (atomic_fetch_sub(&load->pending, 1) != 1)
+    if (atomic_fetch_sub(&load->pending, 1) != 1 || mode == ENG_LOAD_CHURN)
         return;
-    start = clock_ns() + lead * MS;
-    if (load->opts.time_ms)
-        atomic_store(&load->until, start + (load->opts.warm_ms + load->opts.time_ms) * MS);
-    atomic_store(&load->from, start + load->opts.warm_ms * MS);
-    atomic_store(&load->start, start);
+    set_marks(load, clock_ns() + lead * MS);
     c->w->clock_left = 0;
 }
 
@@ -175,6 +179,8 @@ static outlet_err
 start_threads(struct eng_load *load)
 {
     atomic_store(&load->running, load->opts.threads);
+    if (load->opts.mode == ENG_LOAD_CHURN) /* opening is what is measured */
+        set_marks(load, clock_ns());
     for (int64_t i = 0; i < load->opts.threads; i++) {
         struct load_worker *w = &load->workers[i];
 
@@ -262,11 +268,12 @@ eng_load_fd(const struct eng_load *load)
 void
 eng_load_stop(struct eng_load *load)
 {
-    int64_t now = clock_ns();
-
-    if (now < atomic_load(&load->until))
-        atomic_store(&load->until, now);
-    atomic_store(&load->stopping, true);
+    if (atomic_load(&load->asked)) {
+        atomic_store(&load->stopping, true);
+        return;
+    }
+    atomic_store(&load->ended, clock_ns());
+    atomic_store(&load->asked, true);
 }
 
 void
@@ -300,6 +307,8 @@ measured_until(struct eng_load *load)
     int64_t now = clock_ns();
     int64_t until = atomic_load(&load->until);
 
+    if (atomic_load(&load->asked))
+        until = atomic_load(&load->ended);
     for (int64_t i = 0; i < load->opts.threads; i++) {
         int64_t finished = atomic_load(&load->workers[i].finished);
 

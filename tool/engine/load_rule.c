@@ -191,6 +191,17 @@ eng_load_rate_parse(const char *text, double *rate)
 }
 
 bool
+eng_load_time_parse(const char *text, int64_t *ns)
+{
+    double value;
+
+    if (!with_unit(text, time_units, &value) || value < 1 || value > (double)ENG_HIST_MAX)
+        return false;
+    *ns = (int64_t)value;
+    return true;
+}
+
+bool
 eng_load_size_parse(const char *text, int64_t *size)
 {
     double value;

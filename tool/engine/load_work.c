@@ -40,7 +40,8 @@ worker_read_clock(struct load_worker *w)
     w->clock_left = CLOCK_EVERY - 1;
     w->start = atomic_load_explicit(&load->start, memory_order_relaxed);
     w->from = atomic_load_explicit(&load->from, memory_order_relaxed);
-    w->until = atomic_load_explicit(&load->until, memory_order_relaxed);
+    w->until = atomic_load_explicit(atomic_load(&load->asked) ? &load->ended : &load->until,
+                                    memory_order_relaxed);
 }
 
 /* When message `number` of the schedule should leave. */
@@ -102,7 +103,8 @@ end(struct load_worker *w)
     int64_t last = w->now < w->until ? w->now : w->until;
 
     w->state = WORK_END;
-    count_unanswered(w);
+    if (!atomic_load(&w->load->stopping))
+        count_unanswered(w);
     if (!atomic_load(&w->finished))
         atomic_store(&w->finished, last);
     set_timer(w, 0);

@@ -129,7 +129,9 @@ struct eng_load {
     _Atomic int64_t from;    /* measured from ... */
     _Atomic int64_t until;   /* ... to */
     _Atomic bool opened;     /* some connection was open once */
-    _Atomic bool stopping;
+    _Atomic bool asked;      /* to end as if the time was over ... */
+    _Atomic int64_t ended;   /* ... at this time */
+    _Atomic bool stopping;   /* at once */
     _Atomic int64_t running; /* workers */
     int ended_fd;
     const char *driver;
