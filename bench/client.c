@@ -381,7 +381,7 @@ udp_send_train(struct conn *c, int n)
         die("sendmsg");
 }
 
-/* Up to `depth` in flight; what the kernel does not take is tried again when something was heard. */
+/* Up to `depth` in flight; what the kernel does not take is tried when something was heard. */
 static void
 udp_fill(struct conn *c)
 {

@@ -15,6 +15,7 @@ import picture
 import results
 import rows
 
+DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
 COMPARE = pathlib.Path(__file__).resolve().parent.parent / "tools" / "bench_compare"
 
 
@@ -82,6 +83,14 @@ class ResultsTest(unittest.TestCase):
         for goal in rows.GOALS:
             for name in (*goal.a, *goal.b):
                 self.assertIn(name, known[goal.row])
+
+    def test_the_pages_name_every_row_and_every_server(self):
+        names = {r.name for r in rows.ROWS}
+        names |= {s.name for r in rows.ROWS for s in r.servers
+                  if not s.name.startswith(("outlet2", "outlet-busy"))}
+        for page in ("benchmark.md", "benchmark.zh-CN.md"):
+            text = (DOCS / page).read_text(encoding="utf-8")
+            self.assertEqual([n for n in sorted(names) if f"`{n}`" not in text], [])
 
     def test_a_peer_is_ahead_only_beyond_the_spread(self):
         near = row("a", epoll=[1000] * 2, outlet_epoll=[1000, 1100], libuv=[950, 1050])

@@ -1,8 +1,8 @@
 /*
  * embed_test.c - a loop inside somebody else's poll().
  *
- * The foreign loop sleeps in poll() without a limit and turns without waiting: whatever the descriptor
- * fails to tell hangs the test.
+ * The foreign loop sleeps in poll() without a limit and turns without waiting: whatever the
+ * descriptor fails to tell hangs the test.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -52,8 +52,10 @@ on_close(outlet_conn c, const struct outlet_reason *why, void *user)
     h->bad_ends += why->code != OUTLET_OK;
 }
 
-static const struct outlet_handlers handlers = {
-    .size = sizeof handlers, .on_open = on_open, .on_message = on_message, .on_close = on_close};
+static const struct outlet_handlers handlers = {.size = sizeof handlers,
+                                                .on_open = on_open,
+                                                .on_message = on_message,
+                                                .on_close = on_close};
 
 static void
 host_open(struct host *h, outlet_loop *l)

@@ -1,8 +1,8 @@
 /*
  * fork_test.c - what a forked child may do, and that its parent does not notice.
  *
- * The child checks for itself and exits with the line that was wrong.  It has no threads but its own:
- * it turns its loops.
+ * The child checks for itself and exits with the line that was wrong.  It has no threads but its
+ * own: it turns its loops.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -16,10 +16,10 @@
 enum { CONNS = 5, CHILD_SECONDS = 60 };
 
 /* In the child: leave with the number of the line. */
-#define MUST(what)                                                                                 \
-    do {                                                                                           \
-        if (!(what))                                                                               \
-            _exit(__LINE__ % 250 + 1);                                                             \
+#define MUST(what)                     \
+    do {                               \
+        if (!(what))                   \
+            _exit(__LINE__ % 250 + 1); \
     } while (0)
 
 struct side {
@@ -62,8 +62,10 @@ on_close(outlet_conn c, const struct outlet_reason *why, void *user)
     meet_add(&s->closed, 1);
 }
 
-static const struct outlet_handlers handlers = {
-    .size = sizeof handlers, .on_open = on_open, .on_message = on_message, .on_close = on_close};
+static const struct outlet_handlers handlers = {.size = sizeof handlers,
+                                                .on_open = on_open,
+                                                .on_message = on_message,
+                                                .on_close = on_close};
 
 static void
 never(outlet_timer t, void *arg)

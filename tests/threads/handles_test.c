@@ -1,9 +1,9 @@
 /*
  * handles_test.c - handles that live, are dead, or were never given out, on every thread at once.
  *
- * Four threads, and the callbacks of the loops themselves, call every function with handles that are
- * picked from everywhere while connections come and go and whole loops are made and freed.  Nothing may
- * crash, and every answer must be one that the headers name.
+ * Four threads, and the callbacks of the loops themselves, call every function with handles that
+ * are picked from everywhere while connections come and go and whole loops are made and freed.
+ * Nothing may crash, and every answer must be one that the headers name.
  *
  * OUTLET_TEST_RUNS: how many calls each thread makes.
  *
@@ -188,7 +188,8 @@ call_about_something(uint64_t id)
 
     switch (roll(12)) {
     case 0:
-        check(roll(3) ? outlet_timer_stop((outlet_timer){id}) : outlet_watch_stop((outlet_watch){id}));
+        check(roll(3) ? outlet_timer_stop((outlet_timer){id})
+                      : outlet_watch_stop((outlet_watch){id}));
         break;
     case 1:
         check(outlet_listener_info((outlet_listener){id}, roll(2) ? "local" : "connections", text,
@@ -410,7 +411,7 @@ calls_per_thread(void)
 {
     const char *text = getenv("OUTLET_TEST_RUNS");
 
-    return text ? atoi(text) : CALLS;
+    return text ? (int)strtol(text, NULL, 10) : CALLS;
 }
 
 static void
@@ -481,8 +482,9 @@ victim_close(outlet_conn c, const struct outlet_reason *why, void *user)
     meet_add(&((struct victim *)user)->closed, 1);
 }
 
-static const struct outlet_handlers victim_handlers = {
-    .size = sizeof victim_handlers, .on_open = victim_open, .on_close = victim_close};
+static const struct outlet_handlers victim_handlers = {.size = sizeof victim_handlers,
+                                                       .on_open = victim_open,
+                                                       .on_close = victim_close};
 
 /* Until the handle is dead: from then on it stays dead. */
 static void *

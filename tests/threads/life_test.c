@@ -69,8 +69,10 @@ on_close(outlet_conn c, const struct outlet_reason *why, void *user)
     meet_add(&s->closed, 1);
 }
 
-static const struct outlet_handlers handlers = {
-    .size = sizeof handlers, .on_open = on_open, .on_message = on_message, .on_close = on_close};
+static const struct outlet_handlers handlers = {.size = sizeof handlers,
+                                                .on_open = on_open,
+                                                .on_message = on_message,
+                                                .on_close = on_close};
 
 static outlet_conn
 connect_to(outlet_loop *l, const char *url, struct seen *s)
@@ -456,7 +458,8 @@ a_loop_that_never_ran_is_freed_with_all_that_hangs_off_it(void **state)
         assert_int_equal(outlet_post(l, count_thread, &s.opened), OUTLET_OK);
         assert_int_equal(outlet_loop_free(l), OUTLET_OK);
         assert_int_equal(meet_count(&s.closed), 2);
-        assert_int_equal(meet_count(&s.opened), 1); /* the post, so that its argument can be freed */
+        assert_int_equal(meet_count(&s.opened),
+                         1); /* the post, so that its argument can be freed */
         seen_fini(&s);
     }
 }
@@ -629,8 +632,9 @@ pause_it(outlet_conn c, void *user)
     meet_add(&s->opened, 1);
 }
 
-static const struct outlet_handlers deaf = {
-    .size = sizeof deaf, .on_open = pause_it, .on_close = on_close};
+static const struct outlet_handlers deaf = {.size = sizeof deaf,
+                                            .on_open = pause_it,
+                                            .on_close = on_close};
 
 /* A loop of its own for the deaf end, so that nobody makes it hear again. */
 static void

@@ -3,8 +3,8 @@
  *
  *     meet_add(&m, 1) in callbacks, meet_wait(&m, 3) in the test body
  *
- * Callbacks only count and record; the test body waits and asserts.  Nothing sleeps: a wait ends when
- * the number is reached, and after a minute the test has failed.
+ * Callbacks only count and record; the test body waits and asserts.  Nothing sleeps: a wait ends
+ * when the number is reached, and after a minute the test has failed.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -43,16 +43,19 @@ ignore(int64_t answer)
     (void)answer;
 }
 
-/* A loop of the driver that the test was started for; where io_uring is missing, the test is skipped. */
+/* A loop of the driver that the test was started for; where io_uring is missing, the test is
+ * skipped. */
 outlet_loop *new_loop(void **state, int64_t threads);
 
 /* A listener at a port or path of its own; `url` takes where it is (room: 256). */
-outlet_listener listen_at(outlet_loop *l, const char *url, const struct outlet_handlers *on, void *user,
-                          char *at);
+outlet_listener listen_at(outlet_loop *l, const char *url, const struct outlet_handlers *on,
+                          void *user, char *at);
 
 /* The test once for each driver. */
-#define TWICE(test)                                                                                \
-    {"epoll: " #test, test, NULL, NULL, (void *)(uintptr_t) "epoll"},                              \
-        {"uring: " #test, test, NULL, NULL, (void *)(uintptr_t) "uring"}
+#define TWICE(test)                                                    \
+    {"epoll: " #test, test, NULL, NULL, (void *)(uintptr_t) "epoll"},  \
+    {                                                                  \
+        "uring: " #test, test, NULL, NULL, (void *)(uintptr_t) "uring" \
+    }
 
 #endif

@@ -25,12 +25,14 @@ struct stage {
     struct far far[CONNS * 2];
     _Atomic int accepted;
     _Atomic int wrong;
+    _Atomic int bad_end; /* why a connection broke, if one did */
     struct meet opened;
     struct meet arrived;
     struct meet closed;
 };
 
-static struct stage *the_stage; /* for accepted connections, whose user data becomes their struct far */
+static struct stage
+    *the_stage; /* for accepted connections, whose user data becomes their struct far */
 
 static int
 on_accept(outlet_conn c, void *user)
@@ -84,8 +86,9 @@ static void
 on_close(outlet_conn c, const struct outlet_reason *why, void *user)
 {
     (void)c;
-    (void)why;
     (void)user;
+    if (why->code)
+        the_stage->bad_end = (int)why->code;
     meet_add(&the_stage->closed, 1);
 }
 
@@ -94,8 +97,9 @@ static const struct outlet_handlers far_handlers = {.size = sizeof far_handlers,
                                                     .on_open = on_open_far,
                                                     .on_message = on_message_far,
                                                     .on_close = on_close};
-static const struct outlet_handlers near_handlers = {
-    .size = sizeof near_handlers, .on_open = on_open, .on_close = on_close};
+static const struct outlet_handlers near_handlers = {.size = sizeof near_handlers,
+                                                     .on_open = on_open,
+                                                     .on_close = on_close};
 
 struct sender {
     struct stage *stage;
@@ -165,6 +169,7 @@ stage_open(struct stage *s, outlet_loop *l, const char *url)
     assert_true(outlet_listener_info(listener, "url", at, sizeof at) > 0);
     o.on = &near_handlers;
     o.cap = OUTLET_OFF;
+    o.flush_ms = OUTLET_OFF; /* however slow this machine is */
     for (int i = 0; i < CONNS; i++) {
         assert_int_equal(outlet_connect(l, at, &o, &s->conns[i]), OUTLET_OK);
     }
@@ -239,6 +244,7 @@ what_was_sent_before_a_close_arrives(void **state)
         failed += senders[i].failed;
     }
     assert_true(meet_wait(&s.closed, 2 * SENDERS));
+    assert_int_equal(s.bad_end, OUTLET_OK);
     assert_int_equal(failed, 0);
     assert_int_equal(meet_count(&s.arrived), SENDERS * EACH);
     assert_int_equal(s.wrong, 0);

@@ -158,9 +158,9 @@ room_to_write_and_the_peer_s_end_are_told(void **state)
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
     eye_init(&e, l, ends[0]);
-    assert_int_equal(outlet_watch_start(l, ends[0], OUTLET_READABLE | OUTLET_WRITABLE, seen, &e,
-                                        &e.watch),
-                     OUTLET_OK);
+    assert_int_equal(
+        outlet_watch_start(l, ends[0], OUTLET_READABLE | OUTLET_WRITABLE, seen, &e, &e.watch),
+        OUTLET_OK);
     assert_int_equal(outlet_loop_start(l), OUTLET_OK);
     assert_true(meet_wait(&e.calls, 1));
     assert_true(e.events & OUTLET_WRITABLE);
@@ -189,7 +189,8 @@ what_cannot_be_watched_is_refused(void **state)
     assert_int_equal(outlet_watch_start(l, file, OUTLET_READABLE, seen, NULL, &w), OUTLET_ENOTSUP);
     assert_int_equal(outlet_watch_start(l, dir, OUTLET_READABLE, seen, NULL, &w), OUTLET_ENOTSUP);
     assert_int_equal(outlet_watch_start(l, -1, OUTLET_READABLE, seen, NULL, &w), OUTLET_EINVAL);
-    assert_int_equal(outlet_watch_start(l, 1 << 20, OUTLET_READABLE, seen, NULL, &w), OUTLET_EINVAL);
+    assert_int_equal(outlet_watch_start(l, 1 << 20, OUTLET_READABLE, seen, NULL, &w),
+                     OUTLET_EINVAL);
     assert_int_equal(outlet_watch_start(l, fd, 0, seen, NULL, &w), OUTLET_EINVAL);
     assert_int_equal(outlet_watch_start(l, fd, OUTLET_HANGUP, seen, NULL, &w), OUTLET_EINVAL);
     assert_int_equal(outlet_watch_start(l, fd, 64, seen, NULL, &w), OUTLET_EINVAL);

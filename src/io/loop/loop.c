@@ -343,7 +343,8 @@ outlet_loop_drain(outlet_loop *l, int64_t deadline_ms)
         return OUTLET_ESTATE;
     }
     l->drain_ms = deadline_ms ? deadline_ms : DRAIN_MS;
-    /* Before the mail: a reactor that has nothing to close will not turn a second time to notice. */
+    /* Before the mail: a reactor that has nothing to close will not turn a second time to notice.
+     */
     atomic_store(&l->draining, true);
     pthread_mutex_unlock(&l->lock);
     for (uint32_t i = 0; i < l->reactor_count; i++) {
@@ -577,9 +578,10 @@ outlet_loop_fd(outlet_loop *l)
 
 /* ---- freed ------------------------------------------------------------------------------- */
 
-/* A reactor has not ended when no thread has worked for it to the end: the loop was never run, it is
- * turned by this thread, or a thread could not be made.  Threads that drain end by themselves, at the
- * drain's deadline at the latest: to stop them here would cut off what they are still sending. */
+/* A reactor has not ended when no thread has worked for it to the end: the loop was never run, it
+ * is turned by this thread, or a thread could not be made.  Threads that drain end by themselves,
+ * at the drain's deadline at the latest: to stop them here would cut off what they are still
+ * sending. */
 static void
 finish(struct outlet_loop *l)
 {
@@ -600,8 +602,8 @@ finish(struct outlet_loop *l)
     }
 }
 
-/* In a forked child: was the loop doing nothing at the moment of the fork?  If not, another thread or
- * our own caller was changing what it keeps, and nobody will finish that here. */
+/* In a forked child: was the loop doing nothing at the moment of the fork?  If not, another thread
+ * or our own caller was changing what it keeps, and nobody will finish that here. */
 static bool
 at_rest(struct outlet_loop *l)
 {
@@ -708,6 +710,8 @@ outlet_post(outlet_loop *l, void (*fn)(void *arg), void *arg)
     struct post *p;
     uint32_t epoch;
 
+    if (!fn)
+        return OUTLET_EINVAL;
     if (!fn)
         return OUTLET_EINVAL;
     if (l->fork_count != ol_fork_count() || !ol_enter(r->cell, &epoch))

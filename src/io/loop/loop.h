@@ -186,7 +186,7 @@ struct ol_reactor {
 
 /* What the layer above wants to know.  It attaches itself when it is first used on a loop. */
 struct ol_loop_hooks {
-    outlet_err (*attach)(struct outlet_loop *l); /* make the per-reactor part; under the loop's lock */
+    outlet_err (*attach)(struct outlet_loop *l); /* make the per-reactor part; under the lock */
     void (*drain)(struct ol_reactor *r);         /* on the reactor: begin to close all in order */
     void (*stop)(struct ol_reactor *r);          /* on the reactor: abort everything */
     void (*detach)(struct outlet_loop *l);       /* every reactor has ended: free the rest */
@@ -268,7 +268,8 @@ outlet_err ol_timers_init(struct ol_reactor *r);
 outlet_err ol_watches_init(struct ol_reactor *r);
 void ol_watches_stop(struct ol_reactor *r);
 
-/* The datagram that starts at byte `at` of a completion that holds several; false: behind the last. */
+/* The datagram that starts at byte `at` of a completion that holds several; false: behind the last.
+ */
 bool ol_lent_segment(const struct ol_completion *done, uint32_t at, struct ol_lent *out);
 
 /* Make sure that the layer above is attached. */

@@ -503,6 +503,54 @@ an_alarm_can_be_put_off_and_brought_forward(void **state)
     outlet_loop_free(l);
 }
 
+/* ---- public timers, with a clock that can be held ---- */
+
+static void
+count_call(outlet_timer t, void *arg)
+{
+    (void)t;
+    ++*(int *)arg;
+}
+
+/* The reactor has its turn at that time and not before, as if it had been busy. */
+static void
+turn_at(struct ol_reactor *r, struct ol_sim *w, ol_time at)
+{
+    r->ops->arm(r->driver, OL_NEVER);
+    assert_null(ol_sim_next(w, at));
+    assert_true(ol_sim_now(w) == at);
+    turn(r);
+}
+
+static void
+a_late_call_does_not_shift_those_after_it(void **state)
+{
+    static const struct {
+        int ms;
+        int calls;
+    } table[] = {{9, 0}, {13, 1}, {19, 1}, {20, 2}, {29, 2}, {55, 3}, {59, 3}, {60, 4}, {70, 5}};
+    struct ol_sim *w = ol_sim_new(&ol_heap_system, 1, NULL);
+    struct outlet_loop *l;
+    struct ol_reactor *r;
+    outlet_timer t;
+    ol_time start;
+    int calls = 0;
+
+    (void)state;
+    assert_non_null(w);
+    assert_int_equal(ol_loop_new_in(&l, NULL, w), OUTLET_OK);
+    r = l->reactors[0];
+    start = ol_sim_now(w);
+    assert_int_equal(outlet_timer_start(l, 10, 10, count_call, &calls, &t), OUTLET_OK);
+    turn(r);
+    for (size_t i = 0; i < OL_COUNT(table); i++) {
+        turn_at(r, w, start + table[i].ms * OL_MS);
+        assert_int_equal(calls, table[i].calls);
+    }
+    outlet_loop_free(l);
+    ol_sim_free(w);
+}
+
 /* ---- memory ---- */
 
 static void
@@ -595,6 +643,7 @@ main(void)
         cmocka_unit_test(an_alarm_fires_once_and_never_early),
         cmocka_unit_test(an_alarm_that_was_cleared_is_silent),
         cmocka_unit_test(an_alarm_can_be_put_off_and_brought_forward),
+        cmocka_unit_test(a_late_call_does_not_shift_those_after_it),
         cmocka_unit_test(a_loop_is_made_whole_or_not_at_all_when_memory_fails),
         cmocka_unit_test(stopping_and_freeing_need_no_memory),
     };

@@ -147,9 +147,9 @@ next_deadline(const struct ol_reactor *r)
 }
 
 /*
- * A sleeping core takes tens of microseconds to wake, so a busy reactor looks again for a while before
- * it sleeps.  Looking that finds nothing several times in a row is waste: then it sleeps at once,
- * until a sleep turns out to have been shorter than the looking would have been.
+ * A sleeping core takes tens of microseconds to wake, so a busy reactor looks again for a while
+ * before it sleeps.  Looking that finds nothing several times in a row is waste: then it sleeps at
+ * once, until a sleep turns out to have been shorter than the looking would have been.
  */
 static int
 wait_busily(struct ol_reactor *r, ol_time until)

@@ -37,8 +37,8 @@ after_fork_in_parent(void)
     pthread_mutex_unlock(&registry.lock);
 }
 
-/* The free list stays: its cells have no reactor and can serve the child's own loops.  Visitors were
- * other threads, which are not here and will never leave. */
+/* The free list stays: its cells have no reactor and can serve the child's own loops.  Visitors
+ * were other threads, which are not here and will never leave. */
 static void
 after_fork_in_child(void)
 {

@@ -1,7 +1,8 @@
 /*
  * slots_test.c - the life of a slot, and that no handle ever fits a second object.
  *
- * A table of generations is made by hand here, so that a test can preset how often a slot has lived.
+ * A table of generations is made by hand here, so that a test can preset how often a slot has
+ * lived.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -533,7 +533,8 @@ dropping_spares_what_has_begun_to_leave(void **state)
     assert_int_equal(ol_queue_copy(q, &second, 1, 0), OUTLET_OK);
     assert_int_equal(ol_queue_copy(q, &third, 1, 0), OUTLET_OK);
     ol_queue_taken(q, 2);
-    assert_int_equal(ol_queue_drop_oldest(q, 100, 10), 2); /* all that may go, although too little */
+    assert_int_equal(ol_queue_drop_oldest(q, 100, 10),
+                     2); /* all that may go, although too little */
     assert_int_equal(q->bytes, 3);
     assert_int_equal(ol_queue_gather(q, iov, 4), 1);
     assert_memory_equal(iov[0].iov_base, "rst", 3);

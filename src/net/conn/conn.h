@@ -236,6 +236,7 @@ struct ol_net {
     struct ol_queue *dirty_last;
     struct ol_conn *ending;  /* linked by link.next: no driver will tell of their end */
     size_t starved;          /* connections whose receiving memory_max has stopped */
+    struct ol_alarm hungry;  /* while there are any */
     struct ol_list closables;
     void *groups; /* of the group layer */
     void (*groups_free)(struct ol_net *n);
@@ -302,8 +303,8 @@ void ol_conn_publish(struct ol_conn *c);
 void ol_conn_begin(struct ol_conn *c);
 /* Not published. */
 void ol_conn_discard(struct ol_conn *c);
-/* In a forked child: closes our copy of the parent's descriptor and, if the loop was at rest, frees the
- * memory.  Tells nobody. */
+/* In a forked child: closes our copy of the parent's descriptor and, if the loop was at rest, frees
+ * the memory.  Tells nobody. */
 void ol_conn_abandon(struct ol_conn *c, bool at_rest);
 /* The same of a link; by_driver: also what the driver keeps for it, which must not be closing. */
 void ol_link_abandon(struct ol_reactor *r, struct ol_link *l, bool by_driver);
@@ -352,8 +353,6 @@ enum ol_cause {
 /* Keeps the first cause it is told. */
 void ol_cause_set(struct ol_conn *c, enum ol_cause cause, outlet_err code, enum outlet_side side,
                   int sys_errno);
-void ol_cause_replace(struct ol_conn *c, enum ol_cause cause, outlet_err code,
-                      enum outlet_side side);
 void ol_cause_tell(const struct ol_conn *c, struct outlet_reason *out);
 
 /* ---- receive (receive.c) ----------------------------------------------------------------- */

@@ -84,7 +84,8 @@ outlet_set_name(outlet_conn h, const char *text)
     l = v.reactor->loop;
     extra = ol_conn_extra(v.conn);
     pthread_mutex_lock(&l->lock);
-    /* Not CLOSED yet, after the extra part was made: ol_name_forget() is still to come and finds it. */
+    /* Not CLOSED yet, after the extra part was made: ol_name_forget() is still to come and finds
+     * it. */
     if (atomic_load(&v.conn->state) == CONN_CLOSED)
         err = OUTLET_ESTATE;
     else if (!extra)
@@ -117,7 +118,8 @@ outlet_by_name(outlet_loop *l, const char *text)
     outlet_conn h = {0};
     struct name *n;
 
-    if (!text || l->fork_count != ol_fork_count() || !atomic_load_explicit(&l->hooks, memory_order_acquire))
+    if (!text || l->fork_count != ol_fork_count() ||
+        !atomic_load_explicit(&l->hooks, memory_order_acquire))
         return h;
     pthread_mutex_lock(&l->lock);
     n = find(l->net, text, strnlen(text, NAME_MAX_LEN + 1));
