@@ -30,7 +30,7 @@ enum cli_option {
     CLI_OPTIONS
 };
 
-enum { CLI_WORDS = 2 }; /* a URL and a payload */
+enum { CLI_WORDS = 2 /* a URL and a payload */, CLI_LIST = 16 };
 
 struct cli_options {
     enum cli_verb verb; /* CLI_VERBS: none was given */
@@ -38,6 +38,8 @@ struct cli_options {
     const char *value[CLI_OPTIONS]; /* NULL where an option takes none */
     const char *words[CLI_WORDS];   /* what is not an option, after the verb */
     int word_count;
+    const char *list[CLI_LIST]; /* the values of --require, which may stand several times */
+    int list_count;
 };
 
 struct cli_option_info {
@@ -146,11 +148,14 @@ int cli_signals_read(int fd); /* the signal; 0: none is waiting */
 
 /* listen and connect (session.c) */
 bool cli_session_options(struct cli *cli, struct eng_session_opts *opts);
+/* The value of -x, -e or --expect-hex; false: it was wrong, which has been said. */
+bool cli_payload_bytes(struct cli *cli, enum cli_option id, struct eng_bytes *out);
 void cli_session_options_free(struct eng_session_opts *opts);
 int cli_run_session(struct cli *cli, struct eng_session_opts *opts);
 
 int cli_connect(struct cli *cli);
 int cli_listen(struct cli *cli);
+int cli_load(struct cli *cli);
 int cli_demo(struct cli *cli);
 int cli_help(struct cli *cli);
 int cli_version(struct cli *cli);

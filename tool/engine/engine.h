@@ -15,6 +15,9 @@
 
 #include <outlet/outlet.h>
 
+#include "hist.h"
+#include "load.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
