@@ -264,10 +264,13 @@ go_back(struct ol_queue *q, struct mark m)
 }
 
 /* About as much as waits already: a queue that grows takes few chunks, and one that drops its
- * oldest messages to stay small holds none that is larger than itself. */
+ * oldest messages to stay small holds none that is larger than itself.  Behind shared bytes stands
+ * only a tail or the next head. */
 static uint8_t
 next_class(const struct ol_queue *q)
 {
+    if (q->count && !last_piece(q)->chunk)
+        return 0;
     return q->bytes >= OL_CHUNK_MIDDLE ? 2 : q->bytes >= SHORT_MAX ? 1 : 0;
 }
 

@@ -229,7 +229,8 @@ send_away(struct ol_visit *v, const struct iovec *pieces, int n, struct outlet_b
     len = mail_len(m);
     before = atomic_fetch_add_explicit(&c->cold->mailed, (int64_t)len, memory_order_relaxed);
     queued = v->own ? ol_conn_queued(c) : ol_conn_queued_seen(c);
-    /* What drops or closes at cap does so on the reactor; the mail alone is bounded all the same. */
+    /* What drops or closes at cap does so on the reactor; the mail alone is bounded all the same.
+     */
     if (len > s->cap)
         err = OUTLET_EMSGSIZE;
     else if ((uint64_t)(s->full == OUTLET_FULL_REFUSE ? queued : before + (int64_t)len) > s->cap)

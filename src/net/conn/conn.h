@@ -373,8 +373,8 @@ int64_t ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struc
 int64_t ol_conn_send_file(struct ol_conn *c, int fd, int64_t offset, size_t len, bool taken);
 /* A message that was wrapped already. */
 int64_t ol_conn_send_wrapped(struct ol_conn *c, struct outlet_buf *buf);
-/* One that was taken when it was posted, and may not be refused any more: `cap` may be exceeded, and
- * a close or an end that came meanwhile waits for it. */
+/* One that was taken when it was posted, and may not be refused any more: `cap` may be exceeded,
+ * and a close or an end that came meanwhile waits for it. */
 int64_t ol_conn_send_taken(struct ol_conn *c, const struct ol_frame_wrap *w, struct outlet_buf *buf);
 void ol_conn_mail_done(struct ol_conn *c); /* after each: an end or a close may wait for it */
 int64_t ol_conn_mailed(const struct ol_conn *c); /* bytes of these that are still under way */

@@ -32,7 +32,8 @@ look_again(struct ol_reactor *r, struct ol_alarm *a)
     (void)a;
 }
 
-/* Memory may be given back by another reactor, or by a thread of the program, which wakes nobody. */
+/* Memory may be given back by another reactor, or by a thread of the program, which wakes nobody.
+ */
 static void
 feed_starved(struct ol_net *n)
 {

@@ -230,8 +230,8 @@ enqueue(struct ol_conn *c, const struct iovec *iov, int n, size_t skip, struct o
 }
 
 /*
- * What counts against cap.  What is in the mail was let in already and must find room; where messages
- * are dropped instead, each takes its turn when its mail is read.
+ * What counts against cap.  What is in the mail was let in already and must find room; where
+ * messages are dropped instead, each takes its turn when its mail is read.
  */
 static size_t
 filled(const struct ol_conn *c)
@@ -561,8 +561,8 @@ ol_net_forget_dirty(struct ol_net *n, struct ol_queue *gone)
     gone->dirty = false;
 }
 
-/* Callbacks in a flush may make more dirty.  A pair that answer each other for ever must not hold the
- * turn: only what was there at the start is walked, the rest leaves in the next turn, soon. */
+/* Callbacks in a flush may make more dirty.  A pair that answer each other for ever must not hold
+ * the turn: only what was there at the start is walked, the rest leaves in the next turn, soon. */
 void
 ol_net_flush(struct ol_net *n)
 {

@@ -131,10 +131,10 @@ what_goes_out(const struct ol_queue *q, const struct iovec *iov, int *n)
     return bytes;
 }
 
-/* A file goes from the page cache to the socket where the driver can do that.  Says how much was
- * offered. */
+/* A file goes from the page cache to the socket where the driver can do that.  *out: how many bytes
+ * of the queue a pending send holds. */
 static int64_t
-send_some(struct ol_conn *c, size_t *offered)
+send_some(struct ol_conn *c, size_t *out)
 {
     const struct ol_driver_ops *ops = c->cold->reactor->ops;
     struct iovec iov[GATHER_MAX];
@@ -144,8 +144,9 @@ send_some(struct ol_conn *c, size_t *offered)
     int fd;
     int n;
 
+    *out = 0;
     if (ol_queue_first_file(c->queue, &fd, &offset, &len)) {
-        *offered = len;
+        *out = len;
         if (ops->send_file)
             sent = ops->send_file(driver_of(c), &c->link, fd, offset, len);
         if (sent != -EINVAL && sent != -ENOSYS)
@@ -155,7 +156,7 @@ send_some(struct ol_conn *c, size_t *offered)
             return sent;
     }
     n = ol_queue_gather(c->queue, iov, GATHER_MAX);
-    *offered = what_goes_out(c->queue, iov, &n);
+    *out = what_goes_out(c->queue, iov, &n);
     return ops->send(driver_of(c), &c->link, iov, n);
 }
 
@@ -163,11 +164,11 @@ static int
 stream_flush(struct ol_conn *c)
 {
     while (c->queue->count && !(c->flags & CONN_SENDING)) {
-        size_t offered = 0;
-        int64_t sent = send_some(c, &offered);
+        size_t bytes;
+        int64_t sent = send_some(c, &bytes);
 
         if (sent == OL_SEND_PENDING) {
-            ol_queue_hold(c->queue, offered);
+            ol_queue_hold(c->queue, bytes);
             c->flags |= CONN_SENDING;
         } else if (sent < 0) {
             return (int)sent;
