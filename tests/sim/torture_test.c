@@ -1,10 +1,10 @@
 /*
- * torture_test.c - small scenes, played again and again with the 1st, 2nd, 3rd... allocation failing,
- * and then with the 1st, 2nd, 3rd... driver call.
+ * torture_test.c - small scenes, played again and again with the 1st, 2nd, 3rd... allocation
+ * failing, and then with the 1st, 2nd, 3rd... driver call.
  *
  * Whatever fails: nothing crashes, nothing leaks, every handle that was given out is closed once, a
- * call that answered an error had no effect, and what arrives was sent, in order.  In the last round
- * nothing fails, and then the scene must come out as it is written.
+ * call that answered an error had no effect, and what arrives was sent, in order.  In the last
+ * round nothing fails, and then the scene must come out as it is written.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -412,8 +412,7 @@ play_timers_and_names(struct scene *s)
         (void)outlet_timer_stop(t);
     s->posts_due += outlet_post(s->loop, ran, s) == OUTLET_OK;
     run_ms(s, 100);
-    if (outlet_set_name(a->h, "ada") == OUTLET_OK &&
-        outlet_by_name(s->loop, "ada").id != a->h.id)
+    if (outlet_set_name(a->h, "ada") == OUTLET_OK && outlet_by_name(s->loop, "ada").id != a->h.id)
         bad(s, "a name leads elsewhere");
     if (outlet_set_name(a->h, "bob") == OUTLET_OK && outlet_by_name(s->loop, "ada").id)
         bad(s, "an old name stays");
@@ -580,8 +579,8 @@ static void
 check(const struct scene *s)
 {
     if (s->wrong)
-        fail_msg("\"%s\", %s %llu: %s", s->script->name, failing_what,
-                 (unsigned long long)failing, s->what);
+        fail_msg("\"%s\", %s %llu: %s", s->script->name, failing_what, (unsigned long long)failing,
+                 s->what);
 }
 
 static void
