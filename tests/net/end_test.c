@@ -94,7 +94,8 @@ without_half_open_the_peers_end_closes_ours_after_the_queue(void **state)
         assert_int_equal(e.len, sizeof bytes);
         assert_memory_equal(e.bytes, bytes, sizeof bytes);
         assert_string_equal(e.story, "OMC"); /* both have ended: there is nothing to tell by itself */
-        assert_string_equal(p->story, "AOC");
+        /* Whether it is told to be writable again depends on what the kernel takes at once. */
+        assert_true(strcmp(p->story, "AOC") == 0 || strcmp(p->story, "AOWC") == 0);
         assert_int_equal(p->why.code, OUTLET_OK);
         assert_int_equal(p->why.side, OUTLET_BY_PEER);
         assert_int_equal(e.why.code, OUTLET_OK);

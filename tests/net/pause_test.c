@@ -230,8 +230,8 @@ pausing_and_resuming_at_random_loses_nothing(void **state)
 
     (void)state;
     net_open(&n, NULL);
-    net_listen(&n, &s, NULL, "tcp://127.0.0.1:0#frame=len:2be,idle_ms=off");
-    net_connect(&n, &e, NULL, "%s#frame=len:2be", s.at);
+    net_listen(&n, &s, NULL, "tcp://127.0.0.1:0#frame=len:2be,idle_ms=off,partial_ms=off");
+    net_connect(&n, &e, NULL, "%s#frame=len:2be,stall_ms=off", s.at);
     UNTIL(&n, e.opens && s.count && p->opens);
     for (unsigned i = 0; i < ROUNDS; i++) {
         static uint8_t bytes[50000];

@@ -258,8 +258,8 @@ go_back(struct ol_queue *q, struct mark m)
     q->bytes = m.bytes;
 }
 
-/* About as much as waits already: a queue that grows takes few chunks, and one that drops its oldest
- * messages to stay small holds none that is larger than itself. */
+/* About as much as waits already: a queue that grows takes few chunks, and one that drops its
+ * oldest messages to stay small holds none that is larger than itself. */
 static uint8_t
 next_class(const struct ol_queue *q)
 {

@@ -467,6 +467,7 @@ reframe(struct ol_conn *c, const char *text, const struct outlet_framing *custom
     struct ol_settings *now = ol_conn_settings(c);
     struct ol_settings *next;
     struct old_settings *old;
+    struct ol_conn_mail *m = NULL;
     outlet_err err;
 
     if (!now->transport->stream)
@@ -474,17 +475,31 @@ reframe(struct ol_conn *c, const char *text, const struct outlet_framing *custom
     old = ol_alloc(r->heap, sizeof *old);
     if (!old)
         return OUTLET_ENOMEM;
-    err = ol_settings_reframe(now, text, custom, &next);
-    if (err) {
-        ol_free(r->heap, old);
-        return err;
+    err = OUTLET_ENOMEM;
+    /* An unfinished message may be one or more the new way. */
+    if (c->input && !(c->flags & CONN_DELIVERING)) {
+        m = ol_alloc(r->heap, sizeof *m);
+        if (!m)
+            goto free_old;
+        *m = (struct ol_conn_mail){.id = c->id, .run = run_resumed};
     }
+    err = ol_settings_reframe(now, text, custom, &next);
+    if (err)
+        goto free_mail;
     atomic_store_explicit(&c->settings, next, memory_order_release);
     if (c->input)
         c->input->scan = (struct ol_frame_scan){0};
     old->settings = now;
     ol_retire(r, &old->retired, free_old_settings); /* another thread may be reading them */
+    if (m)
+        ol_conn_post(r, m);
     return OUTLET_OK;
+
+free_mail:
+    ol_free(r->heap, m);
+free_old:
+    ol_free(r->heap, old);
+    return err;
 }
 
 outlet_err
