@@ -230,8 +230,8 @@ enqueue(struct ol_conn *c, const struct iovec *iov, int n, size_t skip, struct o
 }
 
 /*
- * What counts against cap.  What is in the mail was let in already and must find room; where messages
- * are dropped instead, each takes its turn when its mail is read.
+ * What counts against cap.  What is in the mail was let in already and must find room; where
+ * messages are dropped instead, each takes its turn when its mail is read.
  */
 static size_t
 filled(const struct ol_conn *c)
