@@ -173,12 +173,17 @@ last_piece(const struct ol_queue *q)
     return q->count ? piece_at(q, q->count - 1) : NULL;
 }
 
-/* The chunk that the last piece lies in, if bytes can be put right behind it. */
+/*
+ * A chunk with room: the one that the last piece lies in, or the one before a shared last piece, so
+ * that the heads of many shared messages lie together.
+ */
 static struct ol_chunk *
 open_chunk(const struct ol_queue *q)
 {
     struct ol_piece *p = last_piece(q);
 
+    if (p && !p->chunk && q->count > 1)
+        p = piece_at(q, q->count - 2);
     if (!p || !p->chunk || p->chunk->used == p->chunk->room)
         return NULL;
     return p->chunk;
@@ -284,6 +289,8 @@ append(struct ol_queue *q, const uint8_t *bytes, size_t len, size_t whole)
         }
         if (!c) {
             c = take_chunk(q, whole, next_class(q));
+            if (!c)
+                c = take_chunk(q, whole, 0); /* near memory_max a small one may be left */
             if (!c)
                 return OUTLET_ENOMEM;
         }
@@ -592,8 +599,12 @@ ol_queue_hold(struct ol_queue *q, size_t bytes)
 {
     uint32_t out = 0;
 
-    for (size_t held = 0; held < bytes; out++) {
-        held += piece_at(q, out)->len;
+    for (size_t held = 0; out < q->count; out++) {
+        size_t len = piece_at(q, out)->len;
+
+        if (len && held >= bytes)
+            break;
+        held += len;
     }
     q->out = out;
 }

@@ -108,7 +108,8 @@ void ol_queue_taken(struct ol_queue *q, size_t bytes);    /* that many left, fro
 void ol_queue_drop_message(struct ol_queue *q);           /* the first, whole */
 void ol_queue_hold(struct ol_queue *q, size_t bytes);     /* that many go out, from the front */
 void ol_queue_returned(struct ol_queue *q);               /* the kernel holds nothing any more */
-/* Drop the oldest messages not begun until `need` bytes are free below `cap`; counts them. */
+/* Drop the oldest messages not begun until `need` bytes are free below `cap`; counts them.  None when
+ * all of them would not be enough. */
 size_t ol_queue_drop_oldest(struct ol_queue *q, size_t need, size_t cap);
 
 #endif

@@ -183,7 +183,7 @@ make_send_mail(struct ol_visit *v, const struct ol_settings *s, const struct iov
             return OUTLET_EMSGSIZE;
     }
     /* The rest is left to the reactor: what is taken here must find room in a queue there. */
-    left = budget->max - budget->max / 16 -
+    left = budget->max - budget->max / 8 -
            atomic_load_explicit(&budget->used, memory_order_relaxed);
     if (left < 0 || len > (uint64_t)left)
         return OUTLET_ENOMEM;

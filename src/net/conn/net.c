@@ -8,8 +8,6 @@
  */
 #include "conn.h"
 
-enum { FEED_MS = 10 };
-
 /* ---- the end of a turn ------------------------------------------------------------------- */
 
 static void
