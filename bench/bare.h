@@ -92,8 +92,8 @@ bare_listen(const char *kind, const char *where, int type)
 }
 
 /*
- * How many of `len` bytes are whole messages with a 4-byte big-endian length before each?  SIZE_MAX:
- * one is longer than allowed.
+ * How many of `len` bytes are whole messages with a 4-byte big-endian length before each?
+ * SIZE_MAX: one is longer than allowed.
  */
 static inline size_t
 bare_whole_frames(const uint8_t *bytes, size_t len)

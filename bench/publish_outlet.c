@@ -1,16 +1,14 @@
 /*
  * publish_outlet.c - fan-out on outlet: what one connection says goes to everyone else in a group.
  *
- *     publish_outlet URL     the driver: OUTLET_DRIVER; the URL says the framing ("frame=fixed:100")
+ *     publish_outlet URL     the driver: OUTLET_DRIVER
  *
- * The counterpart of server_publish.c: a new connection is sent one message of zeros.
+ * The URL says the framing ("frame=fixed:100").  The counterpart of server_publish.c: a new
+ * connection is sent one message of zeros.
  *
  * SPDX-License-Identifier: MIT
  */
-#include <outlet/outlet.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "ours.h"
 
 static size_t size;
 static outlet_loop *loop;
@@ -41,23 +39,14 @@ main(int argc, char **argv)
 {
     static const struct outlet_handlers on = {
         .size = sizeof on, .on_open = greet, .on_message = publish};
-    struct outlet_reason why = OUTLET_REASON;
-    struct outlet_opts opts = {.size = sizeof opts, .on = &on, .why = &why};
-    outlet_listener listener;
-    const char *fixed;
-    char local[200] = "";
+    const char *fixed = argc > 1 ? strstr(argv[1], "fixed:") : NULL;
 
-    if (argc < 2 || !(fixed = strstr(argv[1], "fixed:")))
+    if (!fixed)
         return 2;
     size = (size_t)atol(fixed + strlen("fixed:"));
     if (size > 65536)
         return 2;
-    if (outlet_loop_new(&loop, NULL) || outlet_listen(loop, argv[1], &opts, &listener)) {
-        fprintf(stderr, "%s\n", why.text);
-        return 1;
-    }
-    outlet_listener_info(listener, "local", local, sizeof local);
-    printf("ready %s\n", strrchr(local, ':') ? strrchr(local, ':') + 1 : "0");
-    fflush(stdout);
+    loop = ours_loop(1, 0);
+    ours_listen(loop, argv[1], &on);
     return outlet_loop_run(loop) != OUTLET_OK;
 }

@@ -7,9 +7,8 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "ours.h"
 #include "senders.h"
-
-#include <outlet/outlet.h>
 
 enum { CONNS = 65536 };
 
@@ -59,23 +58,14 @@ main(int argc, char **argv)
 {
     static const struct outlet_handlers on = {
         .size = sizeof on, .on_open = greet, .on_message = hear};
-    struct outlet_reason why = OUTLET_REASON;
-    struct outlet_opts opts = {.size = sizeof opts, .on = &on, .why = &why};
-    outlet_listener listener;
     outlet_loop *loop;
     char url[64];
-    char local[200] = "";
 
     if (argc < 4)
         return 2;
-    snprintf(url, sizeof url, "tcp://127.0.0.1:%s", argv[1]);
-    if (outlet_loop_new(&loop, NULL) || outlet_listen(loop, url, &opts, &listener)) {
-        fprintf(stderr, "%s\n", why.text);
-        return 1;
-    }
+    loop = ours_loop(1, 0);
     senders_start(atoi(argv[2]), (size_t)atol(argv[3]));
-    outlet_listener_info(listener, "local", local, sizeof local);
-    printf("ready %s\n", strrchr(local, ':') ? strrchr(local, ':') + 1 : "0");
-    fflush(stdout);
+    snprintf(url, sizeof url, "tcp://127.0.0.1:%s", argv[1]);
+    ours_listen(loop, url, &on);
     return outlet_loop_run(loop) != OUTLET_OK;
 }

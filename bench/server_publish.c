@@ -2,7 +2,7 @@
  * server_publish.c - fan-out over bare epoll: what one connection says goes to all others.
  *
  *     server_publish single PORT SIZE     one send for each message and member
- *     server_publish gather PORT SIZE     one send for each member: what one receive brought, at once
+ *     server_publish gather PORT SIZE     one send for each member, of all that one receive brought
  *
  * "single" is the loop that everybody writes first; "gather" is the limit of what can be done about
  * it.  Messages have a fixed SIZE.  Every new connection is sent SIZE bytes of zeros, so that its

@@ -5,8 +5,9 @@
  *     server_udp gso PORT       trains: UDP_GRO gathers what one sender sent, UDP_SEGMENT cuts the
  *                               answer again
  *
- * Both wait in epoll and take at most 64 receives before they ask it again.  A train can be gathered
- * only where the sender sent one: against plain senders "gso" is a recvmsg and sendmsg loop.
+ * Both wait in epoll and take at most 64 receives before they ask it again.  A train can be
+ * gathered only where the sender sent one: against plain senders "gso" is a recvmsg and sendmsg
+ * loop.
  *
  * SPDX-License-Identifier: MIT
  */

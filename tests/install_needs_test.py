@@ -104,6 +104,13 @@ class InstallNeedsTest(unittest.TestCase):
         self.assertIn("libclang-rt-16-dev", self.calls())
         self.assertIn("socat", self.calls())
 
+    def test_the_benchmark_asks_for_the_libraries_it_compares_with(self):
+        self.fake("pkg-config", "exit 1")
+        self.fake("cc", "exit 1")
+        self.call("bench")
+        for package in ("libuv1-dev", "libevent-dev", "libev-dev", "libasio-dev"):
+            self.assertIn(package, self.calls())
+
     def test_an_unknown_job_is_refused(self):
         self.assertEqual(self.call("everything").returncode, 2)
 

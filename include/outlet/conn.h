@@ -105,13 +105,13 @@ OUTLET_API OUTLET_MUST_USE int64_t
 outlet_send_buf(outlet_conn c, outlet_buf *b);
 
 /**
- * Send `len` bytes of a regular file, from `offset`, as one message, in order.  They go from the page
- * cache to the socket; `cap` does not refuse them, since they take no memory.  The file must not
- * become shorter meanwhile: then the connection is aborted.
+ * Send `len` bytes of a regular file, from `offset`, as one message, in order.  They go from the
+ * page cache to the socket; `cap` does not refuse them, since they take no memory.  The file must
+ * not become shorter meanwhile: then the connection is aborted.
  *
- * Memory  keeps a duplicate of `fd` until it was sent.
+ * Memory  copies `fd`: a duplicate is kept until the bytes were sent; the caller's may be closed.
  * Thread  any, posts.
- * Calls   nothing before it returns; on_writable later when the queue stands above `high`.
+ * Calls   nothing itself; then on_writable when the queue stands above `high`.
  * Errors  OUTLET_EINVAL   not a regular file, or not that long.
  *         OUTLET_ENOTSUP  datagrams, and framings that look into the message (line, delim, between,
  *                         custom).

@@ -169,6 +169,18 @@ ol_share_fini(struct ol_share *s)
     s->drawn = 0;
 }
 
+/*
+ * What a reactor keeps in hand no other can have.  So a small budget is shared out in small steps,
+ * and beyond half of it in none at all.
+ */
+static int64_t
+step_of(const struct ol_budget *b)
+{
+    if (atomic_load_explicit(&b->used, memory_order_relaxed) > b->max / 2)
+        return 0;
+    return ol_min(SHARE_STEP, b->max / 64);
+}
+
 bool
 ol_share_charge(struct ol_share *s, size_t bytes)
 {
@@ -178,7 +190,7 @@ ol_share_charge(struct ol_share *s, size_t bytes)
 
     if (bytes > (uint64_t)spare) {
         missing = bytes - (size_t)spare;
-        step = ol_max(missing, SHARE_STEP);
+        step = ol_max(missing, (size_t)step_of(s->budget));
         if (!ol_budget_charge(s->budget, step)) {
             step = missing;
             if (!ol_budget_charge(s->budget, step))
@@ -193,13 +205,14 @@ ol_share_charge(struct ol_share *s, size_t bytes)
 void
 ol_share_release(struct ol_share *s, size_t bytes)
 {
+    int64_t step = step_of(s->budget);
     int64_t spare;
 
     OL_ASSERT(bytes <= (uint64_t)s->used);
     s->used -= (int64_t)bytes;
     spare = s->drawn - s->used;
-    if (spare > 2 * SHARE_STEP) {
-        ol_budget_release(s->budget, (size_t)(spare - SHARE_STEP));
-        s->drawn = s->used + SHARE_STEP;
+    if (spare > 2 * step) {
+        ol_budget_release(s->budget, (size_t)(spare - step));
+        s->drawn = s->used + step;
     }
 }

@@ -183,15 +183,14 @@ two_shares_reach_the_limit_to_the_byte(void **state)
     (void)state;
     ol_share_init(&one, b);
     ol_share_init(&two, b);
-    assert_true(ol_share_charge(&one, STEP - 10)); /* draws a step */
-    assert_true(ol_share_charge(&two, 99));        /* no step left: just what is asked */
+    assert_true(ol_share_charge(&one, STEP));
+    assert_true(ol_share_charge(&two, 99)); /* no step left: just what is asked */
     assert_false(ol_share_charge(&two, 2));
     assert_int_equal(two.used, 99);
     assert_int_equal(two.drawn, 99);
     assert_true(ol_share_charge(&two, 1));
     assert_false(ol_share_charge(&two, 1));
     assert_false(ol_share_charge(&two, SIZE_MAX));
-    assert_true(ol_share_charge(&one, 10));
     assert_false(ol_share_charge(&one, 1));
     assert_int_equal(b->used, b->max);
     ol_share_release(&one, STEP);
@@ -199,6 +198,30 @@ two_shares_reach_the_limit_to_the_byte(void **state)
     ol_share_fini(&one);
     ol_share_fini(&two);
     assert_int_equal(b->used, 0);
+    ol_budget_unref(b);
+}
+
+static void
+what_nobody_uses_nobody_keeps_when_memory_is_short(void **state)
+{
+    struct ol_budget *b = ol_budget_new(&ol_heap_system, 64000);
+    struct ol_share one;
+    struct ol_share two;
+
+    (void)state;
+    ol_share_init(&one, b);
+    ol_share_init(&two, b);
+    assert_true(ol_share_charge(&one, 1));
+    assert_int_equal(b->used, 1000); /* a small budget has small steps */
+    assert_true(ol_share_charge(&two, 60000));
+    ol_share_release(&two, 20000);
+    assert_int_equal(b->used, 41000);
+    ol_share_release(&two, 39999);
+    assert_in_range(b->used, 1000, 3001);
+    ol_share_release(&two, 1);
+    ol_share_release(&one, 1);
+    ol_share_fini(&one);
+    ol_share_fini(&two);
     ol_budget_unref(b);
 }
 
@@ -317,6 +340,7 @@ main(void)
         cmocka_unit_test(the_last_reference_frees_the_budget),
         cmocka_unit_test(a_share_draws_in_steps_and_gives_back_above_two),
         cmocka_unit_test(two_shares_reach_the_limit_to_the_byte),
+        cmocka_unit_test(what_nobody_uses_nobody_keeps_when_memory_is_short),
         cmocka_unit_test(threads_on_one_budget_never_pass_the_limit_and_end_at_zero),
         cmocka_unit_test(threads_with_shares_never_pass_the_limit_and_end_at_zero),
     };

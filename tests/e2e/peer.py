@@ -1,17 +1,19 @@
 #!/usr/bin/python3
 """peer.py - a stranger made of plain sockets, for the end-to-end tests.
 
-    peer.py listen  tcp|udp|unix [ADDRESS] echo|count|greet|reset|silent|hold|full
+    peer.py listen  tcp|udp|unix [ADDRESS] echo|twist|leave|count|greet|reset|silent|hold|full|all
     peer.py connect tcp|udp|unix ADDRESS   pipe|reset
 
 A listener prints {"event":"listening","url":...} like outlet does, serves one client and ends
-(silent: accepts and says nothing until it is ended; hold: never accepts; full: never accepts, and
+(twist: the first byte it sends back is another; leave: sends one piece back and closes; all: serves
+any number, and what one says all the others get; silent: accepts and says nothing until it is ended; hold: never accepts; full: never accepts, and
 has so many waiting that the kernel leaves more without an answer).  `pipe` sends standard
 input, half-closes and prints what comes back.
 
 SPDX-License-Identifier: MIT
 """
 import json
+import selectors
 import socket
 import struct
 import sys
@@ -57,7 +59,28 @@ def fill(s):
     return waiting
 
 
+def serve_all(s):
+    with selectors.DefaultSelector() as ready:
+        ready.register(s, selectors.EVENT_READ)
+        clients = set()
+        while True:
+            for key, _ in ready.select():
+                if key.fileobj is s:
+                    c, _ = s.accept()
+                    clients.add(c)
+                    ready.register(c, selectors.EVENT_READ)
+                    continue
+                data = key.fileobj.recv(65536)
+                if not data:
+                    ready.unregister(key.fileobj)
+                    clients.remove(key.fileobj)
+                for c in clients - {key.fileobj}:
+                    c.sendall(data)
+
+
 def serve(s, what):
+    if what == "all":
+        serve_all(s)
     c, _ = s.accept()
     if what == "reset":
         c.recv(1)
@@ -71,8 +94,12 @@ def serve(s, what):
     count = 0
     while data := c.recv(65536):
         count += len(data)
-        if what == "echo":
+        if what == "twist":
+            data = bytes([data[0] ^ 1]) + data[1:]
+        if what in ("echo", "twist", "leave"):
             c.sendall(data)
+        if what == "leave":
+            return
     if what == "count":
         print(json.dumps({"event": "counted", "bytes": count}), flush=True)
 

@@ -374,6 +374,28 @@ what_one_turn_sends_leaves_together(void **state)
     net_close(&n);
 }
 
+/* When the mail is run, the queue itself need not stand as high as the sender was told. */
+static void
+who_posted_and_was_told_of_a_full_queue_hears_of_room(void **state)
+{
+    static const uint8_t bytes[600];
+    struct net n;
+    struct server s = {0};
+    struct end e = {0};
+
+    (void)state;
+    net_open(&n, NULL);
+    net_listen(&n, &s, NULL, "tcp://127.0.0.1:0");
+    net_connect(&n, &e, NULL, "%s#high=1000,low=100", s.at);
+    UNTIL(&n, e.opens && s.count && s.ends[0].opens);
+    assert_int_equal(e.writables, 0);
+    assert_true(outlet_send(e.c, bytes, sizeof bytes) <= 1000);
+    assert_true(outlet_send(e.c, bytes, sizeof bytes) > 1000);
+    UNTIL(&n, e.writables && s.ends[0].len == 2 * sizeof bytes);
+    net_server_fini(&s);
+    net_close(&n);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(every_size_arrives_in_order_by_every_way),
     cmocka_unit_test(up_to_1024_pieces_make_one_message),
@@ -382,6 +404,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(what_cannot_be_carried_is_refused_whole),
     cmocka_unit_test(nothing_is_no_message_on_a_stream_without_borders),
     cmocka_unit_test(what_one_turn_sends_leaves_together),
+    cmocka_unit_test(who_posted_and_was_told_of_a_full_queue_hears_of_room),
 };
 
 NET_MAIN(tests)

@@ -3,8 +3,8 @@
  *
  * The server is traced: each of its system calls stops it and is counted here.  It marks the begin
  * and the end of what is counted by a call that nothing else makes (getpriority).  The client sends
- * one write to each connection and waits for all echoes, round after round, so what is in flight on a
- * connection arrives as one.
+ * one write to each connection and waits for all echoes, round after round, so what is in flight on
+ * a connection arrives as one.
  *
  * A batch is what one turn of the loop finds.
  *
@@ -286,8 +286,8 @@ check(const struct flow *f, const struct seen *seen)
 static void
 count(const struct flow *f)
 {
-    struct seen *seen = mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE,
-                             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct seen *seen = mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+                             -1, 0);
     struct client client = {.flow = f};
     struct scale_word w;
     struct scale_peer s;

@@ -1,9 +1,9 @@
 /*
  * idle_test.c - what a connection costs that has nothing to do.
  *
- * Each client has had one message echoed, so whatever an echo takes has been taken.  The heap counts
- * exactly what we asked for; what is resident shows that nothing else grows, and is the allocator's
- * and the system's affair.
+ * Each client has had one message echoed, so whatever an echo takes has been taken.  The heap
+ * counts exactly what we asked for; what is resident shows that nothing else grows, and is the
+ * allocator's and the system's affair.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -25,7 +25,7 @@
 #include <cmocka.h>
 
 enum {
-    /* Whole chunks of slots, so that the last one is not counted for connections it does not have. */
+    /* Whole chunks of slots: else the last one is counted for connections it does not have. */
     FEW = 8 * 256,
     MANY = 35 * 256,
     HEAP_MAX = 256, /* bytes of each connection */
@@ -60,7 +60,8 @@ echo_one(int fd)
            memcmp(text, back, sizeof text) == 0;
 }
 
-/* One word says the port and how many connections there shall be; the answer, how many there are. */
+/* One word says the port and how many connections there shall be; the answer, how many there are.
+ */
 static void
 be_idle(int control, const void *arg)
 {

@@ -1,6 +1,6 @@
 /*
- * many_test.c - 10,000 clients at once, each with 100 messages that must come back as they went; then
- * 10,000 more lives in the same two processes, which must leave nothing behind.
+ * many_test.c - 10,000 clients at once, each with 100 messages that must come back as they went;
+ * then 10,000 more lives in the same two processes, which must leave nothing behind.
  *
  * Every message can be computed from its client and number, so each is compared byte by byte and
  * nobody has to remember it.
@@ -21,11 +21,11 @@
 
 enum {
     CLIENTS = 10000,
-    MESSAGES = 100,    /* of each client */
-    IN_FLIGHT = 4,     /* of each client */
-    CYCLES = 10000,    /* connect, one message, close */
+    MESSAGES = 100,      /* of each client */
+    IN_FLIGHT = 4,       /* of each client */
+    CYCLES = 10000,      /* connect, one message, close */
     CYCLES_FIRST = 1000, /* of these, before the first look */
-    AT_ONCE = 500,     /* connects under way: fewer than any backlog */
+    AT_ONCE = 500,       /* connects under way: fewer than any backlog */
     CYCLES_AT_ONCE = 64,
     MESSAGE_MIN = 16,
     MESSAGE_MAX = 65536,
@@ -123,8 +123,8 @@ static struct crowd {
     int begun;    /* of them */
     int messages; /* of each */
     int open;
-    int done; /* got all of their messages back */
-    int64_t lives;      /* to be begun when one ends; -1: all live at the same time */
+    int done;      /* got all of their messages back */
+    int64_t lives; /* to be begun when one ends; -1: all live at the same time */
     int64_t lives_over;
     int64_t received;
     int64_t bytes;
@@ -483,8 +483,7 @@ every_message_comes_back_as_it_went(void **state)
     assert_int_equal(scale_listener_number(server.at, "connections"), server.clients);
 
     w = have_done(ECHO, 0, 0);
-    printf("# %lld messages, %lld MB each way\n", (long long)w->n[0],
-           (long long)w->n[1] / 1000000);
+    printf("# %lld messages, %lld MB each way\n", (long long)w->n[0], (long long)w->n[1] / 1000000);
     assert_int_equal(w->n[0], all);
     assert_int_equal(w->n[2], 0);
     assert_int_equal(server.messages, all);

@@ -3,8 +3,8 @@
  * holds, and the process at the other end.
  *
  * Client and server are two processes, because a process may have no more than 20,000 descriptors.
- * What a newcomer gets wrong: to fork after a loop was made.  The other process is forked first, and
- * told by words over a socket what there is to know.
+ * What a newcomer gets wrong: to fork after a loop was made.  The other process is forked first,
+ * and told by words over a socket what there is to know.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -1,7 +1,8 @@
 /*
  * steady_test.c - in a steady flow nothing is allocated and nothing is locked, on either side.
  *
- * The linker leads every call of malloc and its family, and of what locks, through the counters here
+ * The linker leads every call of malloc and its family, and of what locks, through the counters
+ * here
  * (--wrap, see meson.build).  Both processes echo, then count through a window of messages.
  *
  * What is kept for the next message grows to what the busiest moment needed.  With one connection
@@ -431,6 +432,5 @@ main(int argc, char **argv)
     };
     int skip = scale_begin(argc, argv);
 
-    return skip ? skip
-                : cmocka_run_group_tests_name("steady", tests, fork_clients, join_clients);
+    return skip ? skip : cmocka_run_group_tests_name("steady", tests, fork_clients, join_clients);
 }

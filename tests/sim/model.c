@@ -238,8 +238,10 @@ published_received(struct end *e, int number, const uint8_t *bytes, size_t len)
     model_fill_published(number, r->bytes, len);
     if (memcmp(r->bytes, bytes, len) != 0)
         wrong(r, "end %d: publication %d has wrong bytes", e->index, number);
-    if (!s) /* its first message was refused: nobody knows whose this is */
+    if (!s) { /* its first message was refused: nobody knows whose this is */
+        e->got_unknown = true;
         return;
+    }
     if (s->group != p->group || s->loop != p->loop || s->index == p->except)
         wrong(r, "end %d: publication %d was not for its peer", e->index, number);
     else if (number <= e->last_published || s->join_at < 0 || (s->left && number >= s->leave_at))
@@ -289,8 +291,10 @@ datagram_received(struct end *e, const uint8_t *bytes, size_t len)
     struct end *from;
     int n;
 
-    if (len == 0)
+    if (len == 0) {
+        e->got_empty++;
         return;
+    }
     n = len >= NUMBER ? number_in(bytes + HEAD, 'n') : -1;
     if (n < 0 || !meet(e, bytes)) {
         wrong(r, "end %d: a datagram of %zu bytes that nobody sent", e->index, len);
@@ -531,7 +535,7 @@ check_stuck(struct end *e)
     if (!is_live(e->peer))
         return;
     model_all_arrived(e->peer, "all is quiet");
-    if (e->joined && fact(e, "dropped") == 0 && e->peer->got_published != expected_published(e))
+    if (e->joined && fact(e, "dropped") == 0 && !e->peer->got_unknown && e->peer->got_published != expected_published(e))
         wrong(r, "end %d: got %d publications, %d were for its peer", e->peer->index,
               e->peer->got_published, expected_published(e));
 }
@@ -541,6 +545,7 @@ static void
 check_datagrams(struct end *e)
 {
     const struct end *s = e->peer;
+    int empty = 0;
 
     if (!s || !is_live(s) || s->peer_errors || drops(s) || e->paused_once)
         return;
@@ -548,6 +553,11 @@ check_datagrams(struct end *e)
         if (e->run->ends[i].peer == s && i != e->index)
             return; /* an older connection got the first ones */
     }
+    for (int i = 0; i < s->sent_count; i++) {
+        empty += s->sent[i].len == 0;
+    }
+    if (e->got_empty != empty)
+        wrong(e->run, "end %d: %d of %d empty datagrams came", e->index, e->got_empty, empty);
     for (int i = 0; i < s->sent_count; i++) {
         if (!e->seen[i] && s->sent[i].len)
             wrong(e->run, "end %d: datagram %d of end %d is missing", e->index, i, s->index);

@@ -23,6 +23,8 @@ const struct profile profiles[] = {
     {"queues", LIVELY | SMALL_QUEUES, 6},
     {"rude-queues", RUDE | SMALL_QUEUES | SLICES, 4},
     {"memory", SMALL_MEMORY, 4},
+    {"starving", LIVELY | SMALL_MEMORY, 4},
+    {"full-datagrams", LIVELY | DATAGRAMS | SLICES, 3},
     {"times", SHORT_TIMES | RUDE, 4},
     {"limits", FEW_CONNS | RUDE, 4},
     {"datagrams", LIVELY | DATAGRAMS, 4},

@@ -151,6 +151,7 @@ struct end {
     int64_t told_bytes_in;
     int64_t told_bytes_out;
     uint8_t seen[SENT_MAX]; /* datagrams of the peer */
+    int got_empty;
     uint8_t head[8];
     size_t head_len;
 
@@ -161,6 +162,7 @@ struct end {
     int leave_at;
     int got_published; /* how many of the peer's group's */
     int last_published;
+    bool got_unknown; /* some before it knew its peer */
     int name; /* 0: none */
 };
 

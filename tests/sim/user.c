@@ -461,6 +461,7 @@ in_and_out(struct end *e)
         if (err == OUTLET_OK) {
             e->joined = true;
             e->join_at = r->published_count;
+            note(r, "end %d joins %s", e->index, groups[e->group]);
         } else if (err == OUTLET_ENOMEM && !may(r, HEAP_FAILS)) {
             wrong(r, "end %d: join: %s", e->index, outlet_error_name(err));
         }
@@ -501,6 +502,8 @@ publish(struct run *r, int loop)
     err = outlet_publish(r->loops[loop], groups[p->group], b, spared);
     r->depth--;
     outlet_buf_unref(b);
+    note(r, "publication %d, %zu bytes, on loop %d to %s but %d: %s", r->published_count, p->len,
+         loop, groups[p->group], except, outlet_error_name(err));
     if (err == OUTLET_OK)
         r->published_count++;
     else if (!(err == OUTLET_ESTATE && (r->stopped[loop] || r->drained[loop])) &&
@@ -923,7 +926,7 @@ treat(struct end *e, outlet_msg *m, uint8_t *bytes, size_t len)
         memset(bytes, 0xee, len);
         return;
     }
-    if (k->buf || !one_in(r, 4))
+    if (k->buf || r->winding_up || !one_in(r, 4))
         return;
     for (size_t i = 0; i < len; i++) {
         sum = (sum ^ bytes[i]) * UINT64_C(0x100000001b3);
@@ -1156,19 +1159,20 @@ user_outside(struct run *r)
 }
 
 void
-user_settle(struct run *r)
-{
-    r->winding_up = true;
-    for (int i = 0; i < r->end_count && !r->bad; i++) {
-        if (r->ends[i].h.id && !r->ends[i].told)
-            resume_end(&r->ends[i]);
-    }
-}
-
-void
 user_wind_up(struct run *r)
 {
     for (int i = 0; i < KEPT_MAX; i++) {
         let_go(r, &r->kept[i]);
+    }
+}
+
+void
+user_settle(struct run *r)
+{
+    r->winding_up = true;
+    user_wind_up(r); /* with memory_max used up by what is kept, reading rightly stands still */
+    for (int i = 0; i < r->end_count && !r->bad; i++) {
+        if (r->ends[i].h.id && !r->ends[i].told)
+            resume_end(&r->ends[i]);
     }
 }

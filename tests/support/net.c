@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define SECOND (1000 * OL_MS)
-enum { PATIENCE_S = 60 };
+enum { PATIENCE_S = 20 };
 
 static const char *driver = "epoll";
 

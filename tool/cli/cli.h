@@ -1,9 +1,9 @@
 /*
  * cli.h - what the files of the command share: options, text, output, the way a session is run.
  *
- * The command is a thin face on engine/: it reads options, shows events and chooses the exit code.  A
- * newcomer's mistake: to print with printf().  Standard output goes through cli_out, which never
- * blocks the loop; what people are told goes to standard error through cli_say().
+ * The command is a thin face on engine/: it reads options, shows events and chooses the exit
+ * code.  A newcomer's mistake: to print with printf().  Standard output goes through cli_out,
+ * which never blocks the loop; what people are told goes to standard error through cli_say().
  *
  * SPDX-License-Identifier: MIT
  */
@@ -30,7 +30,7 @@ enum cli_option {
     CLI_OPTIONS
 };
 
-enum { CLI_WORDS = 2 }; /* a URL and a payload */
+enum { CLI_WORDS = 2 /* a URL and a payload */, CLI_LIST = 16 };
 
 struct cli_options {
     enum cli_verb verb; /* CLI_VERBS: none was given */
@@ -38,6 +38,8 @@ struct cli_options {
     const char *value[CLI_OPTIONS]; /* NULL where an option takes none */
     const char *words[CLI_WORDS];   /* what is not an option, after the verb */
     int word_count;
+    const char *list[CLI_LIST]; /* the values of --require, which may stand several times */
+    int list_count;
 };
 
 struct cli_option_info {
@@ -126,7 +128,7 @@ void cli_explain(enum cli_lang lang, const char *url, enum outlet_role role,
 void cli_out_open(struct cli_out *out, int fd);
 void cli_out_add(struct cli_out *out, const void *bytes, size_t len);
 void cli_out_flush(struct cli_out *out);
-/* Write the rest, for at most `wait_ms` (-1: as long as it takes) or until `stop_fd` is readable. */
+/* Write the rest, for at most `wait_ms` (-1: no limit) or until `stop_fd` is readable. */
 void cli_out_finish(struct cli_out *out, int wait_ms, int stop_fd);
 bool cli_out_is_full(const struct cli_out *out);
 void cli_out_free(struct cli_out *out);
@@ -146,11 +148,14 @@ int cli_signals_read(int fd); /* the signal; 0: none is waiting */
 
 /* listen and connect (session.c) */
 bool cli_session_options(struct cli *cli, struct eng_session_opts *opts);
+/* The value of -x, -e or --expect-hex; false: it was wrong, which has been said. */
+bool cli_payload_bytes(struct cli *cli, enum cli_option id, struct eng_bytes *out);
 void cli_session_options_free(struct eng_session_opts *opts);
 int cli_run_session(struct cli *cli, struct eng_session_opts *opts);
 
 int cli_connect(struct cli *cli);
 int cli_listen(struct cli *cli);
+int cli_load(struct cli *cli);
 int cli_demo(struct cli *cli);
 int cli_help(struct cli *cli);
 int cli_version(struct cli *cli);

@@ -1,9 +1,9 @@
 /*
  * options.c - the command line, read against options.def and verbs.def.
  *
- * Options may stand anywhere after the verb, a few also before it, and "--" ends them.  A word that is
- * no verb but looks like an address means connect.  Nothing is guessed beyond that: an unknown word
- * is refused with the nearest known one.
+ * Options may stand anywhere after the verb, a few also before it, and "--" ends them.  A word
+ * that is no verb but looks like an address means connect.  Nothing is guessed beyond that: an
+ * unknown word is refused with the nearest known one.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -134,11 +134,21 @@ unknown_option(struct cli *cli, const char *given, size_t len)
                   verb == CLI_VERBS ? "help" : cli_verb_infos[verb].word);
 }
 
-static void
+static bool
 set(struct cli *cli, int id, const char *value)
 {
-    cli->options.has[id] = true;
-    cli->options.value[id] = value;
+    struct cli_options *o = &cli->options;
+
+    o->has[id] = true;
+    o->value[id] = value;
+    if (id != OPT_REQUIRE)
+        return true;
+    if (o->list_count == CLI_LIST) {
+        cli_usage(cli, TEXT_USAGE_TOO_MUCH, value);
+        return false;
+    }
+    o->list[o->list_count++] = value;
+    return true;
 }
 
 /* --word, --word=value, --word value */
@@ -165,10 +175,8 @@ long_option(struct cli *cli, char **argv, int *i)
         return false;
     }
     if (!argument)
-        set(cli, id, NULL);
-    else
-        set(cli, id, word[len] ? word + len + 1 : argv[++*i]);
-    return true;
+        return set(cli, id, NULL);
+    return set(cli, id, word[len] ? word + len + 1 : argv[++*i]);
 }
 
 /* -q, -qv, -x01, -x 01 */
@@ -186,15 +194,14 @@ letters(struct cli *cli, char **argv, int *i)
             return false;
         }
         if (!cli_option_infos[id].argument) {
-            set(cli, id, NULL);
+            (void)set(cli, id, NULL); /* only one with a value can be too much */
             continue;
         }
         if (!at[1] && !argv[*i + 1]) {
             cli_usage(cli, TEXT_USAGE_NEEDS_VALUE, name, cli_option_infos[id].argument);
             return false;
         }
-        set(cli, id, at[1] ? at + 1 : argv[++*i]);
-        return true;
+        return set(cli, id, at[1] ? at + 1 : argv[++*i]);
     }
     return true;
 }

@@ -1,5 +1,6 @@
 /*
- * session.c - run a session of the engine: options into a description, the loop, signals, the exit code.
+ * session.c - run a session of the engine: options into a description, the loop, signals, the exit
+ * code.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -13,8 +14,8 @@ enum { FINISH_MS = 1000 }; /* after a signal: how long a slow reader of our outp
 
 /* ---- options ---- */
 
-static bool
-parse_payload_bytes(struct cli *cli, enum cli_option id, struct eng_bytes *out)
+bool
+cli_payload_bytes(struct cli *cli, enum cli_option id, struct eng_bytes *out)
 {
     const char *text = cli->options.value[id];
     bool is_hex = id == OPT_HEX || id == OPT_EXPECT_HEX;
@@ -90,8 +91,8 @@ parse_payload(struct cli *cli, struct eng_session_opts *opts)
         return true;
     opts->payload = ENG_PAYLOAD_BYTES;
     if (o->has[OPT_HEX])
-        return parse_payload_bytes(cli, OPT_HEX, &opts->bytes);
-    if (o->has[OPT_ESCAPE] && !parse_payload_bytes(cli, OPT_ESCAPE, &opts->bytes))
+        return cli_payload_bytes(cli, OPT_HEX, &opts->bytes);
+    if (o->has[OPT_ESCAPE] && !cli_payload_bytes(cli, OPT_ESCAPE, &opts->bytes))
         return false;
     if (word)
         eng_bytes_text(&opts->bytes, word);
@@ -150,7 +151,7 @@ parse_expectation(struct cli *cli, struct eng_session_opts *opts)
     }
     if (o->has[OPT_EXPECT])
         eng_bytes_text(&opts->expect, o->value[OPT_EXPECT]);
-    if (o->has[OPT_EXPECT_HEX] && !parse_payload_bytes(cli, OPT_EXPECT_HEX, &opts->expect))
+    if (o->has[OPT_EXPECT_HEX] && !cli_payload_bytes(cli, OPT_EXPECT_HEX, &opts->expect))
         return false;
     if ((o->has[OPT_EXPECT] || o->has[OPT_EXPECT_HEX]) && opts->expect.len == 0) {
         cli_usage(cli, TEXT_USAGE_EMPTY_EXPECT, o->has[OPT_EXPECT] ? "--expect" : "--expect-hex");

@@ -175,3 +175,70 @@ eng_json_event(struct eng_bytes *out, const struct eng_event *e, enum eng_form f
     }
     eng_bytes_text(out, "}\n");
 }
+
+static void
+json_us(struct eng_bytes *out, const char *key, int64_t ns)
+{
+    eng_bytes_printf(out, "%s\"%s\":%.3f", strcmp(key, "p50") == 0 ? "" : ",", key,
+                     (double)ns / 1000);
+}
+
+static void
+json_real(struct eng_bytes *out, const char *key, double value)
+{
+    eng_bytes_printf(out, ",\"%s\":%.3f", key, value);
+}
+
+static void
+json_latency(struct eng_bytes *out, const struct eng_hist *h)
+{
+    eng_bytes_text(out, ",\"latency_us\":{");
+    json_us(out, "p50", eng_hist_percentile(h, 50));
+    json_us(out, "p90", eng_hist_percentile(h, 90));
+    json_us(out, "p99", eng_hist_percentile(h, 99));
+    json_us(out, "p999", eng_hist_percentile(h, 99.9));
+    json_us(out, "max", eng_hist_max(h));
+    json_us(out, "min", eng_hist_min(h));
+    json_us(out, "mean", (int64_t)eng_hist_mean(h));
+    eng_bytes_text(out, "}");
+}
+
+void
+eng_load_json(const struct eng_load_opts *opts, const struct eng_load_result *r, double found_rate,
+              int exit_code, struct eng_bytes *out)
+{
+    static const char *const modes[] = {
+        [ENG_LOAD_ECHO] = "echo",
+        [ENG_LOAD_CHURN] = "churn",
+        [ENG_LOAD_HOLD] = "hold",
+        [ENG_LOAD_FANOUT] = "fanout",
+    };
+
+    eng_bytes_text(out, "{\"v\":1,\"event\":\"load\"");
+    json_number(out, "messages", (int64_t)r->messages);
+    json_real(out, "rate", r->rate);
+    json_number(out, "bytes_in", (int64_t)r->bytes_in);
+    json_number(out, "bytes_out", (int64_t)r->bytes_out);
+    json_number(out, "errors", (int64_t)r->errors);
+    json_latency(out, r->hist);
+    json_real(out, "seconds", r->seconds);
+    json_text(out, "mode", modes[opts->mode]);
+    json_text(out, "driver", r->driver ? r->driver : "");
+    json_number(out, "connections", opts->connections);
+    json_number(out, "depth", opts->depth);
+    json_number(out, "size", (int64_t)opts->size);
+    json_number(out, "threads", opts->threads);
+    if (opts->rate > 0)
+        json_real(out, "rate_asked", opts->rate);
+    if (found_rate >= 0)
+        json_real(out, "rate_found", found_rate);
+    json_number(out, "failed", (int64_t)r->failed);
+    json_number(out, "closed", (int64_t)r->closed);
+    json_number(out, "wrong", (int64_t)r->wrong);
+    json_number(out, "unanswered", (int64_t)r->unanswered);
+    json_number(out, "lost", (int64_t)r->lost);
+    json_number(out, "reordered", (int64_t)r->reordered);
+    json_number(out, "duplicates", (int64_t)r->duplicates);
+    json_number(out, "exit", exit_code);
+    eng_bytes_text(out, "}\n");
+}

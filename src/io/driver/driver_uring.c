@@ -129,6 +129,7 @@ struct uring {
     struct links todo;
     struct links starved;
     bool sweep_starved; /* somebody on it wants to be closed */
+    unsigned feeds;     /* how often those on it were armed again */
 
     struct op *ops;
     unsigned op_count;
@@ -676,6 +677,11 @@ feed_starved(struct uring *u)
         return;
     u->starved = (struct links){NULL, NULL};
     u->sweep_starved = false;
+    /* Whoever is armed first may take all the buffers, and then all come back in the same order:
+     * begin with another one each time, or a busy link starves the others for ever. */
+    for (unsigned skip = buffers ? u->feeds++ % buffers : 0; skip > 0; skip--) {
+        push(&list, pop(&list));
+    }
     while ((l = pop(&list))) {
         bool is_closing = l->flags & CLOSING;
 

@@ -258,11 +258,14 @@ go_back(struct ol_queue *q, struct mark m)
     q->bytes = m.bytes;
 }
 
-/* About as much as waits already: a queue that grows takes few chunks, and one that drops its oldest
- * messages to stay small holds none that is larger than itself. */
+/* About as much as waits already: a queue that grows takes few chunks, and one that drops its
+ * oldest messages to stay small holds none that is larger than itself.  Behind shared bytes stands
+ * only a tail or the next head. */
 static uint8_t
 next_class(const struct ol_queue *q)
 {
+    if (q->count && !last_piece(q)->chunk)
+        return 0;
     return q->bytes >= OL_CHUNK_MIDDLE ? 2 : q->bytes >= SHORT_MAX ? 1 : 0;
 }
 
@@ -585,9 +588,14 @@ ol_queue_drop_message(struct ol_queue *q)
 }
 
 void
-ol_queue_hold(struct ol_queue *q)
+ol_queue_hold(struct ol_queue *q, size_t bytes)
 {
-    q->out = q->count;
+    uint32_t out = 0;
+
+    for (size_t held = 0; held < bytes; out++) {
+        held += piece_at(q, out)->len;
+    }
+    q->out = out;
 }
 
 void
@@ -618,7 +626,13 @@ ol_queue_drop_oldest(struct ol_queue *q, size_t need, size_t cap)
     uint32_t at = first_droppable(q);
     uint32_t end = at;
     size_t dropped = 0;
+    size_t stays = 0;
 
+    for (uint32_t i = 0; i < at; i++) {
+        stays += piece_at(q, i)->len;
+    }
+    if (stays + need > cap)
+        return 0; /* all of it would not be enough */
     while (q->bytes + need > cap && end < q->count) {
         bool last = false;
 

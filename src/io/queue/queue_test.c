@@ -117,6 +117,8 @@ model_drop_oldest(size_t need, size_t cap)
     for (size_t i = 0; i < keep; i++) {
         at += m.len[m.first + i];
     }
+    if (at - m.start + need > cap)
+        return 0; /* nothing in vain */
     while (model_total() - gone + need > cap && keep + dropped < m.count) {
         gone += m.len[m.first + keep + dropped];
         dropped++;
@@ -306,8 +308,11 @@ one_step(struct ol_queue *q, struct world *w)
         break;
     case 7:
         if (q->count && !q->out) {
-            ol_queue_hold(q);
+            ol_queue_hold(q, q->bytes);
             m.out = m.count;
+            while (m.out && m.len[m.first + m.out - 1] == 0) {
+                m.out--; /* an empty message at the end holds no byte */
+            }
         }
         break;
     case 8:
@@ -427,7 +432,7 @@ a_piece_that_is_out_does_not_grow(void **state)
     world_open(&w);
     q = ol_queue_new(&w.store, false);
     assert_int_equal(ol_queue_copy(q, &one, 1, 0), OUTLET_OK);
-    ol_queue_hold(q);
+    ol_queue_hold(q, 3);
     assert_int_equal(ol_queue_copy(q, &two, 1, 0), OUTLET_OK);
     assert_int_equal(q->count, 2);
     assert_int_equal(q->out, 1);
@@ -533,8 +538,8 @@ dropping_spares_what_has_begun_to_leave(void **state)
     assert_int_equal(ol_queue_copy(q, &second, 1, 0), OUTLET_OK);
     assert_int_equal(ol_queue_copy(q, &third, 1, 0), OUTLET_OK);
     ol_queue_taken(q, 2);
-    assert_int_equal(ol_queue_drop_oldest(q, 100, 10),
-                     2); /* all that may go, although too little */
+    assert_int_equal(ol_queue_drop_oldest(q, 100, 10), 0); /* nothing in vain */
+    assert_int_equal(ol_queue_drop_oldest(q, 7, 10), 2);
     assert_int_equal(q->bytes, 3);
     assert_int_equal(ol_queue_gather(q, iov, 4), 1);
     assert_memory_equal(iov[0].iov_base, "rst", 3);

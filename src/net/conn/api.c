@@ -175,12 +175,18 @@ make_send_mail(struct ol_visit *v, const struct ol_settings *s, const struct iov
     struct send_mail *m;
     struct iovec whole;
     size_t len = 0;
+    int64_t left;
     outlet_err err;
 
     for (int i = 0; i < n; i++) {
         if (!ol_add(len, pieces[i].iov_len, &len))
             return OUTLET_EMSGSIZE;
     }
+    /* The rest is left to the reactor: what is taken here must find room in a queue there. */
+    left = budget->max - budget->max / 16 -
+           atomic_load_explicit(&budget->used, memory_order_relaxed);
+    if (left < 0 || len > (uint64_t)left)
+        return OUTLET_ENOMEM;
     m = ol_alloc(v->reactor->heap, sizeof *m);
     if (!m)
         return OUTLET_ENOMEM;
@@ -341,8 +347,6 @@ do_resume(struct ol_conn *c)
 static outlet_err
 do_end(struct ol_conn *c)
 {
-    if (!ol_conn_settings(c)->transport->end_writing)
-        return OUTLET_ENOTSUP;
     if (ol_conn_state(c) > CONN_OPEN || c->flags & CONN_END_ASKED)
         return OUTLET_ESTATE;
     c->flags |= CONN_END_ASKED;
@@ -436,7 +440,14 @@ outlet_resume(outlet_conn h)
 outlet_err
 outlet_end(outlet_conn h)
 {
-    return order(h, do_end);
+    struct ol_visit v;
+    bool can;
+
+    if (!ol_visit_begin(h, &v))
+        return OUTLET_ESTALE;
+    can = atomic_load_explicit(&v.conn->settings, memory_order_acquire)->transport->end_writing;
+    ol_visit_end(&v);
+    return can ? order(h, do_end) : OUTLET_ENOTSUP;
 }
 
 /* ---- framing, user data ------------------------------------------------------------------ */
@@ -462,6 +473,7 @@ reframe(struct ol_conn *c, const char *text, const struct outlet_framing *custom
     struct ol_settings *now = ol_conn_settings(c);
     struct ol_settings *next;
     struct old_settings *old;
+    struct ol_conn_mail *m = NULL;
     outlet_err err;
 
     if (!now->transport->stream)
@@ -469,17 +481,31 @@ reframe(struct ol_conn *c, const char *text, const struct outlet_framing *custom
     old = ol_alloc(r->heap, sizeof *old);
     if (!old)
         return OUTLET_ENOMEM;
-    err = ol_settings_reframe(now, text, custom, &next);
-    if (err) {
-        ol_free(r->heap, old);
-        return err;
+    err = OUTLET_ENOMEM;
+    /* An unfinished message may be one or more the new way. */
+    if (c->input && !(c->flags & CONN_DELIVERING)) {
+        m = ol_alloc(r->heap, sizeof *m);
+        if (!m)
+            goto free_old;
+        *m = (struct ol_conn_mail){.id = c->id, .run = run_resumed};
     }
+    err = ol_settings_reframe(now, text, custom, &next);
+    if (err)
+        goto free_mail;
     atomic_store_explicit(&c->settings, next, memory_order_release);
     if (c->input)
         c->input->scan = (struct ol_frame_scan){0};
     old->settings = now;
     ol_retire(r, &old->retired, free_old_settings); /* another thread may be reading them */
+    if (m)
+        ol_conn_post(r, m);
     return OUTLET_OK;
+
+free_mail:
+    ol_free(r->heap, m);
+free_old:
+    ol_free(r->heap, old);
+    return err;
 }
 
 outlet_err

@@ -52,13 +52,6 @@ phase_of(const struct ol_conn *c)
 }
 
 void
-ol_cause_replace(struct ol_conn *c, enum ol_cause cause, outlet_err code, enum outlet_side side)
-{
-    c->cause = CAUSE_NONE;
-    ol_cause_set(c, cause, code, side, 0);
-}
-
-void
 ol_cause_set(struct ol_conn *c, enum ol_cause cause, outlet_err code, enum outlet_side side,
              int sys_errno)
 {

@@ -237,6 +237,9 @@ ol_conn_break(struct ol_conn *c, uint8_t cause, outlet_err code, enum outlet_sid
 {
     bool reset = code != OUTLET_OK;
 
+    /* Closing in order was the plan, and is not what happens to what is still queued. */
+    if (reset && ol_conn_state(c) == CONN_FLUSHING && c->queue)
+        c->cause = CAUSE_NONE;
     ol_cause_set(c, (enum ol_cause)cause, code, side, 0);
     shut(c, reset);
 }

@@ -236,6 +236,7 @@ struct ol_net {
     struct ol_queue *dirty_last;
     struct ol_conn *ending;  /* linked by link.next: no driver will tell of their end */
     size_t starved;          /* connections whose receiving memory_max has stopped */
+    struct ol_alarm hungry;  /* while there are any */
     struct ol_list closables;
     void *groups; /* of the group layer */
     void (*groups_free)(struct ol_net *n);
@@ -352,8 +353,6 @@ enum ol_cause {
 /* Keeps the first cause it is told. */
 void ol_cause_set(struct ol_conn *c, enum ol_cause cause, outlet_err code, enum outlet_side side,
                   int sys_errno);
-void ol_cause_replace(struct ol_conn *c, enum ol_cause cause, outlet_err code,
-                      enum outlet_side side);
 void ol_cause_tell(const struct ol_conn *c, struct outlet_reason *out);
 
 /* ---- receive (receive.c) ----------------------------------------------------------------- */

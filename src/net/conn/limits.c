@@ -28,10 +28,23 @@ earlier(struct deadline *d, ol_time at, enum ol_cause cause, enum outlet_side si
         *d = (struct deadline){at, cause, side};
 }
 
-static bool
-held_by_us(const struct ol_conn *c)
+/*
+ * While we do not read, the peer's time stands still.  But a message that began before memory_max
+ * was reached holds memory: if it waited for ever, and others like it, nothing would move again.
+ */
+static void
+reading_deadline(const struct ol_conn *c, ol_time active, struct deadline *d)
 {
-    return c->flags & (CONN_PAUSED | CONN_STARVED);
+    const struct ol_settings *s = ol_conn_settings(c);
+    bool starved = c->flags & CONN_STARVED;
+
+    if (c->flags & CONN_PAUSED)
+        return;
+    if (!starved)
+        earlier(d, after(active, s->idle), CAUSE_IDLE, OUTLET_BY_PEER);
+    if (c->input)
+        earlier(d, after(c->input->since, s->partial), starved ? CAUSE_MEMORY : CAUSE_PARTIAL,
+                starved ? OUTLET_BY_US : OUTLET_BY_PEER);
 }
 
 static struct deadline
@@ -49,11 +62,7 @@ next_deadline(const struct ol_conn *c)
         earlier(&d, after(active, s->handshake), CAUSE_CONNECT_TIME, OUTLET_BY_PEER);
         break;
     case CONN_OPEN:
-        if (!held_by_us(c)) {
-            earlier(&d, after(active, s->idle), CAUSE_IDLE, OUTLET_BY_PEER);
-            if (c->input)
-                earlier(&d, after(c->input->since, s->partial), CAUSE_PARTIAL, OUTLET_BY_PEER);
-        }
+        reading_deadline(c, active, &d);
         if (c->queue)
             earlier(&d, after(c->queue->stalled_since, s->stall), CAUSE_STALL, OUTLET_BY_PEER);
         break;
@@ -76,15 +85,15 @@ static void
 expire(struct ol_conn *c, const struct deadline *d)
 {
     if (d->cause == CAUSE_FLUSH_TIME) {
-        bool lost = c->queue != NULL;
-
-        /* What could not be sent is lost: the peer must not take what it got for all of it. */
-        if (lost)
-            ol_cause_replace(c, CAUSE_FLUSH_TIME, OUTLET_ETIMEDOUT, OUTLET_BY_PEER);
-        ol_conn_break(c, c->cause, lost ? OUTLET_ETIMEDOUT : OUTLET_OK, OUTLET_BY_US);
+        /* With a reset: the peer must not take half of a message for an orderly end. */
+        if (c->queue)
+            ol_conn_break(c, CAUSE_FLUSH_TIME, OUTLET_ETIMEDOUT, OUTLET_BY_PEER);
+        else
+            ol_conn_break(c, c->cause, OUTLET_OK, OUTLET_BY_US);
         return;
     }
-    ol_conn_break(c, (uint8_t)d->cause, OUTLET_ETIMEDOUT, d->side);
+    ol_conn_break(c, (uint8_t)d->cause,
+                  d->cause == CAUSE_MEMORY ? OUTLET_ENOMEM : OUTLET_ETIMEDOUT, d->side);
 }
 
 static void

@@ -8,6 +8,8 @@
  */
 #include "conn.h"
 
+enum { FEED_MS = 10 };
+
 /* ---- the end of a turn ------------------------------------------------------------------- */
 
 static void
@@ -22,6 +24,28 @@ end_those_without_link(struct ol_net *n)
     }
 }
 
+enum { LOOK_AGAIN_MS = 10 };
+
+/* The turn's end does the work. */
+static void
+look_again(struct ol_reactor *r, struct ol_alarm *a)
+{
+    (void)r;
+    (void)a;
+}
+
+/* Memory may be given back by another reactor, or by a thread of the program, which wakes nobody. */
+static void
+feed_starved(struct ol_net *n)
+{
+    struct ol_reactor *r = n->reactor;
+
+    ol_net_feed_starved(n);
+    n->hungry.fire = look_again;
+    if (n->starved && !ol_timer_running(&n->hungry.timer))
+        ol_alarm_set(r, &n->hungry, r->now + LOOK_AGAIN_MS * OL_MS);
+}
+
 static void
 turn_end(struct ol_reactor *r, struct ol_turn_end *e)
 {
@@ -30,7 +54,7 @@ turn_end(struct ol_reactor *r, struct ol_turn_end *e)
     ol_net_flush(n);
     end_those_without_link(n);
     if (n->starved)
-        ol_net_feed_starved(n);
+        feed_starved(n);
     if (n->dirty_first) /* sent by a callback in the flush: it leaves in the next turn */
         r->hurry = true;
 }

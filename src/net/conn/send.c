@@ -539,7 +539,8 @@ ol_conn_sent(struct ol_conn *c, int32_t result)
         ol_conn_fail(c, -result);
         return;
     }
-    ol_queue_taken(c->queue, (size_t)result);
+    if (result > 0) /* 0: room again.  An empty datagram must not count as taken by that */
+        ol_queue_taken(c->queue, (size_t)result);
     ol_conn_count_sent(c, (size_t)result);
     flush(c);
 }

@@ -11,12 +11,6 @@ parse(const char *url, enum outlet_role role, struct ol_endpoint *e, struct outl
     struct ol_framing framing;
     outlet_err err;
 
-    if (!url) {
-        ol_reason_set(why, OUTLET_EINVAL, "the URL is NULL");
-        return OUTLET_EINVAL;
-    }
-    if (role != OUTLET_TO_LISTEN && role != OUTLET_TO_CONNECT)
-        return ol_why_fail(why, OUTLET_EINVAL);
     err = ol_endpoint_parse(url, role, NULL, e, why);
     if (!err && strcmp(e->frame, "custom") != 0)
         err = ol_framing_of(e, why, &framing);
@@ -37,7 +31,7 @@ int64_t
 outlet_url_print(const char *url, enum outlet_role role, char *text, size_t room)
 {
     struct ol_endpoint e;
-    outlet_err err = room && !text ? OUTLET_EINVAL : parse(url, role, &e, NULL);
+    outlet_err err = parse(url, role, &e, NULL);
 
-    return err ? err : (int64_t)ol_endpoint_print(&e, 0, text, room);
+    return err ? err : (int64_t)ol_endpoint_print(&e, 0, text, text ? room : 0);
 }

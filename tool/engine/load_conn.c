@@ -1,0 +1,691 @@
+/*
+ * load_conn.c - one connection under load: messages out, messages back.
+ *
+ * A stream keeps its order, so the oldest message under way is the one that is answered, and all
+ * that is kept of it is when it left.  Datagrams are told apart by the number they carry.
+ *
+ * What a newcomer gets wrong: to send a message for each that came.  What came together is answered
+ * with one send.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "load_work.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { SEND_BYTES = 256 * 1024, NUMBER_BYTES = 4 };
+
+/* ---- out ---- */
+
+static void
+send_failed(struct load_conn *c, int64_t code)
+{
+    struct outlet_reason why = OUTLET_REASON;
+
+    if (code == OUTLET_EFULL) {
+        c->full = true;
+        return;
+    }
+    if (code == OUTLET_ESTATE || code == OUTLET_ESTALE)
+        return; /* it is ending: on_close says why */
+    why.code = (outlet_err)code;
+    snprintf(why.text, sizeof why.text, "%s", outlet_strerror(code));
+    load_fault(c->w->load, code == OUTLET_ENOMEM ? ENG_LOAD_BROKEN : ENG_LOAD_NOT_SENT, &why, true);
+}
+
+/* `n` messages as one run of bytes, or one message where borders are kept. */
+static int64_t
+send_some(struct load_conn *c, size_t n)
+{
+    struct load_worker *w = c->w;
+    const struct eng_load *load = w->load;
+    size_t size = load->opts.size;
+    const uint8_t *from = load->pattern + c->out_at;
+
+    if (load->kind == KIND_DATAGRAMS && load->numbered) {
+        uint32_t number = (uint32_t)c->sent;
+
+        memcpy(w->scratch, &number, NUMBER_BYTES);
+        from = w->scratch;
+    }
+    return outlet_send(c->c, from, n * size);
+}
+
+void
+conn_send(struct load_conn *c, int64_t n, int64_t stamp)
+{
+    struct load_worker *w = c->w;
+    const struct eng_load *load = w->load;
+    size_t size = load->opts.size;
+    int64_t at_once = 1;
+
+    if (load->kind == KIND_BYTES) {
+        at_once = size < SEND_BYTES ? (int64_t)(SEND_BYTES / size) : 1;
+        at_once = at_once < (int64_t)load->each ? at_once : (int64_t)load->each;
+    }
+    while (n > 0) {
+        int64_t k = n < at_once ? n : at_once;
+        int64_t sent = send_some(c, (size_t)k);
+
+        if (sent < 0) {
+            send_failed(c, sent);
+            return;
+        }
+        for (int64_t i = 0; i < k; i++) {
+            c->stamps[(c->sent + (uint64_t)i) & (w->ring - 1)] = stamp;
+        }
+        if (c->seen)
+            c->seen[c->sent & (w->ring - 1)] = UNDER_WAY;
+        c->sent += (uint64_t)k;
+        c->out_at += (size_t)k * size;
+        if (c->out_at >= load->period)
+            c->out_at -= load->period;
+        c->flying += k;
+        w->flying += k;
+        w->left -= k;
+        if (is_measured(w, w->now))
+            add(&w->bytes_out, (size_t)k * size);
+        n -= k;
+    }
+}
+
+bool
+conn_has_room(const struct load_conn *c)
+{
+    return c->state == CONN_OPEN && !c->full && c->flying < c->w->load->opts.depth &&
+           c->sent - c->got < c->w->ring;
+}
+
+/* Closed: as many as may be under way. */
+void
+conn_refill(struct load_conn *c)
+{
+    struct load_worker *w = c->w;
+    int64_t n = w->load->opts.depth - c->flying;
+
+    if (w->state != WORK_RUN)
+        return;
+    if (w->interval > 0) {
+        if (w->now >= w->next_at)
+            worker_pace(w);
+        return;
+    }
+    if (!conn_has_room(c))
+        return;
+    n = n < w->left ? n : w->left;
+    if (c->seen && n > (int64_t)(w->ring - (c->sent - c->got)))
+        n = (int64_t)(w->ring - (c->sent - c->got));
+    if (n > 0)
+        conn_send(c, n, w->now);
+}
+
+/* ---- back ---- */
+
+static void
+was_wrong(struct load_conn *c, const char *text)
+{
+    struct outlet_reason why = OUTLET_REASON;
+
+    why.code = OUTLET_EPROTO;
+    snprintf(why.text, sizeof why.text, "%s", text);
+    add(&c->w->wrong, 1);
+    load_fault(c->w->load, ENG_LOAD_WRONG, &why, false);
+}
+
+/* A stream that went astray cannot be followed any further. */
+static void
+give_up(struct load_conn *c, const char *text)
+{
+    was_wrong(c, text);
+    c->w->open--;
+    c->w->flying -= c->flying;
+    c->w->done += c->flying;
+    c->flying = 0;
+    c->state = CONN_CLOSING;
+    (void)outlet_abort(c->c); /* on_close follows, or has been called */
+}
+
+static bool
+is_as_sent(const struct eng_load *load, size_t at, const uint8_t *bytes, size_t len)
+{
+    while (len > load->period) {
+        if (memcmp(bytes, load->pattern + at, load->period) != 0)
+            return false;
+        bytes += load->period;
+        len -= load->period;
+    }
+    return memcmp(bytes, load->pattern + at, len) == 0;
+}
+
+static void
+move_on(const struct eng_load *load, size_t *at, size_t len)
+{
+    *at += len;
+    if (*at >= load->period)
+        *at %= load->period;
+}
+
+/* The `n` oldest came back. */
+static void
+answered(struct load_conn *c, int64_t n)
+{
+    struct load_worker *w = c->w;
+    int64_t now = w->now;
+
+    for (int64_t i = 0; i < n; i++) {
+        int64_t stamp = c->stamps[(c->got + (uint64_t)i) & (w->ring - 1)];
+
+        if (is_measured(w, stamp))
+            eng_hist_record(w->hist, now - stamp);
+    }
+    c->got += (uint64_t)n;
+    c->flying -= n;
+    w->flying -= n;
+    w->done += n;
+    w->heard = now;
+    if (is_measured(w, now))
+        add(&w->messages, (uint64_t)n);
+}
+
+static void
+churned(struct load_conn *c)
+{
+    c->state = CONN_CLOSING;
+    c->w->open--;
+    (void)outlet_close(c->c); /* on_close begins the next */
+}
+
+static void
+after_answer(struct load_conn *c)
+{
+    struct load_worker *w = c->w;
+
+    if (w->load->opts.mode == ENG_LOAD_CHURN && c->flying == 0)
+        churned(c);
+    else
+        conn_refill(c);
+    worker_finish_if_done(w);
+}
+
+static void
+bytes_came(struct load_conn *c, const uint8_t *bytes, size_t len)
+{
+    const struct eng_load *load = c->w->load;
+    size_t part = c->part + len;
+    int64_t whole = part >= load->opts.size ? (int64_t)(part / load->opts.size) : 0;
+
+    part -= (size_t)whole * load->opts.size;
+    if (whole > c->flying || (whole == c->flying && part > 0)) {
+        give_up(c, "more came back than was sent");
+        return;
+    }
+    if (load->opts.check && !is_as_sent(load, c->in_at, bytes, len)) {
+        give_up(c, "other bytes came back than were sent");
+        return;
+    }
+    move_on(load, &c->in_at, len);
+    c->part = part;
+    if (whole == 0)
+        return;
+    answered(c, whole);
+    after_answer(c);
+}
+
+static void
+frame_came(struct load_conn *c, const uint8_t *bytes, size_t len)
+{
+    const struct eng_load *load = c->w->load;
+
+    if (c->flying == 0) {
+        was_wrong(c, "a message came that answers nothing");
+        return;
+    }
+    if (load->opts.check && (len != load->opts.size || !is_as_sent(load, c->in_at, bytes, len))) {
+        give_up(c, "another message came back than was sent");
+        return;
+    }
+    move_on(load, &c->in_at, load->opts.size);
+    answered(c, 1);
+    after_answer(c);
+}
+
+/* ---- datagrams ---- */
+
+/* The oldest ones that are done with leave the ring. */
+static void
+forget_done(struct load_conn *c)
+{
+    while (c->got < c->sent && c->seen[c->got & (c->w->ring - 1)] != UNDER_WAY)
+        c->got++;
+}
+
+static void
+datagram_done(struct load_conn *c, uint64_t number, uint8_t how)
+{
+    struct load_worker *w = c->w;
+
+    c->seen[number & (w->ring - 1)] = how;
+    c->flying--;
+    w->flying--;
+    w->done++;
+}
+
+static void
+datagram_back(struct load_conn *c, uint64_t number)
+{
+    struct load_worker *w = c->w;
+    int64_t stamp = c->stamps[number & (w->ring - 1)];
+    uint8_t was = c->seen[number & (w->ring - 1)];
+
+    if (was == CAME_BACK) {
+        add(&w->duplicates, 1);
+        return;
+    }
+    if (was == GIVEN_UP) { /* late, but not lost */
+        add(&w->lost, (uint64_t)-1);
+        c->seen[number & (w->ring - 1)] = CAME_BACK;
+    } else {
+        datagram_done(c, number, CAME_BACK);
+    }
+    if (number + 1 < c->last)
+        add(&w->reordered, 1);
+    else
+        c->last = number + 1;
+    if (is_measured(w, stamp))
+        eng_hist_record(w->hist, w->now - stamp);
+    if (is_measured(w, w->now))
+        add(&w->messages, 1);
+    w->heard = w->now;
+    forget_done(c);
+}
+
+/* The whole number, of which 32 bits travelled; false: none that was sent lately. */
+static bool
+number_of(const struct load_conn *c, const uint8_t *bytes, uint64_t *number)
+{
+    uint32_t low;
+
+    memcpy(&low, bytes, NUMBER_BYTES);
+    *number = c->sent - (uint32_t)((uint32_t)c->sent - low);
+    return *number < c->sent && c->sent - *number <= c->w->ring;
+}
+
+static void
+datagram_came(struct load_conn *c, const uint8_t *bytes, size_t len)
+{
+    struct load_worker *w = c->w;
+    const struct eng_load *load = w->load;
+    size_t head = load->numbered ? NUMBER_BYTES : 0;
+    uint64_t number = c->got;
+
+    if (load->opts.check || load->numbered) {
+        if (len != load->opts.size ||
+            (load->opts.check && memcmp(bytes + head, load->pattern + head, len - head) != 0)) {
+            was_wrong(c, "another datagram came back than was sent");
+            return;
+        }
+    }
+    if (load->numbered && !number_of(c, bytes, &number)) {
+        add(&w->duplicates, 1); /* older than anything that can be new */
+        return;
+    }
+    if (!load->numbered && c->flying == 0) {
+        add(&w->duplicates, 1);
+        return;
+    }
+    datagram_back(c, number);
+    after_answer(c);
+}
+
+void
+conn_give_up_old(struct load_conn *c, int64_t before)
+{
+    struct load_worker *w = c->w;
+
+    if (!c->seen || c->flying == 0)
+        return;
+    for (uint64_t number = c->got; number < c->sent; number++) {
+        if (c->seen[number & (w->ring - 1)] != UNDER_WAY)
+            continue;
+        if (c->stamps[number & (w->ring - 1)] > before)
+            break;
+        datagram_done(c, number, GIVEN_UP);
+        add(&w->lost, 1);
+    }
+    forget_done(c);
+}
+
+/* ---- fan-out: one speaks, the others hear ---- */
+
+/* The message that everybody has makes room for the next. */
+static void
+all_heard(struct load_worker *w)
+{
+    struct load_conn *speaker = &w->conns[w->n - 1];
+
+    while (speaker->got < speaker->sent &&
+           w->hearers[speaker->got & (w->ring - 1)] == w->n - 1) {
+        w->hearers[speaker->got & (w->ring - 1)] = 0;
+        speaker->got++;
+        speaker->flying--;
+        w->flying--;
+        w->done++;
+    }
+    conn_refill(speaker);
+    worker_finish_if_done(w);
+}
+
+/*
+ * A server may not have had everybody in its books when the first messages were sent.  The first one
+ * that a connection hears tells which it is.
+ */
+static bool
+find_place(struct load_conn *c, const uint8_t *bytes, size_t len)
+{
+    struct load_worker *w = c->w;
+    const struct eng_load *load = w->load;
+    const struct load_conn *speaker = &w->conns[w->n - 1];
+    size_t n = len < load->opts.size ? len : load->opts.size;
+
+    for (uint64_t k = speaker->got; k < speaker->sent; k++) {
+        size_t at = (size_t)(k % load->each) * load->opts.size;
+
+        if (n == load->opts.size && memcmp(bytes, load->pattern + at, n) == 0) {
+            for (uint64_t i = speaker->got; i < k; i++) {
+                w->hearers[i & (w->ring - 1)]++;
+            }
+            c->got = k;
+            c->in_at = at;
+            c->synced = true;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+publish_came(struct load_conn *c, const uint8_t *bytes, size_t len)
+{
+    struct load_worker *w = c->w;
+    const struct eng_load *load = w->load;
+    const struct load_conn *speaker = &w->conns[w->n - 1];
+    size_t part = c->part + len;
+    uint64_t whole = load->kind == KIND_BYTES ? part / load->opts.size : 1;
+
+    /* A greeting, or what the speaker hears. */
+    if (c == speaker || (!c->synced && load->numbered && !find_place(c, bytes, len)))
+        return;
+    if (c->got + whole > speaker->sent ||
+        (load->opts.check && !is_as_sent(load, c->in_at, bytes, len)) ||
+        (load->opts.check && load->kind != KIND_BYTES && len != load->opts.size)) {
+        give_up(c, "something else was heard than was said");
+        return;
+    }
+    move_on(load, &c->in_at, load->kind == KIND_BYTES ? len : load->opts.size);
+    c->part = load->kind == KIND_BYTES ? part - (size_t)whole * load->opts.size : 0;
+    for (uint64_t i = 0; i < whole; i++) {
+        int64_t stamp = speaker->stamps[(c->got + i) & (w->ring - 1)];
+
+        w->hearers[(c->got + i) & (w->ring - 1)]++;
+        if (is_measured(w, stamp))
+            eng_hist_record(w->hist, w->now - stamp);
+    }
+    c->got += whole;
+    w->heard = w->now;
+    if (is_measured(w, w->now))
+        add(&w->messages, whole);
+    all_heard(w);
+}
+
+/* ---- callbacks ---- */
+
+static void
+on_open(outlet_conn handle, void *user)
+{
+    struct load_conn *c = user;
+    struct load_worker *w = c->w;
+    const struct eng_load *load = w->load;
+    int64_t now = worker_now(w);
+
+    c->c = handle;
+    c->state = CONN_OPEN;
+    w->dialling--;
+    w->open++;
+    add(&w->connections, 1);
+    atomic_store(&w->load->opened, true);
+    if (load->opts.mode == ENG_LOAD_HOLD) {
+        eng_hist_record(w->hist, now - c->dialled);
+        add(&w->messages, 1);
+        w->done++;
+    }
+    load_opened(c);
+    if (load->opts.mode == ENG_LOAD_CHURN)
+        conn_send(c, 1, c->dialled);
+    else if (load->eager)
+        conn_refill(c);
+}
+
+static void
+on_message(outlet_conn handle, outlet_msg *m, void *user)
+{
+    struct load_conn *c = user;
+    struct load_worker *w = c->w;
+    size_t len;
+    const uint8_t *bytes = outlet_msg_data(m, &len);
+
+    (void)handle;
+    if (is_measured(w, worker_now(w)))
+        add(&w->bytes_in, len);
+    if (c->state != CONN_OPEN || w->load->opts.mode == ENG_LOAD_HOLD)
+        return;
+    if (w->load->opts.mode == ENG_LOAD_FANOUT)
+        publish_came(c, bytes, len);
+    else if (w->load->kind == KIND_BYTES)
+        bytes_came(c, bytes, len);
+    else if (w->load->kind == KIND_FRAMES)
+        frame_came(c, bytes, len);
+    else
+        datagram_came(c, bytes, len);
+}
+
+static void
+on_writable(outlet_conn handle, void *user)
+{
+    struct load_conn *c = user;
+
+    (void)handle;
+    (void)worker_now(c->w); /* for the stamps */
+    c->full = false;
+    if (c->w->now >= c->w->start || c->w->load->eager)
+        conn_refill(c);
+}
+
+static void
+on_event(outlet_conn handle, enum outlet_event what, int64_t error, void *user)
+{
+    struct load_conn *c = user;
+    struct outlet_reason why = OUTLET_REASON;
+
+    (void)handle;
+    /* Nobody ever answered there, and the machine says that nobody is there. */
+    if (what != OUTLET_EVENT_PEER_ERROR || error != ECONNREFUSED || c->last > 0)
+        return;
+    why.code = OUTLET_EREFUSED;
+    why.phase = OUTLET_AT_CONNECT;
+    why.side = OUTLET_BY_PEER;
+    snprintf(why.text, sizeof why.text, "%s", outlet_strerror(OUTLET_EREFUSED));
+    add(&c->w->failed, 1);
+    load_fault(c->w->load, ENG_LOAD_NOT_CONNECTED, &why, true);
+}
+
+static void
+could_not_connect(struct load_conn *c, const struct outlet_reason *why)
+{
+    struct load_worker *w = c->w;
+
+    c->state = w->load->opts.mode == ENG_LOAD_CHURN ? CONN_IDLE : CONN_ENDED;
+    w->dialling--;
+    if (w->state == WORK_RUN) {
+        add(&w->failed, 1);
+        load_fault(w->load, ENG_LOAD_NOT_CONNECTED, why, !atomic_load(&w->load->opened));
+    }
+    load_opened(c);
+}
+
+static void
+ended_early(struct load_conn *c, const struct outlet_reason *why)
+{
+    struct load_worker *w = c->w;
+    bool again = w->load->opts.mode == ENG_LOAD_CHURN;
+
+    c->state = again ? CONN_IDLE : CONN_ENDED;
+    w->open--;
+    w->flying -= c->flying;
+    w->done += c->flying;
+    c->flying = 0;
+    if (w->state == WORK_END)
+        return;
+    add(&w->closed, 1);
+    /* Without all of them no message is ever heard by everybody. */
+    load_fault(w->load, ENG_LOAD_CLOSED, why, w->load->opts.mode == ENG_LOAD_FANOUT);
+}
+
+static void
+on_close(outlet_conn handle, const struct outlet_reason *why, void *user)
+{
+    struct load_conn *c = user;
+    struct load_worker *w = c->w;
+
+    (void)handle;
+    (void)worker_now(w);
+    if (c->state == CONN_DIALLING) {
+        could_not_connect(c, why);
+    } else {
+        add(&w->connections, (uint64_t)-1);
+        if (c->state == CONN_OPEN)
+            ended_early(c, why);
+        else
+            c->state = w->load->opts.mode == ENG_LOAD_CHURN ? CONN_IDLE : CONN_ENDED;
+    }
+    if (c->state == CONN_IDLE && w->state == WORK_RUN && w->left > w->dialling &&
+        why->code == OUTLET_OK && conn_dial(c) != OUTLET_OK)
+        add(&w->failed, 1);
+    worker_finish_if_done(w);
+}
+
+static const struct outlet_handlers handlers = {
+    .size = sizeof(struct outlet_handlers),
+    .on_open = on_open,
+    .on_message = on_message,
+    .on_writable = on_writable,
+    .on_event = on_event,
+    .on_close = on_close,
+};
+
+/* ---- pair: both ends have the same handlers, the user data tells them apart ---- */
+
+static bool
+is_mirror(const struct load_conn *c)
+{
+    return c == &c->w->mirror;
+}
+
+static void
+pair_open(outlet_conn handle, void *user)
+{
+    if (!is_mirror(user))
+        on_open(handle, user);
+}
+
+static void
+pair_message(outlet_conn handle, outlet_msg *m, void *user)
+{
+    size_t len;
+    const uint8_t *bytes = outlet_msg_data(m, &len);
+
+    if (!is_mirror(user))
+        on_message(handle, m, user);
+    else if (outlet_send(handle, bytes, len) < 0)
+        (void)outlet_abort(handle); /* what is missing ends the other end, which is told */
+}
+
+static void
+pair_writable(outlet_conn handle, void *user)
+{
+    if (!is_mirror(user))
+        on_writable(handle, user);
+}
+
+static void
+pair_close(outlet_conn handle, const struct outlet_reason *why, void *user)
+{
+    if (!is_mirror(user))
+        on_close(handle, why, user);
+}
+
+static const struct outlet_handlers pair_handlers = {
+    .size = sizeof(struct outlet_handlers),
+    .on_open = pair_open,
+    .on_message = pair_message,
+    .on_writable = pair_writable,
+    .on_close = pair_close,
+};
+
+/* ---- opening ---- */
+
+static void
+restart(struct load_conn *c)
+{
+    c->full = false;
+    c->sent = 0;
+    c->got = 0;
+    c->flying = 0;
+    c->out_at = 0;
+    c->in_at = 0;
+    c->part = 0;
+    c->last = 0;
+    c->state = CONN_DIALLING;
+    c->dialled = c->w->now;
+}
+
+outlet_err
+conn_dial(struct load_conn *c)
+{
+    enum { QUEUE = 16 * 1024 * 1024, MESSAGE = 1024 * 1024 };
+    struct load_worker *w = c->w;
+    const struct eng_load *load = w->load;
+    struct outlet_reason why = OUTLET_REASON;
+    struct outlet_opts opts = OUTLET_OPTS;
+    int64_t size = (int64_t)load->opts.size;
+    outlet_conn far;
+    outlet_err err;
+
+    restart(c);
+    opts.on = load->is_pair ? &pair_handlers : &handlers;
+    opts.user = c;
+    opts.why = &why;
+    if (load->kind == KIND_FRAMES && size > MESSAGE)
+        opts.max = size;
+    if (size > QUEUE / 4)
+        opts.cap = 4 * size + QUEUE;
+    if (load->is_pair)
+        err = outlet_pair(w->loop, load->opts.url, &opts, &c->c, &far);
+    else
+        err = outlet_connect(w->loop, load->opts.url, &opts, &c->c);
+    if (err) {
+        c->state = CONN_IDLE;
+        if (!why.code)
+            why.code = err;
+        if (!why.text[0])
+            snprintf(why.text, sizeof why.text, "%s", outlet_strerror(err));
+        if (err != OUTLET_ESTATE)
+            load_fault(w->load, ENG_LOAD_NOT_CONNECTED, &why, true);
+        return err;
+    }
+    if (load->is_pair)
+        (void)outlet_set_user(far, &w->mirror); /* it was made just now: it is alive */
+    w->dialling++;
+    return OUTLET_OK;
+}

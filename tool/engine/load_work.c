@@ -1,0 +1,409 @@
+/*
+ * load_work.c - one thread of a run: a loop, its connections, the schedule, the end.
+ *
+ *     WORK_RUN     opening connections, sending
+ *     WORK_DRAIN   nothing new is sent; what is under way may still come back
+ *     WORK_END     everything is being closed
+ *
+ * Whatever happens, the tick moves it on: it looks at the clock 200 times a second, also when nothing
+ * comes.  A newcomer's mistake: to trust outlet_timer for a schedule.  Its step is a
+ * millisecond, which is long against a round trip; the schedule has a timerfd of its own.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "load_work.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+enum {
+    CLOCK_EVERY = 4, /* callbacks for which one reading of the clock is good */
+    TICK_MS = 5,
+    DIAL_MAX = 256,  /* connections that are being opened at once */
+    CLOSE_MS = 500   /* to close in order */
+};
+
+#define MS INT64_C(1000000)
+#define PACE_NS (50 * INT64_C(1000)) /* the shortest sleep of the schedule */
+#define SWEEP_NS (50 * MS)
+#define LOSS_NS (500 * MS)  /* a datagram that has not come back by then is lost */
+#define DRAIN_NS (1000 * MS) /* for what is under way at the end */
+
+void
+worker_read_clock(struct load_worker *w)
+{
+    const struct eng_load *load = w->load;
+
+    w->now = clock_ns();
+    w->clock_left = CLOCK_EVERY - 1;
+    w->start = atomic_load_explicit(&load->start, memory_order_relaxed);
+    w->from = atomic_load_explicit(&load->from, memory_order_relaxed);
+    w->until = atomic_load_explicit(atomic_load(&load->asked) ? &load->ended : &load->until,
+                                    memory_order_relaxed);
+}
+
+/* When message `number` of the schedule should leave. */
+static int64_t
+due_at(const struct load_worker *w, uint64_t number)
+{
+    return w->origin + (int64_t)((double)number * w->interval);
+}
+
+/* ---- the end ---- */
+
+/* What was sent, or should have been, and has not come back has waited this long at least. */
+static void
+count_unanswered(struct load_worker *w)
+{
+    bool streams = w->load->kind != KIND_DATAGRAMS;
+    double step = w->interval;
+    int64_t end = w->until < w->now ? w->until : w->now;
+
+    for (int64_t i = 0; i < w->n && w->flying > 0; i++) {
+        struct load_conn *c = &w->conns[i];
+
+        if (!streams) {
+            conn_give_up_old(c, w->now);
+            continue;
+        }
+        for (uint64_t k = c->got; c->flying > 0 && k < c->sent; k++) {
+            int64_t stamp = c->stamps[k & (w->ring - 1)];
+
+            if (is_measured(w, stamp))
+                eng_hist_record(w->hist, w->now - stamp);
+        }
+        add(&w->unanswered, (uint64_t)c->flying);
+    }
+    if (step <= 0 || w->origin == 0)
+        return;
+    for (; w->next_at < end; w->next_at = due_at(w, w->issued)) {
+        uint64_t n = (uint64_t)(100000 / step) + 1; /* a tenth of a millisecond at once */
+
+        if (is_measured(w, w->next_at))
+            eng_hist_record_n(w->hist, w->now - w->next_at, n);
+        w->issued += n;
+    }
+}
+
+static void
+set_timer(struct load_worker *w, int64_t at)
+{
+    struct itimerspec spec = {.it_value = {.tv_sec = at / 1000000000, .tv_nsec = at % 1000000000}};
+
+    /* Setting it also makes it unreadable, so that it need not be read. */
+    if (w->timer_fd >= 0)
+        (void)timerfd_settime(w->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL); /* cannot fail */
+}
+
+static void
+end(struct load_worker *w)
+{
+    int64_t last = w->now < w->until ? w->now : w->until;
+
+    w->state = WORK_END;
+    if (!atomic_load(&w->load->stopping))
+        count_unanswered(w);
+    if (!atomic_load(&w->finished))
+        atomic_store(&w->finished, last);
+    set_timer(w, 0);
+    /* It fails only where the loop has been stopped, and then there is nothing to close. */
+    (void)outlet_loop_drain(w->loop, CLOSE_MS);
+}
+
+static void
+begin_to_drain(struct load_worker *w)
+{
+    w->state = WORK_DRAIN;
+    w->drain_until = w->now + (w->load->kind == KIND_DATAGRAMS ? LOSS_NS : DRAIN_NS);
+    set_timer(w, 0);
+}
+
+void
+worker_finish_if_done(struct load_worker *w)
+{
+    if (w->state == WORK_RUN && w->share > 0 && w->done >= w->share) {
+        atomic_store(&w->finished, w->now);
+        begin_to_drain(w);
+    }
+    if (w->state == WORK_DRAIN && w->flying == 0)
+        end(w);
+}
+
+static bool
+is_over(const struct load_worker *w)
+{
+    const struct eng_load *load = w->load;
+    bool all_dialled = w->dialled == w->n && w->dialling == 0;
+    int64_t quiet = w->now - (w->heard > w->start ? w->heard : w->start);
+
+    if (w->now >= w->until || atomic_load(&load->stopping))
+        return true;
+    if (load->opts.mode != ENG_LOAD_CHURN && all_dialled && w->open == 0)
+        return true;
+    return load->opts.count > 0 && load->opts.mode != ENG_LOAD_HOLD && w->start < w->now &&
+           w->start > 0 && quiet > load->opts.stall_ms * MS;
+}
+
+/* ---- the schedule ---- */
+
+/* The next one in turn that may send. */
+static struct load_conn *
+with_room(struct load_worker *w)
+{
+    int64_t speaker = w->load->opts.mode == ENG_LOAD_FANOUT ? w->n - 1 : -1;
+
+    if (speaker >= 0)
+        return conn_has_room(&w->conns[speaker]) ? &w->conns[speaker] : NULL;
+    if (w->flying >= w->open * w->load->opts.depth)
+        return NULL;
+    for (int64_t i = 0; i < w->n; i++) {
+        struct load_conn *c = &w->conns[w->cursor];
+
+        w->cursor = w->cursor + 1 < w->n ? w->cursor + 1 : 0;
+        if (conn_has_room(c))
+            return c;
+    }
+    return NULL;
+}
+
+void
+worker_pace(struct load_worker *w)
+{
+    struct load_conn *c = NULL;
+    int64_t next;
+
+    if (w->state != WORK_RUN || w->interval <= 0 || w->now < w->start)
+        return;
+    if (w->origin == 0) { /* threads take turns */
+        w->origin = w->start + (int64_t)(w->interval * (double)w->index /
+                                         (double)w->load->opts.threads);
+        w->next_at = w->origin;
+    }
+    while (w->next_at <= w->now && w->next_at < w->until && w->left > 0) {
+        c = with_room(w);
+        if (!c)
+            break;
+        conn_send(c, 1, w->next_at);
+        if (c->full)
+            continue;
+        w->issued++;
+        w->next_at = due_at(w, w->issued);
+    }
+    /* All windows full: an answer goes on with it, the timer only looks after it. */
+    next = w->next_at <= w->now ? w->now + MS : w->next_at;
+    if (next < w->now + PACE_NS)
+        next = w->now + PACE_NS;
+    set_timer(w, w->next_at < w->until && w->left > 0 ? next : 0);
+}
+
+static void
+due(outlet_watch watch, int events, void *arg)
+{
+    struct load_worker *w = arg;
+
+    (void)watch;
+    (void)events;
+    worker_read_clock(w);
+    if (w->state == WORK_RUN)
+        worker_pace(w);
+    else
+        set_timer(w, 0);
+}
+
+/* ---- opening ---- */
+
+static void
+dial(struct load_worker *w)
+{
+    int64_t ramp = w->load->opts.ramp_ms * MS;
+    int64_t want = w->n;
+
+    if (ramp > 0 && w->now - w->began < ramp)
+        want = 1 + (int64_t)((double)w->n * (double)(w->now - w->began) / (double)ramp);
+    while (w->dialled < want && w->dialled < w->n && w->dialling < DIAL_MAX) {
+        if (conn_dial(&w->conns[w->dialled]) != OUTLET_OK)
+            return;
+        w->dialled++;
+    }
+}
+
+/* Churn: those that failed try again, one tick later. */
+static void
+dial_again(struct load_worker *w)
+{
+    for (int64_t i = 0; i < w->dialled && w->left > w->dialling; i++) {
+        if (w->conns[i].state == CONN_IDLE && conn_dial(&w->conns[i]) != OUTLET_OK)
+            return;
+    }
+}
+
+/* ---- the tick ---- */
+
+static void
+start_all(struct load_worker *w)
+{
+    int64_t speaker = w->load->opts.mode == ENG_LOAD_FANOUT ? w->n - 1 : 0;
+
+    if (w->interval > 0) {
+        worker_pace(w);
+        return;
+    }
+    for (int64_t i = speaker; i < w->n; i++) {
+        if (w->conns[i].state == CONN_OPEN && w->conns[i].sent == 0)
+            conn_refill(&w->conns[i]);
+    }
+}
+
+static void
+sweep(struct load_worker *w)
+{
+    w->swept = w->now;
+    if (!w->seen)
+        return;
+    for (int64_t i = 0; i < w->n; i++) {
+        conn_give_up_old(&w->conns[i], w->now - LOSS_NS);
+        if (w->conns[i].state == CONN_OPEN && w->now >= w->start)
+            conn_refill(&w->conns[i]);
+    }
+}
+
+static void
+tick(outlet_timer t, void *arg)
+{
+    struct load_worker *w = arg;
+    bool waits = w->load->opts.mode != ENG_LOAD_HOLD && w->load->opts.mode != ENG_LOAD_CHURN;
+
+    (void)t;
+    worker_read_clock(w);
+    if (w->state == WORK_RUN) {
+        dial(w);
+        if (w->load->opts.mode == ENG_LOAD_CHURN)
+            dial_again(w);
+        if (waits && !w->load->eager && w->now >= w->start)
+            start_all(w);
+        if (w->now - w->swept >= SWEEP_NS)
+            sweep(w);
+        if (is_over(w))
+            begin_to_drain(w);
+    }
+    worker_finish_if_done(w);
+    /* Asked to stop, or it failed: nobody waits for what is under way. */
+    if (w->state == WORK_DRAIN &&
+        (w->now >= w->drain_until || atomic_load(&w->load->stopping)))
+        end(w);
+}
+
+static void
+begin(void *arg)
+{
+    struct load_worker *w = arg;
+    struct outlet_reason why = OUTLET_REASON;
+    outlet_timer ticker;
+    outlet_err err;
+
+    worker_read_clock(w);
+    w->began = w->now;
+    w->swept = w->now;
+    err = outlet_timer_start(w->loop, TICK_MS, TICK_MS, tick, w, &ticker);
+    if (!err && w->timer_fd >= 0)
+        err = outlet_watch_start(w->loop, w->timer_fd, OUTLET_READABLE, due, w, &w->timer_watch);
+    if (err) {
+        why.code = err;
+        snprintf(why.text, sizeof why.text, "%s", outlet_strerror(err));
+        load_fault(w->load, ENG_LOAD_BROKEN, &why, true);
+        outlet_loop_stop(w->loop);
+        return;
+    }
+    dial(w);
+}
+
+/* ---- the thread ---- */
+
+static outlet_err
+take_memory(struct load_worker *w)
+{
+    const struct eng_load *load = w->load;
+    size_t n = (size_t)w->n;
+    bool rings = load->opts.mode != ENG_LOAD_HOLD;
+
+    w->ring = 1;
+    while (w->ring < (size_t)load->opts.depth * (load->kind == KIND_DATAGRAMS ? 4 : 1))
+        w->ring *= 2;
+    w->hist = eng_hist_new();
+    w->conns = eng_alloc(n * sizeof *w->conns);
+    w->stamps = rings ? eng_alloc(n * w->ring * sizeof *w->stamps) : NULL;
+    w->scratch = eng_alloc(load->opts.size);
+    w->seen = load->kind == KIND_DATAGRAMS && rings ? eng_alloc(n * w->ring) : NULL;
+    w->hearers = load->opts.mode == ENG_LOAD_FANOUT ? eng_alloc(w->ring * sizeof *w->hearers)
+                                                    : NULL;
+    if (!w->hist || !w->conns || (rings && !w->stamps) || !w->scratch ||
+        (load->kind == KIND_DATAGRAMS && rings && !w->seen) ||
+        (load->opts.mode == ENG_LOAD_FANOUT && !w->hearers))
+        return OUTLET_ENOMEM;
+    memcpy(w->scratch, load->pattern, load->opts.size);
+    for (size_t i = 0; i < n; i++) {
+        w->conns[i].w = w;
+        w->conns[i].stamps = rings ? w->stamps + i * w->ring : NULL;
+        w->conns[i].seen = w->seen ? w->seen + i * w->ring : NULL;
+    }
+    return OUTLET_OK;
+}
+
+outlet_err
+worker_prepare(struct load_worker *w)
+{
+    struct outlet_loop_opts opts = OUTLET_LOOP_OPTS;
+    outlet_err err = take_memory(w);
+
+    w->mirror.w = w;
+    w->timer_fd = -1;
+    if (err)
+        return err;
+    opts.driver = w->load->opts.driver;
+    err = outlet_loop_new(&w->loop, &opts);
+    if (err)
+        return err;
+    if (w->interval > 0) {
+        w->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+        if (w->timer_fd < 0)
+            return OUTLET_ENOFILE;
+    }
+    return outlet_post(w->loop, begin, w);
+}
+
+void
+worker_run(struct load_worker *w)
+{
+    outlet_err err;
+
+    do {
+        w->clock_left = 0;
+        err = outlet_loop_turn(w->loop, -1);
+    } while (!err);
+    if (err != OUTLET_ESTATE) {
+        struct outlet_reason why = OUTLET_REASON;
+
+        why.code = err;
+        snprintf(why.text, sizeof why.text, "%s", outlet_strerror(err));
+        load_fault(w->load, ENG_LOAD_BROKEN, &why, true);
+    }
+    (void)outlet_loop_free(w->loop); /* this thread turned it, and we are in no callback */
+    w->loop = NULL;
+}
+
+void
+worker_free(struct load_worker *w)
+{
+    if (w->loop)
+        (void)outlet_loop_free(w->loop); /* it never turned */
+    if (w->timer_fd >= 0)
+        close(w->timer_fd);
+    eng_free(w->hist);
+    eng_free(w->conns);
+    eng_free(w->stamps);
+    eng_free(w->scratch);
+    eng_free(w->seen);
+    eng_free(w->hearers);
+}

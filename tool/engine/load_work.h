@@ -1,0 +1,201 @@
+/*
+ * load_work.h - what load.c, load_work.c and load_conn.c share: one run, its workers, their connections.
+ *
+ *     load.c         threads, the common clock marks, what came out
+ *     load_work.c    one worker: opening connections, the schedule, the end
+ *     load_conn.c    one connection: messages out, messages back
+ *
+ * What a newcomer gets wrong: to read the clock for each message.  worker_now() reads it once a turn
+ * and again after a few callbacks; to send outside a callback would go through the mailbox besides.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef ENG_LOAD_WORK_H
+#define ENG_LOAD_WORK_H
+
+#include "engine.h"
+
+#include <pthread.h>
+#include <time.h>
+
+enum { NEVER_SEEN = 0, UNDER_WAY, CAME_BACK, GIVEN_UP }; /* a datagram */
+
+enum kind {
+    KIND_BYTES, /* no borders: answers are told by their number of bytes */
+    KIND_FRAMES,
+    KIND_DATAGRAMS
+};
+
+enum conn_state { CONN_IDLE, CONN_DIALLING, CONN_OPEN, CONN_CLOSING, CONN_ENDED };
+
+struct load_worker;
+
+struct load_conn {
+    struct load_worker *w;
+    outlet_conn c;
+    enum conn_state state;
+    bool full;      /* a send was refused: on_writable is owed */
+    bool counted;   /* told to load_opened() */
+    bool synced;    /* fan-out: knows which message it heard first */
+    uint64_t sent;  /* messages */
+    uint64_t got;   /* of these, the first that are done with; fan-out: heard */
+    int64_t flying; /* sent and not done with */
+    size_t out_at;  /* where in the pattern the next message begins */
+    size_t in_at;   /* where in the pattern what comes next is */
+    size_t part;    /* bytes of a message that has not come whole */
+    uint64_t last;  /* datagrams: the greatest number that came, plus one */
+    int64_t dialled;
+    int64_t *stamps; /* when each was sent, or should have been; a ring */
+    uint8_t *seen;   /* datagrams: what became of each; a ring */
+};
+
+enum work_state { WORK_RUN, WORK_DRAIN, WORK_END };
+
+#define COUNTER _Atomic uint64_t
+
+struct load_worker {
+    struct eng_load *load;
+    outlet_loop *loop;
+    int64_t index;
+    pthread_t thread;
+    bool has_thread;
+    enum work_state state;
+
+    int64_t now;
+    int clock_left; /* callbacks until the clock is read again */
+    int64_t start;  /* copies of the run's marks */
+    int64_t from;
+    int64_t until;
+
+    struct load_conn *conns;
+    struct load_conn mirror; /* pair: the user data of all far ends */
+    int64_t n;
+    int64_t dialled; /* how many were begun */
+    int64_t dialling;
+    int64_t open;
+    int64_t began;
+    int64_t flying;
+    size_t ring; /* a power of two */
+    int64_t *stamps;
+    uint8_t *seen;
+    uint8_t *scratch; /* a datagram to be numbered */
+
+    int64_t left;  /* messages that may still be sent */
+    int64_t share; /* of `count`; 0: no such end */
+    int64_t done;  /* of the share */
+    int64_t heard; /* the last answer */
+    int64_t drain_until;
+    int64_t swept;
+    _Atomic int64_t finished; /* when the last message counted; 0: not yet */
+
+    double interval; /* ns between two messages of the schedule; 0: closed */
+    int64_t origin;  /* when the first one is due; 0: not begun */
+    uint64_t issued;
+    int64_t next_at; /* when the next one is due */
+    int64_t cursor;
+    int timer_fd;
+    outlet_watch timer_watch;
+
+    int64_t *hearers; /* fan-out: how many heard each message; a ring */
+
+    struct eng_hist *hist;
+    COUNTER messages;
+    COUNTER bytes_in;
+    COUNTER bytes_out;
+    COUNTER failed;
+    COUNTER closed;
+    COUNTER wrong;
+    COUNTER unanswered;
+    COUNTER lost;
+    COUNTER reordered;
+    COUNTER duplicates;
+    COUNTER connections;
+};
+
+struct eng_load {
+    struct eng_load_opts opts;
+    struct eng_url url;
+    enum kind kind;
+    bool is_pair;
+    bool numbered; /* the payload tells its number */
+    bool eager;    /* connections begin to send as soon as they are open */
+    uint8_t *pattern; /* two periods of messages, so that one can be read on from anywhere */
+    size_t period;    /* bytes */
+    size_t each;      /* messages in a period */
+    struct load_worker *workers;
+    int64_t started_workers;
+    _Atomic int64_t pending; /* connections that are neither open nor failed yet */
+    _Atomic int64_t start;   /* when the schedule begins; INT64_MAX: not known yet */
+    _Atomic int64_t from;    /* measured from ... */
+    _Atomic int64_t until;   /* ... to */
+    _Atomic bool opened;     /* some connection was open once */
+    _Atomic bool asked;      /* to end as if the time was over ... */
+    _Atomic int64_t ended;   /* ... at this time */
+    _Atomic bool stopping;   /* at once */
+    _Atomic int64_t running; /* workers */
+    int ended_fd;
+    const char *driver;
+    pthread_mutex_t lock; /* of what went wrong */
+    enum eng_load_fault fault;
+    struct outlet_reason why;
+};
+
+static inline int64_t
+clock_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* One writer, other threads read. */
+static inline void
+add(COUNTER *counter, uint64_t n)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+static inline uint64_t
+value(const COUNTER *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+void worker_read_clock(struct load_worker *w);
+
+static inline int64_t
+worker_now(struct load_worker *w)
+{
+    if (w->clock_left-- <= 0)
+        worker_read_clock(w);
+    return w->now;
+}
+
+static inline bool
+is_measured(const struct load_worker *w, int64_t at)
+{
+    return at >= w->from && at < w->until;
+}
+
+/* load.c */
+void load_fault(struct eng_load *load, enum eng_load_fault fault, const struct outlet_reason *why,
+                bool fatal);
+void load_opened(struct load_conn *c); /* or failed: it is waited for no more */
+
+/* load_work.c */
+outlet_err worker_prepare(struct load_worker *w);
+void worker_run(struct load_worker *w);
+void worker_free(struct load_worker *w);
+void worker_pace(struct load_worker *w);
+void worker_finish_if_done(struct load_worker *w);
+
+/* load_conn.c */
+outlet_err conn_dial(struct load_conn *c);
+void conn_refill(struct load_conn *c);
+bool conn_has_room(const struct load_conn *c);
+void conn_send(struct load_conn *c, int64_t n, int64_t stamp);
+void conn_give_up_old(struct load_conn *c, int64_t before);
+
+#endif
