@@ -20,13 +20,13 @@ rules_compare_what_was_measured(void **state)
         const char *text;
         bool holds;
     } cases[] = {
-        {"p50<51us", true},        {"p50<50us", false},      {"p99<0.1ms", true},
-        {"p99.9<=100us", true},    {"max<=100us", true},     {"max<100us", false},
-        {"mean<51us", true},       {"mean>51us", false},     {"p90>=90us", true},
-        {"rate>1999", true},       {"rate>2k", false},       {"rate>=2k/s", true},
-        {"errors=0", false},       {"errors=3", true},       {"errors==3", true},
-        {"errors<=3", true},       {"lost<1", true},         {"reordered=7", true},
-        {"duplicates>0", false},   {"messages>=100", true},
+        {"p50<51us", true},      {"p50<50us", false},     {"p99<0.1ms", true},
+        {"p99.9<=100us", true},  {"max<=100us", true},    {"max<100us", false},
+        {"mean<51us", true},     {"mean>51us", false},    {"p90>=90us", true},
+        {"rate>1999", true},     {"rate>2k", false},      {"rate>=2k/s", true},
+        {"errors=0", false},     {"errors=3", true},      {"errors==3", true},
+        {"errors<=3", true},     {"lost<1", true},        {"reordered=7", true},
+        {"duplicates>0", false}, {"messages>=100", true},
     };
     struct eng_load_result r = {.rate = 2000, .errors = 3, .messages = 100, .reordered = 7};
 
@@ -63,10 +63,23 @@ a_latency_that_was_never_measured_keeps_no_bound(void **state)
 static void
 what_is_no_rule_is_refused(void **state)
 {
-    static const char *const texts[] = {"",          "p99",      "p99<",     "p99<2",   "p99<2kg",
-                                        "<2ms",      "p98<2ms",  "p99<-2ms", "p99!2ms", "p99<2ms ",
-                                        "p99 <2ms",  "rate>",    "rate>2ms", "p99<.5ms",
-                                        "p99<2.ms",  "errors=a", "p99<<2ms",
+    static const char *const texts[] = {"",
+                                        "p99",
+                                        "p99<",
+                                        "p99<2",
+                                        "p99<2kg",
+                                        "<2ms",
+                                        "p98<2ms",
+                                        "p99<-2ms",
+                                        "p99!2ms",
+                                        "p99<2ms ",
+                                        "p99 <2ms",
+                                        "rate>",
+                                        "rate>2ms",
+                                        "p99<.5ms",
+                                        "p99<2.ms",
+                                        "errors=a",
+                                        "p99<<2ms",
                                         "errors=0000000000000000000000000000000000000000000000000"
                                         "00000000000000000000000000"};
     struct eng_rule_of_load rule;
@@ -172,7 +185,7 @@ times_are_written_with_three_digits(void **state)
     static const struct {
         double ns;
         const char *text;
-    } cases[] = {{0, "0.00 ns"},      {999, "999 ns"},        {1000, "1.00 \u00b5s"},
+    } cases[] = {{0, "0.00 ns"},          {999, "999 ns"},     {1000, "1.00 \u00b5s"},
                  {12345, "12.3 \u00b5s"}, {999600, "1.00 ms"}, {2.5e9, "2.50 s"},
                  {123e9, "123 s"}};
 

@@ -188,9 +188,8 @@ run(const struct eng_load_opts *opts, struct eng_load_result *r)
 static void
 every_message_of_a_count_comes_back(void **state)
 {
-    static const char *const urls[] = {
-        "tcp://127.0.0.1:0", "tcp://127.0.0.1:0#frame=len:4be", "udp://127.0.0.1:0",
-        "tcp://127.0.0.1:0#frame=line"};
+    static const char *const urls[] = {"tcp://127.0.0.1:0", "tcp://127.0.0.1:0#frame=len:4be",
+                                       "udp://127.0.0.1:0", "tcp://127.0.0.1:0#frame=line"};
 
     (void)state;
     for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
