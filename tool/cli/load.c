@@ -114,11 +114,11 @@ modes(struct job *j)
         enum cli_option a;
         enum cli_option b;
     } pairs[] = {
-        {OPT_CHURN, OPT_HOLD},      {OPT_CHURN, OPT_FANOUT}, {OPT_HOLD, OPT_FANOUT},
-        {OPT_CHURN, OPT_RATE},      {OPT_HOLD, OPT_RATE},    {OPT_CHURN, OPT_FIND},
-        {OPT_HOLD, OPT_FIND},       {OPT_CHURN, OPT_DEPTH},  {OPT_HOLD, OPT_DEPTH},
+        {OPT_CHURN, OPT_HOLD},      {OPT_CHURN, OPT_FANOUT},    {OPT_HOLD, OPT_FANOUT},
+        {OPT_CHURN, OPT_RATE},      {OPT_HOLD, OPT_RATE},       {OPT_CHURN, OPT_FIND},
+        {OPT_HOLD, OPT_FIND},       {OPT_CHURN, OPT_DEPTH},     {OPT_HOLD, OPT_DEPTH},
         {OPT_FIND, OPT_LOAD_COUNT}, {OPT_HOLD, OPT_LOAD_COUNT}, {OPT_FANOUT, OPT_THREADS},
-        {OPT_CHECK, OPT_NO_CHECK},  {OPT_RATE, OPT_CORRECT}, {OPT_FIND, OPT_CORRECT},
+        {OPT_CHECK, OPT_NO_CHECK},  {OPT_RATE, OPT_CORRECT},    {OPT_FIND, OPT_CORRECT},
     };
     const bool *has = j->cli->options.has;
 

@@ -103,8 +103,7 @@ make_pattern(struct eng_load *load)
         if (load->opts.payload)
             memcpy(load->pattern + i * size, load->opts.payload, size);
         else
-            number_message(load->pattern + i * size, size,
-                           load->kind == KIND_DATAGRAMS ? 0 : i);
+            number_message(load->pattern + i * size, size, load->kind == KIND_DATAGRAMS ? 0 : i);
     }
     memcpy(load->pattern + load->period, load->pattern, load->period);
     return OUTLET_OK;
@@ -199,9 +198,7 @@ understand(struct eng_load *load)
     const struct eng_load_opts *o = &load->opts;
 
     load->is_pair = strcmp(load->url.scheme, "pair") == 0;
-    load->kind = !load->url.stream  ? KIND_DATAGRAMS
-                 : load->url.framed ? KIND_FRAMES
-                                    : KIND_BYTES;
+    load->kind = !load->url.stream ? KIND_DATAGRAMS : load->url.framed ? KIND_FRAMES : KIND_BYTES;
     load->numbered = !o->payload && o->size >= 4;
     load->eager = o->mode == ENG_LOAD_CHURN ||
                   (o->mode == ENG_LOAD_ECHO && !o->count && o->rate <= 0);

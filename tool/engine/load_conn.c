@@ -365,8 +365,7 @@ all_heard(struct load_worker *w)
 {
     struct load_conn *speaker = &w->conns[w->n - 1];
 
-    while (speaker->got < speaker->sent &&
-           w->hearers[speaker->got & (w->ring - 1)] == w->n - 1) {
+    while (speaker->got < speaker->sent && w->hearers[speaker->got & (w->ring - 1)] == w->n - 1) {
         w->hearers[speaker->got & (w->ring - 1)] = 0;
         speaker->got++;
         speaker->flying--;

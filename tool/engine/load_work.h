@@ -117,8 +117,8 @@ struct eng_load {
     struct eng_url url;
     enum kind kind;
     bool is_pair;
-    bool numbered; /* the payload tells its number */
-    bool eager;    /* connections begin to send as soon as they are open */
+    bool numbered;    /* the payload tells its number */
+    bool eager;       /* connections begin to send as soon as they are open */
     uint8_t *pattern; /* two periods of messages, so that one can be read on from anywhere */
     size_t period;    /* bytes */
     size_t each;      /* messages in a period */
