@@ -146,7 +146,6 @@ send_some(struct ol_conn *c, size_t *out)
 
     *out = 0;
     if (ol_queue_first_file(c->queue, &fd, &offset, &len)) {
-        *offered = len;
         if (ops->send_file)
             sent = ops->send_file(driver_of(c), &c->link, fd, offset, len);
         if (sent != -EINVAL && sent != -ENOSYS)
@@ -168,7 +167,7 @@ stream_flush(struct ol_conn *c)
         int64_t sent = send_some(c, &bytes);
 
         if (sent == OL_SEND_PENDING) {
-            ol_queue_hold(c->queue, offered);
+            ol_queue_hold(c->queue, bytes);
             c->flags |= CONN_SENDING;
         } else if (sent < 0) {
             return (int)sent;
