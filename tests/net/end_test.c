@@ -1,5 +1,6 @@
 /*
- * end_test.c - how connections end: half by half, in order, with everything sent, and for which reason.
+ * end_test.c - how connections end: half by half, in order, with everything sent, and for which
+ * reason.
  *
  * The peers here are plain sockets where it matters: they do what no outlet program would.
  *
@@ -20,7 +21,8 @@ static const char *const streams[] = {"tcp", "unix", "pair"};
 
 enum { MIB = 1 << 20 };
 
-/* ---- half by half ------------------------------------------------------------------------------------ */
+/* ---- half by half
+ * ------------------------------------------------------------------------------------ */
 
 static void
 answer_the_end(struct end *e)
@@ -93,7 +95,8 @@ without_half_open_the_peers_end_closes_ours_after_the_queue(void **state)
         UNTIL(&n, e.closes && p->closes);
         assert_int_equal(e.len, sizeof bytes);
         assert_memory_equal(e.bytes, bytes, sizeof bytes);
-        assert_string_equal(e.story, "OMC"); /* both have ended: there is nothing to tell by itself */
+        assert_string_equal(e.story,
+                            "OMC"); /* both have ended: there is nothing to tell by itself */
         /* Whether it is told to be writable again depends on what the kernel takes at once. */
         assert_true(strcmp(p->story, "AOC") == 0 || strcmp(p->story, "AOWC") == 0);
         assert_int_equal(p->why.code, OUTLET_OK);
@@ -119,7 +122,8 @@ datagrams_have_no_half_close(void **state)
     net_close(&n);
 }
 
-/* ---- everything is flushed ------------------------------------------------------------------------------ */
+/* ---- everything is flushed
+ * ------------------------------------------------------------------------------ */
 
 static uint8_t flood[64 * 1024];
 
@@ -291,8 +295,8 @@ a_paused_connection_that_closes_reads_again(void **state)
     }
 }
 
-/* A peer that reads nothing: the rest is lost, both sides hear of it, and the peer does not take it for
- * an orderly end. */
+/* A peer that reads nothing: the rest is lost, both sides hear of it, and the peer does not take it
+ * for an orderly end. */
 static void
 what_cannot_be_flushed_in_time_is_no_orderly_end(void **state)
 {
@@ -359,7 +363,9 @@ an_abort_after_a_close_says_that_the_rest_is_lost(void **state)
     net_close(&n);
 }
 
-/* ---- reasons ------------------------------------------------------------------------------------------------ */
+/* ---- reasons
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static void
 a_failed_connect_says_where_and_why(void **state)
@@ -423,7 +429,8 @@ a_stopped_loop_is_the_reason_too(void **state)
 static void
 the_peers_end_inside_a_message_is_told(void **state)
 {
-    static const char *const frames[] = {"line", "len:4be", "fixed:8", "varint", "between:%02..%03"};
+    static const char *const frames[] = {"line", "len:4be", "fixed:8", "varint",
+                                         "between:%02..%03"};
 
     (void)state;
     for (size_t i = 0; i < sizeof frames / sizeof *frames; i++) {

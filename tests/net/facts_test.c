@@ -123,7 +123,8 @@ facts_of_other_transports(void **state)
     }
 }
 
-/* ---- user data --------------------------------------------------------------------------------------- */
+/* ---- user data
+ * --------------------------------------------------------------------------------------- */
 
 static void
 user_data_is_what_callbacks_receive(void **state)
@@ -152,7 +153,8 @@ user_data_is_what_callbacks_receive(void **state)
     net_close(&n);
 }
 
-/* ---- names --------------------------------------------------------------------------------------------- */
+/* ---- names
+ * --------------------------------------------------------------------------------------------- */
 
 static void
 a_name_belongs_to_one_connection_until_it_ends(void **state)
@@ -200,7 +202,8 @@ a_name_belongs_to_one_connection_until_it_ends(void **state)
     net_close(&n);
 }
 
-/* ---- iteration -------------------------------------------------------------------------------------------- */
+/* ---- iteration
+ * -------------------------------------------------------------------------------------------- */
 
 struct visits {
     uint64_t ids[300];
@@ -235,8 +238,8 @@ all_open_connections_are_visited_once(void **state)
     for (int i = 0; i < 40; i++) {
         net_connect(&n, &e[i], NULL, "%s", i < 30 ? a.at : b.at);
     }
-    UNTIL(&n, a.count == 30 && b.count == 10 && a.ends[29].opens && b.ends[9].opens && e[29].opens &&
-                  e[39].opens);
+    UNTIL(&n, a.count == 30 && b.count == 10 && a.ends[29].opens && b.ends[9].opens &&
+                  e[29].opens && e[39].opens);
     net_run_ms(&n, 2);
     assert_int_equal(outlet_each(n.loop, b.l, visit, &v), 7);
     assert_int_equal(outlet_each(n.loop, a.l, NULL, &v), OUTLET_EINVAL);

@@ -1,6 +1,6 @@
 /*
- * framing_test.c - message borders as connections see them: cut and wrapped by text or by two functions,
- * changed on the way, and broken by a peer without harm to others.
+ * framing_test.c - message borders as connections see them: cut and wrapped by text or by two
+ * functions, changed on the way, and broken by a peer without harm to others.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -11,7 +11,8 @@
 
 enum { MIB = 1 << 20 };
 
-/* ---- a peer that breaks it ---------------------------------------------------------------------------- */
+/* ---- a peer that breaks it
+ * ---------------------------------------------------------------------------- */
 
 static void
 a_message_over_max_ends_its_connection_before_it_takes_memory(void **state)
@@ -92,16 +93,19 @@ a_long_length_alone_takes_no_memory(void **state)
     for (int i = 0; i < 20; i++) {
         assert_true(outlet_send(e[i].c, "\x00\xff\xff\xff!", 5) > 0);
     }
-    UNTIL(&n, net_number(s.ends[0].c, "bytes_in") == 5 && net_number(s.ends[19].c, "bytes_in") == 5);
+    UNTIL(&n,
+          net_number(s.ends[0].c, "bytes_in") == 5 && net_number(s.ends[19].c, "bytes_in") == 5);
     assert_in_range(failing_heap_bytes(&n.heap) - before, 0, 20 * 20000);
     net_close(&n);
 }
 
-/* ---- two functions ----------------------------------------------------------------------------------------- */
+/* ---- two functions
+ * ----------------------------------------------------------------------------------------- */
 
 /* Decimal length, a colon, the message, a comma. */
 static int
-split_netstring(void *user, const uint8_t *bytes, size_t len, struct outlet_frame *frame, size_t *need)
+split_netstring(void *user, const uint8_t *bytes, size_t len, struct outlet_frame *frame,
+                size_t *need)
 {
     size_t number = 0;
     size_t at = 0;
@@ -223,7 +227,8 @@ custom_without_functions_is_refused(void **state)
     net_close(&n);
 }
 
-/* ---- changed on the way ---------------------------------------------------------------------------------------- */
+/* ---- changed on the way
+ * ---------------------------------------------------------------------------------------- */
 
 static void
 follow_the_orders(struct end *e, outlet_msg *m)

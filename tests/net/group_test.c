@@ -120,8 +120,8 @@ leaving_and_closing_leave(void **state)
     assert_int_equal(outlet_leave(member(&r, 1), NULL), OUTLET_OK);
     assert_int_equal(outlet_close(member(&r, 2)), OUTLET_OK);
     assert_int_equal(outlet_abort(member(&r, 3)), OUTLET_OK);
-    UNTIL(&r.n, outlet_group_count(r.n.loop, "all") == 2 &&
-                    outlet_group_count(r.n.loop, "more") == 3);
+    UNTIL(&r.n,
+          outlet_group_count(r.n.loop, "all") == 2 && outlet_group_count(r.n.loop, "more") == 3);
     publish(&r, "all", "x", (outlet_conn){0});
     publish(&r, "more", "y", (outlet_conn){0});
     UNTIL(&r.n, r.e[4].len == 2 && r.e[5].len == 2 && r.e[0].len == 1);

@@ -91,7 +91,8 @@ send_message(struct end *e, size_t len, unsigned seed)
 static void
 kept_messages_outlive_their_connection_and_their_loop(void **state)
 {
-    static const size_t sizes[] = {0, 4, 100, 1000, 5000, 17000, 65000, 200000, MIB, 3, 70000, 70000};
+    static const size_t sizes[] = {0,     4,      100, 1000, 5000,  17000,
+                                   65000, 200000, MIB, 3,    70000, 70000};
     static const char *const frames[] = {"len:4be", "varint", "between:%02..%03%04%05%06"};
     (void)state;
     for (size_t f = 0; f < sizeof frames / sizeof *frames; f++) {
@@ -152,7 +153,8 @@ large_messages_are_kept_without_a_copy_and_small_ones_with(void **state)
     net_close(&n);
 }
 
-/* ---- in place -------------------------------------------------------------------------------------- */
+/* ---- in place
+ * -------------------------------------------------------------------------------------- */
 
 static void
 shout(struct end *e, outlet_msg *m)

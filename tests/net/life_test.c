@@ -1,6 +1,6 @@
 /*
- * life_test.c - a connection from open to close: the order of callbacks, who ends it and how, on every
- * stream transport.
+ * life_test.c - a connection from open to close: the order of callbacks, who ends it and how, on
+ * every stream transport.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -91,7 +91,8 @@ what_is_sent_before_open_arrives_after_it(void **state)
     }
 }
 
-/* ---- sends from every callback -------------------------------------------------------------------- */
+/* ---- sends from every callback
+ * -------------------------------------------------------------------- */
 
 static int
 greet_in_accept(struct end *e)
@@ -126,8 +127,8 @@ too_late_in_close(struct end *e)
 static void
 every_callback_may_send(void **state)
 {
-    static const struct does talks = {greet_in_accept, greet_in_open, answer_and_end,
-                                      NULL,            NULL,          too_late_in_close};
+    static const struct does talks = {greet_in_accept,  greet_in_open, answer_and_end, NULL, NULL,
+                                      too_late_in_close};
     (void)state;
     EACH_STREAM(i)
     {
@@ -159,7 +160,8 @@ every_callback_may_send(void **state)
     }
 }
 
-/* ---- ended in every callback ------------------------------------------------------------------------ */
+/* ---- ended in every callback
+ * ------------------------------------------------------------------------ */
 
 struct ending {
     const char *name;
@@ -250,7 +252,8 @@ any_callback_may_end_its_connection_or_the_loop(void **state)
                 bool alone = endings[k].end != by_stop && endings[k].end != by_drain;
 
                 net_open(&n, NULL);
-                net_listen(&n, &s, NULL, "%s#half_open,high=4,low=2,flush_ms=5", net_place(&n, streams[i]));
+                net_listen(&n, &s, NULL, "%s#half_open,high=4,low=2,flush_ms=5",
+                           net_place(&n, streams[i]));
                 net_connect(&n, &e, NULL, "%s#half_open", s.at);
                 assert_true(outlet_send(e.c, "hello", 5) > 0);
                 UNTIL(&n, b->messages || b->closes);
@@ -337,11 +340,15 @@ an_abort_resets_the_peer(void **state)
 static void
 a_dial_can_be_ended_at_any_moment(void **state)
 {
-    static const char *const nowhere[] = {"tcp://127.0.0.1:1", "tcp://localhost:1",
-                                          "unix:@outlet-nobody-is-here", "pair:nobody",
-                                          "tcp://no.such.host.invalid:1", "udp://127.0.0.1:9"};
+    static const char *const nowhere[] = {"tcp://127.0.0.1:1",
+                                          "tcp://localhost:1",
+                                          "unix:@outlet-nobody-is-here",
+                                          "pair:nobody",
+                                          "tcp://no.such.host.invalid:1",
+                                          "udp://127.0.0.1:9"};
     (void)state;
-    for (size_t i = 0; i < sizeof streams / sizeof *streams + sizeof nowhere / sizeof *nowhere; i++) {
+    for (size_t i = 0; i < sizeof streams / sizeof *streams + sizeof nowhere / sizeof *nowhere;
+         i++) {
         for (size_t k = 0; k < 2; k++) {
             for (int turns = 0; turns < 8; turns++) {
                 struct net n;

@@ -1,7 +1,8 @@
 /*
  * limits_test.c - what runs out: time, room for connections, descriptors.
  *
- * On the simulator the clock is virtual and the defaults are tried as they are; elsewhere short ones.
+ * On the simulator the clock is virtual and the defaults are tried as they are; elsewhere short
+ * ones.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -24,10 +25,12 @@ assert_took(struct net *n, int64_t since, int64_t ms)
 {
     int64_t took = net_now_ms(n) - since;
 
-    assert_in_range(took, net_is_sim() ? ms - 2 : ms - 15, net_is_sim() ? ms + ms / 8 + 20 : ms + 3000);
+    assert_in_range(took, net_is_sim() ? ms - 2 : ms - 15,
+                    net_is_sim() ? ms + ms / 8 + 20 : ms + 3000);
 }
 
-/* ---- idle --------------------------------------------------------------------------------------------- */
+/* ---- idle
+ * --------------------------------------------------------------------------------------------- */
 
 static void
 the_idle_are_closed(void **state)
@@ -79,9 +82,9 @@ bytes_either_way_are_a_sign_of_life(void **state)
         net_connect(&n, &e, NULL, "%s", s.at);
         UNTIL(&n, e.opens && s.count && s.ends[0].opens);
         began = net_now_ms(&n);
-        assert_int_equal(outlet_timer_start(n.loop, 20, 20, say_something,
-                                            from_server ? &s.ends[0] : &e, &t),
-                         OUTLET_OK);
+        assert_int_equal(
+            outlet_timer_start(n.loop, 20, 20, say_something, from_server ? &s.ends[0] : &e, &t),
+            OUTLET_OK);
         UNTIL(&n, s.ends[0].closes);
         assert_true(net_now_ms(&n) - began >= 12 * 20 + 100 - 2);
         net_end_fini(&e);
@@ -101,7 +104,8 @@ off_is_no_limit(void **state)
     net_open(&n, NULL);
     net_listen(&n, &s, NULL,
                "tcp://127.0.0.1:0#frame=line,idle_ms=off,partial_ms=off,stall_ms=off,flush_ms=off");
-    net_connect(&n, &e, NULL, "%s#connect_ms=off", s.at); /* connect's own idle_ms is off by default */
+    net_connect(&n, &e, NULL, "%s#connect_ms=off",
+                s.at); /* connect's own idle_ms is off by default */
     UNTIL(&n, e.opens && s.count);
     assert_true(outlet_send(e.c, "half", 4) > 0);
     net_run_ms(&n, net_is_sim() ? 24 * 3600 * 1000 - 1 : 50);
@@ -109,7 +113,8 @@ off_is_no_limit(void **state)
     net_close(&n);
 }
 
-/* ---- partial, stalled, unflushed ------------------------------------------------------------------------- */
+/* ---- partial, stalled, unflushed
+ * ------------------------------------------------------------------------- */
 
 static void
 dribble(outlet_timer t, void *arg)
@@ -133,7 +138,8 @@ a_message_that_never_ends_runs_out_of_time_though_bytes_trickle(void **state)
         int64_t step = by_default ? 5000 : 10;
 
         net_open(&n, NULL);
-        net_listen(&n, &s, NULL, "tcp://127.0.0.1:0#frame=line%s", by_default ? "" : ",partial_ms=60");
+        net_listen(&n, &s, NULL, "tcp://127.0.0.1:0#frame=line%s",
+                   by_default ? "" : ",partial_ms=60");
         net_connect(&n, &e, NULL, "%s", s.at);
         UNTIL(&n, e.opens && s.count && s.ends[0].opens);
         net_run_ms(&n, step * 20); /* no message has begun: nothing runs */
@@ -245,7 +251,8 @@ a_close_is_bounded(void **state)
     }
 }
 
-/* ---- connecting ---------------------------------------------------------------------------------------------- */
+/* ---- connecting
+ * ---------------------------------------------------------------------------------------------- */
 
 static void
 nobody_answers(void **state)
@@ -297,7 +304,9 @@ nobody_answers(void **state)
     net_close(&n);
 }
 
-/* ---- how many ---------------------------------------------------------------------------------------------------- */
+/* ---- how many
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static void
 more_connections_than_conns_are_turned_away(void **state)
@@ -356,7 +365,8 @@ addresses_are_counted_for_themselves(void **state)
     net_close(&n);
 }
 
-/* ---- no descriptors left --------------------------------------------------------------------------------------------- */
+/* ---- no descriptors left
+ * --------------------------------------------------------------------------------------------- */
 
 static double
 cpu_ms(void)

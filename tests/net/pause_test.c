@@ -1,5 +1,6 @@
 /*
- * pause_test.c - receiving stopped and taken up again, at any moment, without a lost or doubled byte.
+ * pause_test.c - receiving stopped and taken up again, at any moment, without a lost or doubled
+ * byte.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -43,7 +44,8 @@ send_the_lines(struct end *e)
 
 static const struct does sends_lines = {.on_open = send_the_lines};
 
-/* ---- in the middle of a batch ---------------------------------------------------------------------- */
+/* ---- in the middle of a batch
+ * ---------------------------------------------------------------------- */
 
 static void
 pause_at_every_third(struct end *e, outlet_msg *m)
@@ -113,7 +115,8 @@ resuming_in_the_same_callback_changes_nothing(void **state)
     net_close(&n);
 }
 
-/* ---- and the peer's end ------------------------------------------------------------------------------- */
+/* ---- and the peer's end
+ * ------------------------------------------------------------------------------- */
 
 static void
 pause_first(struct end *e, outlet_msg *m)
@@ -186,7 +189,8 @@ closing_while_paused_delivers_nothing_more(void **state)
     net_close(&n);
 }
 
-/* ---- from the beginning, from elsewhere ------------------------------------------------------------------ */
+/* ---- from the beginning, from elsewhere
+ * ------------------------------------------------------------------ */
 
 static void
 pause_it(struct end *e)

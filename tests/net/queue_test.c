@@ -1,6 +1,6 @@
 /*
- * queue_test.c - bounded queues: when on_writable is owed, what happens at cap, and a loop that stays
- * within its memory whatever its peers do.
+ * queue_test.c - bounded queues: when on_writable is owed, what happens at cap, and a loop that
+ * stays within its memory whatever its peers do.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -71,7 +71,8 @@ get_loose(struct stuck *k)
     net_close(&k->n);
 }
 
-/* ---- owed and paid ------------------------------------------------------------------------------------ */
+/* ---- owed and paid
+ * ------------------------------------------------------------------------------------ */
 
 static void
 send_some(void *arg)
@@ -186,7 +187,8 @@ a_message_longer_than_cap_is_refused_for_ever(void **state)
     get_loose(&k);
 }
 
-/* ---- the other policies ----------------------------------------------------------------------------------- */
+/* ---- the other policies
+ * ----------------------------------------------------------------------------------- */
 
 struct numbered {
     struct end *a;
@@ -316,7 +318,9 @@ dropping_needs_borders(void **state)
     net_close(&n);
 }
 
-/* ---- memory ---------------------------------------------------------------------------------------------------- */
+/* ---- memory
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static void
 send_until_refused(void *arg)
@@ -429,7 +433,8 @@ reading_stops_at_memory_max_and_goes_on_below_it(void **state)
         opts.memory_max = round == 0 ? 800 * KIB : round == 1 ? 2 * MIB : 16 * MIB;
         net_open(&n, NULL); /* the sender has a loop of its own */
         n.loop = net_another_loop(&n, &opts);
-        net_listen(&n, &s, NULL, "%s#frame=len:4be,idle_ms=off,partial_ms=off", net_place(&n, "unix"));
+        net_listen(&n, &s, NULL, "%s#frame=len:4be,idle_ms=off,partial_ms=off",
+                   net_place(&n, "unix"));
         n.loop = n.loops[0];
         net_connect(&n, &a, NULL, "%s#frame=len:4be,stall_ms=off", s.at);
         UNTIL(&n, s.count && h.count > 5);

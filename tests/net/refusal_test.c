@@ -15,7 +15,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* ---- bad URLs ----------------------------------------------------------------------------------------- */
+/* ---- bad URLs
+ * ----------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *url;
@@ -139,7 +140,8 @@ a_stopped_loop_takes_nothing_new(void **state)
     net_close(&n);
 }
 
-/* ---- addresses that are taken -------------------------------------------------------------------------- */
+/* ---- addresses that are taken
+ * -------------------------------------------------------------------------- */
 
 static void
 assert_in_use(struct net *n, outlet_loop *loop, const char *url)
@@ -241,7 +243,8 @@ a_strangers_port_is_in_use(void **state)
             if (!kind)
                 assert_int_equal(listen(fd, 5), 0);
             assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &len), 0);
-            snprintf(url, sizeof url, "%s://127.0.0.1:%d", kind ? "udp" : "tcp", ntohs(in.sin_port));
+            snprintf(url, sizeof url, "%s://127.0.0.1:%d", kind ? "udp" : "tcp",
+                     ntohs(in.sin_port));
             assert_in_use(&n, net_another_loop(&n, &opts), url);
             close(fd);
             /* Nothing of ours is left on it. */
@@ -251,7 +254,8 @@ a_strangers_port_is_in_use(void **state)
     }
 }
 
-/* ---- unix paths -------------------------------------------------------------------------------------------- */
+/* ---- unix paths
+ * -------------------------------------------------------------------------------------------- */
 
 static void
 stand_there(const char *path, int kind)
@@ -342,7 +346,8 @@ addresses_that_are_not_here(void **state)
                      OUTLET_ERESOLVE);
     assert_int_equal(why.phase, OUTLET_AT_RESOLVE);
     if (!net_is_sim())
-        assert_int_equal(outlet_listen(n.loop, "unix:///no/such/folder/x", &opts, &l), OUTLET_ENOENT);
+        assert_int_equal(outlet_listen(n.loop, "unix:///no/such/folder/x", &opts, &l),
+                         OUTLET_ENOENT);
     net_close(&n);
 }
 

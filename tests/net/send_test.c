@@ -1,6 +1,6 @@
 /*
- * send_test.c - what is sent arrives whole, once and in order, whichever way it takes: copied, gathered,
- * shared, or straight to the kernel.
+ * send_test.c - what is sent arrives whole, once and in order, whichever way it takes: copied,
+ * gathered, shared, or straight to the kernel.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -22,7 +22,8 @@ pause_it(struct end *e)
 
 static const struct does sleepy = {.on_open = pause_it};
 
-/* ---- sizes ------------------------------------------------------------------------------------- */
+/* ---- sizes -------------------------------------------------------------------------------------
+ */
 
 static const size_t sizes[] = {0,     1,     15,    1023,   1024,  1025,    8191,  8192,
                                16380, 16383, 16384, 16385,  65535, 65536,   65537, 100,
@@ -133,7 +134,8 @@ every_size_arrives_in_order_by_every_way(void **state)
     }
 }
 
-/* ---- pieces -------------------------------------------------------------------------------------- */
+/* ---- pieces
+ * -------------------------------------------------------------------------------------- */
 
 static void
 send_pieces(struct end *e)
@@ -193,7 +195,8 @@ up_to_1024_pieces_make_one_message(void **state)
     }
 }
 
-/* ---- shared buffers -------------------------------------------------------------------------------- */
+/* ---- shared buffers
+ * -------------------------------------------------------------------------------- */
 
 static void
 note_release(void *bytes, void *arg)
@@ -280,7 +283,8 @@ a_buffer_that_never_left_is_released_with_its_connection(void **state)
     }
 }
 
-/* ---- refused ------------------------------------------------------------------------------------------ */
+/* ---- refused
+ * ------------------------------------------------------------------------------------------ */
 
 static void
 what_cannot_be_carried_is_refused_whole(void **state)

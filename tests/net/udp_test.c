@@ -1,6 +1,6 @@
 /*
- * udp_test.c - datagrams: a connection for each peer, whole messages, forgotten peers, and errors that
- * the network reports.
+ * udp_test.c - datagrams: a connection for each peer, whole messages, forgotten peers, and errors
+ * that the network reports.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -255,7 +255,8 @@ confirmed_peers_stay_and_newcomers_are_dropped(void **state)
     net_close(&n);
 }
 
-/* ---- to anyone ---------------------------------------------------------------------------------------------- */
+/* ---- to anyone
+ * ---------------------------------------------------------------------------------------------- */
 
 struct to {
     struct server *from;
@@ -294,7 +295,8 @@ a_listener_may_speak_first(void **state)
             net_do(&n, send_it_to, &to);
         assert_true(to.result >= 0);
         UNTIL(&n, b.count && a.count && a.ends[0].messages);
-        assert_memory_equal(a.ends[0].bytes, "first words", 11); /* the answer is its first message */
+        assert_memory_equal(a.ends[0].bytes, "first words",
+                            11); /* the answer is its first message */
         assert_int_equal(outlet_send_to(t.l, to.url, "x", 1), OUTLET_ENOTSUP);
         assert_int_equal(outlet_send_to(a.l, "udp://[::1]:9", "x", 1), OUTLET_EINVAL);
         assert_int_equal(outlet_send_to(a.l, "tcp://127.0.0.1:9", "x", 1), OUTLET_EINVAL);
@@ -336,7 +338,9 @@ answers_leave_from_the_address_that_was_asked(void **state)
     net_close(&n);
 }
 
-/* ---- errors --------------------------------------------------------------------------------------------------- */
+/* ---- errors
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static void
 say_it_again(outlet_timer t, void *arg)

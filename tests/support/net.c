@@ -65,7 +65,8 @@ net_files(void)
     return count;
 }
 
-/* ---- loops ------------------------------------------------------------------------------------- */
+/* ---- loops -------------------------------------------------------------------------------------
+ */
 
 static void
 log_line(void *user, enum outlet_log_level level, const char *line)
@@ -134,7 +135,8 @@ net_close(struct net *n)
     assert_int_equal(failing_heap_live(&n->heap), 0);
 }
 
-/* ---- time -------------------------------------------------------------------------------------- */
+/* ---- time --------------------------------------------------------------------------------------
+ */
 
 static ol_time
 now(const struct net *n)
@@ -228,7 +230,8 @@ net_do(struct net *n, void (*fn)(void *arg), void *arg)
     UNTIL(n, e.done);
 }
 
-/* ---- what connections are told ------------------------------------------------------------------ */
+/* ---- what connections are told ------------------------------------------------------------------
+ */
 
 static void
 tell(struct end *e, char what)
@@ -333,12 +336,8 @@ told_accept(outlet_conn c, void *user)
     if (s->count == NET_ENDS)
         return 1;
     e = &s->ends[s->count++];
-    *e = (struct end){.net = s->net,
-                      .server = s,
-                      .does = s->does,
-                      .arg = s->arg,
-                      .forget = s->forget,
-                      .c = c};
+    *e = (struct end){
+        .net = s->net, .server = s, .does = s->does, .arg = s->arg, .forget = s->forget, .c = c};
     (void)outlet_set_user(c, e); /* cannot fail: it is alive in its own callback */
     tell(e, 'A');
     if (e->does && e->does->on_accept)
@@ -376,7 +375,8 @@ net_server_fini(struct server *s)
     }
 }
 
-/* ---- listening and connecting -------------------------------------------------------------------- */
+/* ---- listening and connecting
+ * -------------------------------------------------------------------- */
 
 const char *
 net_place(struct net *n, const char *scheme)
@@ -470,7 +470,8 @@ net_pair(struct net *n, struct end *a, struct end *b, const char *url)
     assert_int_equal(outlet_set_user(b->c, b), OUTLET_OK);
 }
 
-/* ---- looked up ------------------------------------------------------------------------------------ */
+/* ---- looked up
+ * ------------------------------------------------------------------------------------ */
 
 int64_t
 net_number(outlet_conn c, const char *key)
@@ -516,7 +517,8 @@ net_pattern(uint8_t *bytes, size_t len, unsigned seed)
     }
 }
 
-/* ---- plain sockets ---------------------------------------------------------------------------------- */
+/* ---- plain sockets
+ * ---------------------------------------------------------------------------------- */
 
 int
 net_raw(const struct server *s)

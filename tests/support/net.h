@@ -8,13 +8,13 @@
  *     UNTIL(&n, s.count == 1 && s.ends[0].opens);
  *     net_close(&n);                      frees the loop; nothing may be left of it
  *
- * The driver is the program's argument: "epoll", "uring" or "sim".  On sim the clock is virtual, so a
- * minute passes at once; on the others keep times in the tens of milliseconds.
+ * The driver is the program's argument: "epoll", "uring" or "sim".  On sim the clock is virtual, so
+ * a minute passes at once; on the others keep times in the tens of milliseconds.
  *
- * What a newcomer gets wrong: to assert in a callback.  cmocka jumps out of it, and the loop must not
- * be jumped: record here, assert in the test body.  And calls from the test body come from outside
- * the loop, through the mailbox; what shall happen on the reactor belongs into a callback (struct does)
- * or into net_do().
+ * What a newcomer gets wrong: to assert in a callback.  cmocka jumps out of it, and the loop must
+ * not be jumped: record here, assert in the test body.  And calls from the test body come from
+ * outside the loop, through the mailbox; what shall happen on the reactor belongs into a callback
+ * (struct does) or into net_do().
  *
  * SPDX-License-Identifier: MIT
  */
@@ -41,7 +41,7 @@ struct net {
     int count;
     struct ol_sim *world; /* sim only */
     struct failing_heap heap;
-    int files;            /* descriptors open before */
+    int files; /* descriptors open before */
     char dir[64];
     int places;
     char place[128];
@@ -74,16 +74,16 @@ struct end {
     int events;
     int closes;
     size_t messages;
-    size_t sizes[NET_SIZES];  /* of the first messages */
-    uint8_t *bytes;           /* all that was received */
+    size_t sizes[NET_SIZES]; /* of the first messages */
+    uint8_t *bytes;          /* all that was received */
     size_t len;
     size_t room;
-    bool forget;              /* count the bytes, do not keep them */
-    uint32_t flags;           /* of the last message */
+    bool forget;    /* count the bytes, do not keep them */
+    uint32_t flags; /* of the last message */
     enum outlet_event event;
-    int64_t value;            /* of the last event */
+    int64_t value; /* of the last event */
     int64_t value_sum;
-    int64_t result;           /* for hooks */
+    int64_t result; /* for hooks */
     int64_t results[16];
     struct outlet_reason why; /* on_close */
 };
@@ -108,10 +108,10 @@ int net_choose(int argc, char **argv);
 const char *net_driver(void);
 bool net_is_sim(void);
 
-#define NET_MAIN(tests)                                                       \
-    int main(int argc, char **argv)                                           \
-    {                                                                         \
-        int code = net_choose(argc, argv);                                    \
+#define NET_MAIN(tests)                                                                    \
+    int main(int argc, char **argv)                                                        \
+    {                                                                                      \
+        int code = net_choose(argc, argv);                                                 \
         return code ? code : cmocka_run_group_tests_name(net_driver(), tests, NULL, NULL); \
     }
 
@@ -122,8 +122,8 @@ void net_close(struct net *n);
 int net_files(void); /* descriptors open in this process */
 
 /* The opts may be NULL; handlers and user data are set here. */
-void net_listen(struct net *n, struct server *s, const struct outlet_opts *opts, const char *url, ...)
-    __attribute__((format(printf, 4, 5)));
+void net_listen(struct net *n, struct server *s, const struct outlet_opts *opts, const char *url,
+                ...) __attribute__((format(printf, 4, 5)));
 void net_connect(struct net *n, struct end *e, const struct outlet_opts *opts, const char *url, ...)
     __attribute__((format(printf, 4, 5)));
 void net_pair(struct net *n, struct end *a, struct end *b, const char *url);
@@ -148,12 +148,12 @@ void net_pattern(uint8_t *bytes, size_t len, unsigned seed);
 /* A plain blocking socket of this process, connected to `s`.  Kernel drivers only. */
 int net_raw(const struct server *s);
 
-#define UNTIL(n, condition)                         \
-    do {                                            \
-        net_begin(n);                               \
-        while (!(condition) && net_step(n)) {       \
-        }                                           \
-        assert_true(condition);                     \
+#define UNTIL(n, condition)                   \
+    do {                                      \
+        net_begin(n);                         \
+        while (!(condition) && net_step(n)) { \
+        }                                     \
+        assert_true(condition);               \
     } while (0)
 
 #endif

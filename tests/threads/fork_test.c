@@ -15,8 +15,8 @@
 
 enum { CONNS = 5, CHILD_SECONDS = 60 };
 
-/* Its runtime keeps locks of its own that a thread may hold at the fork, and the child then waits for
- * ever: seen in free().  Only a program that is busy in other threads meets it. */
+/* Its runtime keeps locks of its own that a thread may hold at the fork, and the child then waits
+ * for ever: seen in free().  Only a program that is busy in other threads meets it. */
 #if defined(__SANITIZE_THREAD__)
 enum { FORKS_WHILE_BUSY = 0 };
 #else

@@ -1,8 +1,9 @@
 /*
  * load.c - outlet load URL [TEXT]: options into a run, progress while it runs, what came out.
  *
- * The threads of the run do the work; this one sleeps until they have ended, and on a terminal looks
- * four times a second.  A newcomer's mistake: to look more often, which costs what is measured.
+ * The threads of the run do the work; this one sleeps until they have ended, and on a terminal
+ * looks four times a second.  A newcomer's mistake: to look more often, which costs what is
+ * measured.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -599,12 +599,8 @@ ol_queue_hold(struct ol_queue *q, size_t bytes)
 {
     uint32_t out = 0;
 
-    for (size_t held = 0; out < q->count; out++) {
-        size_t len = piece_at(q, out)->len;
-
-        if (len && held >= bytes)
-            break;
-        held += len;
+    for (size_t held = 0; held < bytes; out++) {
+        held += piece_at(q, out)->len;
     }
     q->out = out;
 }

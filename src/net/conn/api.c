@@ -190,8 +190,7 @@ make_send_mail(struct ol_visit *v, const struct ol_settings *s, const struct iov
     m = ol_alloc(v->reactor->heap, sizeof *m);
     if (!m)
         return OUTLET_ENOMEM;
-    m->mail =
-        (struct ol_conn_mail){.id = v->conn->id, .run = run_send, .gone = send_gone};
+    m->mail = (struct ol_conn_mail){.id = v->conn->id, .run = run_send, .gone = send_gone};
     m->buf = shared ? outlet_buf_ref(shared) : ol_buf_join(budget, pieces, n, len);
     err = OUTLET_ENOMEM;
     if (!m->buf)
@@ -229,7 +228,8 @@ send_away(struct ol_visit *v, const struct iovec *pieces, int n, struct outlet_b
     len = mail_len(m);
     before = atomic_fetch_add_explicit(&c->cold->mailed, (int64_t)len, memory_order_relaxed);
     queued = v->own ? ol_conn_queued(c) : ol_conn_queued_seen(c);
-    /* What drops or closes at cap does so on the reactor; the mail alone is bounded all the same. */
+    /* What drops or closes at cap does so on the reactor; the mail alone is bounded all the same.
+     */
     if (len > s->cap)
         err = OUTLET_EMSGSIZE;
     else if ((uint64_t)(s->full == OUTLET_FULL_REFUSE ? queued : before + (int64_t)len) > s->cap)

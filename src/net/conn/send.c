@@ -209,7 +209,8 @@ enqueue(struct ol_conn *c, const struct iovec *iov, int n, size_t skip, struct o
     if (q && buf && buf->len >= OL_SHARE_MIN) {
         err = ol_queue_share(q, &iov[0], buf, &iov[n - 1]);
         if (!err && skip)
-            ol_queue_taken(q, skip); /* only an empty queue is passed by: this is its first message */
+            ol_queue_taken(q,
+                           skip); /* only an empty queue is passed by: this is its first message */
     } else if (q) {
         err = ol_queue_copy(q, iov, n, skip);
     }
@@ -435,8 +436,7 @@ tell_writable(struct ol_conn *c)
     const struct ol_settings *s = ol_conn_settings(c);
 
     if (ol_conn_state(c) == CONN_OPEN && s->on.on_writable)
-        s->on.on_writable(ol_conn_handle(c),
-                          atomic_load_explicit(&c->user, memory_order_relaxed));
+        s->on.on_writable(ol_conn_handle(c), atomic_load_explicit(&c->user, memory_order_relaxed));
 }
 
 /* What was on its way then may have left without the queue ever standing that high here. */
@@ -561,8 +561,8 @@ ol_net_forget_dirty(struct ol_net *n, struct ol_queue *gone)
     gone->dirty = false;
 }
 
-/* Callbacks in a flush may make more dirty.  A pair that answer each other for ever must not hold the
- * turn: only what was there at the start is walked, the rest leaves in the next turn, soon. */
+/* Callbacks in a flush may make more dirty.  A pair that answer each other for ever must not hold
+ * the turn: only what was there at the start is walked, the rest leaves in the next turn, soon. */
 void
 ol_net_flush(struct ol_net *n)
 {

@@ -220,9 +220,8 @@ gather_dgrams(const struct ol_queue *q, struct ol_dgram *out, size_t *sizes, str
     while (n < DGRAMS_MAX && after < q->count) {
         uint32_t pieces = 0;
         int room = DGRAMS_MAX + DGRAM_PIECES_MAX - used;
-        int count = ol_queue_first_message(q, iov + used, room < DGRAM_PIECES_MAX ? room
-                                                                                  : DGRAM_PIECES_MAX,
-                                           after, &pieces);
+        int count = ol_queue_first_message(
+            q, iov + used, room < DGRAM_PIECES_MAX ? room : DGRAM_PIECES_MAX, after, &pieces);
 
         if (count == 0)
             break; /* the next call takes it */
