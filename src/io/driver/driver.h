@@ -96,7 +96,7 @@ struct ol_completion {
 
 enum ol_share_port {
     OL_PORT_ALONE,
-    OL_PORT_FIRST, /* bound plainly, so that a stranger's port is noticed; siblings may join after */
+    OL_PORT_FIRST, /* bound plainly: a stranger's port is noticed; siblings may join after */
     OL_PORT_SIBLING
 };
 
