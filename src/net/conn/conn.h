@@ -178,6 +178,10 @@ struct ol_shown_addr {
     _Atomic uint64_t words[OL_ADDR_INET_SIZE / 8];
 };
 
+/* Set in shown_queued by who was refused from elsewhere: mail that owes an on_writable is under way,
+ * and one is enough however often they try. */
+#define OL_SHOWN_OWED (UINT32_C(1) << 31)
+
 struct ol_conn_cold {
     union {
         struct ol_alarm alarm;
@@ -186,7 +190,7 @@ struct ol_conn_cold {
     struct ol_conn *conn;
     struct ol_reactor *reactor;
     uint32_t opened; /* in eighths of a second of the driver's clock: 17 years in four bytes */
-    _Atomic uint32_t shown_queued; /* queue bytes in units of 16, rounded up */
+    _Atomic uint32_t shown_queued; /* queue bytes in units of 16, rounded up; OL_SHOWN_OWED */
     struct ol_shown_addr peer;
     struct ol_shown_addr local;
     _Atomic int64_t mailed; /* bytes on their way from other threads */

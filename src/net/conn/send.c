@@ -28,17 +28,19 @@ ol_conn_queued(const struct ol_conn *c)
 int64_t
 ol_conn_queued_seen(const struct ol_conn *c)
 {
-    return (int64_t)atomic_load_explicit(&c->cold->shown_queued, memory_order_relaxed) * 16 +
+    uint32_t shown = atomic_load_explicit(&c->cold->shown_queued, memory_order_relaxed);
+
+    return (int64_t)(shown & ~OL_SHOWN_OWED) * 16 +
            atomic_load_explicit(&c->cold->mailed, memory_order_relaxed);
 }
 
-/* After the queue grew or shrank. */
+/* After the queue grew or shrank.  It may take OL_SHOWN_OWED away: then one more mail is posted. */
 static void
 show_queued(struct ol_conn *c)
 {
     uint64_t units = c->queue ? (c->queue->bytes + 15) / 16 : 0;
 
-    atomic_store_explicit(&c->cold->shown_queued, (uint32_t)ol_min(units, UINT32_MAX),
+    atomic_store_explicit(&c->cold->shown_queued, (uint32_t)ol_min(units, OL_SHOWN_OWED - 1),
                           memory_order_relaxed);
 }
 
