@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""options.py - the table of URL options in docs/url.md and its translation, from the one in the code.
+"""options.py - the table of URL options in docs/url.md and its translation, from the code.
 
     tools/options.py            fails when a document differs from src/addr/option.c
     tools/options.py --write    writes the tables again

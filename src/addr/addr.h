@@ -30,8 +30,8 @@ enum {
 struct ol_addr {
     uint8_t kind;
     uint8_t path_len;
-    uint16_t port; /* host order */
-    uint32_t zone; /* v6 scope id; 0: none */
+    uint16_t port;  /* host order */
+    uint32_t zone;  /* v6 scope id; 0: none */
     uint8_t ip[16]; /* v4 in the first four */
     char path[OL_PATH_MAX + 1];
 };
@@ -43,12 +43,7 @@ bool ol_addr_same(const struct ol_addr *a, const struct ol_addr *b);
 size_t ol_addr_print(const struct ol_addr *a, char *text, size_t room);
 bool ol_addr_is_any(const struct ol_addr *a); /* 0.0.0.0 or :: */
 
-enum ol_scheme {
-    OL_SCHEME_TCP,
-    OL_SCHEME_UNIX,
-    OL_SCHEME_UDP,
-    OL_SCHEME_PAIR
-};
+enum ol_scheme { OL_SCHEME_TCP, OL_SCHEME_UNIX, OL_SCHEME_UDP, OL_SCHEME_PAIR };
 
 enum {
     OL_URL_MAX = 4096,
@@ -68,17 +63,17 @@ enum {
 struct ol_endpoint {
     enum ol_scheme scheme;
     enum outlet_role role;
-    bool any_host;   /* "*": every interface, both families */
-    bool loopback;   /* a port only, or "localhost": 127.0.0.1 and ::1, in both roles */
+    bool any_host;    /* "*": every interface, both families */
+    bool loopback;    /* a port only, or "localhost": 127.0.0.1 and ::1, in both roles */
     bool has_literal; /* `addr` is complete; else resolve `host` */
     uint16_t port;
-    uint32_t zone;             /* of a v6 literal */
+    uint32_t zone;              /* of a v6 literal */
     char host[OL_HOST_MAX + 1]; /* name in lower case, or the literal without brackets and zone;
                                    "" with any_host, loopback, unix, pair */
-    struct ol_addr addr;       /* literal address, unix path, or pair name in path */
+    struct ol_addr addr;        /* literal address, unix path, or pair name in path */
     struct outlet_opts opts;
-    char frame[256];      /* the framing text as written, not decoded; "none" */
-    int32_t frame_at;     /* where its value stands in the URL; -1: not from the URL */
+    char frame[256];  /* the framing text as written, not decoded; "none" */
+    int32_t frame_at; /* where its value stands in the URL; -1: not from the URL */
 };
 
 /*

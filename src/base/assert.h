@@ -10,10 +10,10 @@
 
 _Noreturn void ol_assert_failed(const char *file, int line, const char *what);
 
-#define OL_ASSERT(x)                                             \
-    do {                                                         \
-        if (__builtin_expect(!(x), 0))                           \
-            ol_assert_failed(__FILE__, __LINE__, #x);            \
+#define OL_ASSERT(x)                                  \
+    do {                                              \
+        if (__builtin_expect(!(x), 0))                \
+            ol_assert_failed(__FILE__, __LINE__, #x); \
     } while (0)
 
 #endif

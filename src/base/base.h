@@ -28,7 +28,7 @@
 
 #define OL_COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define OL_BIT(n) (1u << (n))
-#define OL_CONTAINER(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define OL_CONTAINER(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /* Monotonic time in nanoseconds. */
 typedef int64_t ol_time;

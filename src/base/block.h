@@ -32,8 +32,8 @@ struct outlet_buf {
     _Atomic uint32_t refs;
     const uint8_t *bytes;
     size_t len;
-    struct ol_block *block;     /* what the bytes lie in, or NULL */
-    struct ol_budget *budget;   /* charged with `charged`, or NULL; also whose heap made this */
+    struct ol_block *block;   /* what the bytes lie in, or NULL */
+    struct ol_budget *budget; /* charged with `charged`, or NULL; also whose heap made this */
     size_t charged;
     void (*release)(void *bytes, void *arg); /* outlet_buf_wrap, or NULL */
     void *arg;

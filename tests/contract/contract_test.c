@@ -1,8 +1,8 @@
 /*
  * contract_test.c - promises of the public headers, each kept through the public functions alone.
  *
- * The loops live in the simulated network: a timer of 40 seconds takes no time, and a loop ends when
- * nothing more can happen.  Callbacks record; the test body asserts once the loop has ended.
+ * The loops live in the simulated network: a timer of 40 seconds takes no time, and a loop ends
+ * when nothing more can happen.  Callbacks record; the test body asserts once the loop has ended.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -119,7 +119,8 @@ static const struct outlet_handlers on = {.size = sizeof on,
                                           .on_event = event,
                                           .on_close = closed};
 
-/* ---- a talk: made, run, ended ------------------------------------------------------------------ */
+/* ---- a talk: made, run, ended ------------------------------------------------------------------
+ */
 
 static void
 talk_init(struct talk *t, int64_t memory_max)
@@ -181,7 +182,8 @@ run_all(struct talk *t)
     assert_int_equal(outlet_loop_run(t->loop), OUTLET_OK);
 }
 
-/* ---- time that we did not read ------------------------------------------------------------------- */
+/* ---- time that we did not read
+ * ------------------------------------------------------------------- */
 
 static void
 pause_server(struct talk *t)
@@ -259,7 +261,8 @@ waiting_for_memory_does_not_count_as_idle_and_idle_counts_again_after_it(void **
     talk_fini(&t);
 }
 
-/* ---- datagrams ------------------------------------------------------------------------------------- */
+/* ---- datagrams
+ * ------------------------------------------------------------------------------------- */
 
 static void
 a_silent_peer_makes_room_for_the_datagram_of_a_new_one(void **state)
@@ -303,7 +306,8 @@ a_datagram_longer_than_max_is_cut_on_either_side(void **state)
     talk_fini(&t);
 }
 
-/* ---- sending --------------------------------------------------------------------------------------- */
+/* ---- sending
+ * --------------------------------------------------------------------------------------- */
 
 static void
 max_bounds_messages_and_not_a_stream_without_borders(void **state)
@@ -368,7 +372,8 @@ handlers_are_copied(void **state)
     talk_fini(&t);
 }
 
-/* ---- ending ---------------------------------------------------------------------------------------- */
+/* ---- ending
+ * ---------------------------------------------------------------------------------------- */
 
 static void
 drain(struct talk *t)

@@ -6,7 +6,8 @@
 
 A listener prints {"event":"listening","url":...} like outlet does, serves one client and ends
 (twist: the first byte it sends back is another; leave: sends one piece back and closes; all: serves
-any number, and what one says all the others get; silent: accepts and says nothing until it is ended; hold: never accepts; full: never accepts, and
+any number, and what one says all the others get; silent: accepts and says nothing until it is
+ended; hold: never accepts; full: never accepts, and
 has so many waiting that the kernel leaves more without an answer).  `pipe` sends standard
 input, half-closes and prints what comes back.
 

@@ -148,7 +148,8 @@ def test_echo():
 
 def test_chat():
     """What one says all others hear, and the speaker does not."""
-    with serving("chat", "tcp://127.0.0.1:0#frame=line") as (_, url), contextlib.ExitStack() as stack:
+    chat = serving("chat", "tcp://127.0.0.1:0#frame=line")
+    with chat as (_, url), contextlib.ExitStack() as stack:
         people = []
         for count in (1, 2, 3):
             people.append(stack.enter_context(plug(url)))

@@ -1,8 +1,9 @@
 /*
  * load.c - outlet load URL [TEXT]: options into a run, progress while it runs, what came out.
  *
- * The threads of the run do the work; this one sleeps until they have ended, and on a terminal looks
- * four times a second.  A newcomer's mistake: to look more often, which costs what is measured.
+ * The threads of the run do the work; this one sleeps until they have ended, and on a terminal
+ * looks four times a second.  A newcomer's mistake: to look more often, which costs what is
+ * measured.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -114,11 +115,11 @@ modes(struct job *j)
         enum cli_option a;
         enum cli_option b;
     } pairs[] = {
-        {OPT_CHURN, OPT_HOLD},      {OPT_CHURN, OPT_FANOUT}, {OPT_HOLD, OPT_FANOUT},
-        {OPT_CHURN, OPT_RATE},      {OPT_HOLD, OPT_RATE},    {OPT_CHURN, OPT_FIND},
-        {OPT_HOLD, OPT_FIND},       {OPT_CHURN, OPT_DEPTH},  {OPT_HOLD, OPT_DEPTH},
+        {OPT_CHURN, OPT_HOLD},      {OPT_CHURN, OPT_FANOUT},    {OPT_HOLD, OPT_FANOUT},
+        {OPT_CHURN, OPT_RATE},      {OPT_HOLD, OPT_RATE},       {OPT_CHURN, OPT_FIND},
+        {OPT_HOLD, OPT_FIND},       {OPT_CHURN, OPT_DEPTH},     {OPT_HOLD, OPT_DEPTH},
         {OPT_FIND, OPT_LOAD_COUNT}, {OPT_HOLD, OPT_LOAD_COUNT}, {OPT_FANOUT, OPT_THREADS},
-        {OPT_CHECK, OPT_NO_CHECK},  {OPT_RATE, OPT_CORRECT}, {OPT_FIND, OPT_CORRECT},
+        {OPT_CHECK, OPT_NO_CHECK},  {OPT_RATE, OPT_CORRECT},    {OPT_FIND, OPT_CORRECT},
     };
     const bool *has = j->cli->options.has;
 

@@ -173,8 +173,7 @@ histograms_of_threads_merge_to_one_that_was_fed_alone(void **state)
     (void)state;
     for (int i = 0; i < THREADS; i++) {
         recorders[i] = (struct recorder){.h = eng_hist_new(), .seed = (uint64_t)i + 1};
-        assert_int_equal(
-            pthread_create(&recorders[i].thread, NULL, record, &recorders[i]), 0);
+        assert_int_equal(pthread_create(&recorders[i].thread, NULL, record, &recorders[i]), 0);
     }
     /* Read while they write: never more than there is, never less than before. */
     for (int k = 0; k < 20; k++) {

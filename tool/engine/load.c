@@ -1,5 +1,6 @@
 /*
- * load.c - a run under load: its threads, the marks on the clock that they share, and what came out.
+ * load.c - a run under load: its threads, the marks on the clock that they share, and what came
+ * out.
  *
  * The threads share nothing that is written while it is measured: each has its connections, its
  * counters and its histogram, and whoever looks adds them up.  A newcomer's mistake: to let a
@@ -70,8 +71,8 @@ load_fault(struct eng_load *load, enum eng_load_fault fault, const struct outlet
 /* ---- what is sent ---- */
 
 /*
- * Each message begins with its number and goes on with what depends on it, in small letters only, so
- * that text framings can carry it.
+ * Each message begins with its number and goes on with what depends on it, in small letters only,
+ * so that text framings can carry it.
  */
 static void
 number_message(uint8_t *to, size_t size, size_t number)
@@ -103,8 +104,7 @@ make_pattern(struct eng_load *load)
         if (load->opts.payload)
             memcpy(load->pattern + i * size, load->opts.payload, size);
         else
-            number_message(load->pattern + i * size, size,
-                           load->kind == KIND_DATAGRAMS ? 0 : i);
+            number_message(load->pattern + i * size, size, load->kind == KIND_DATAGRAMS ? 0 : i);
     }
     memcpy(load->pattern + load->period, load->pattern, load->period);
     return OUTLET_OK;
@@ -199,9 +199,7 @@ understand(struct eng_load *load)
     const struct eng_load_opts *o = &load->opts;
 
     load->is_pair = strcmp(load->url.scheme, "pair") == 0;
-    load->kind = !load->url.stream  ? KIND_DATAGRAMS
-                 : load->url.framed ? KIND_FRAMES
-                                    : KIND_BYTES;
+    load->kind = !load->url.stream ? KIND_DATAGRAMS : load->url.framed ? KIND_FRAMES : KIND_BYTES;
     load->numbered = !o->payload && o->size >= 4;
     load->eager = o->mode == ENG_LOAD_CHURN ||
                   (o->mode == ENG_LOAD_ECHO && !o->count && o->rate <= 0);

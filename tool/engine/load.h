@@ -3,8 +3,8 @@
  *
  *     eng_load_start --> (eng_load_look)* --> eng_load_fd is readable --> eng_load_end
  *
- * Each thread has a loop of its own and its share of the connections.  The same run may be closed (a
- * connection sends when an answer came) or open (`rate` messages a second whatever comes back).
+ * Each thread has a loop of its own and its share of the connections.  The same run may be closed
+ * (a connection sends when an answer came) or open (`rate` messages a second whatever comes back).
  * In an open run a latency counts from when a message should have left by the schedule, so that a
  * server that stalls is charged for everything it held up.
  *
@@ -103,7 +103,7 @@ int eng_load_fd(const struct eng_load *load); /* readable when all has ended */
 void eng_load_look(struct eng_load *load, struct eng_load_result *out); /* clears out->hist first */
 /* End as if the time was over; asked twice, at once. */
 void eng_load_stop(struct eng_load *load);
-void eng_load_end(struct eng_load *load);  /* waits for the threads; NULL is allowed */
+void eng_load_end(struct eng_load *load); /* waits for the threads; NULL is allowed */
 
 /* ---- what people write (load_rule.c) ---- */
 
@@ -120,7 +120,7 @@ bool eng_load_rule_parse(const char *text, struct eng_rule_of_load *out);
 bool eng_load_rule_holds(const struct eng_rule_of_load *rule, const struct eng_load_result *r);
 bool eng_load_rule_is_latency(const struct eng_rule_of_load *rule); /* an upper bound of one */
 double eng_load_rule_value(const struct eng_rule_of_load *rule, const struct eng_load_result *r);
-bool eng_load_rate_parse(const char *text, double *rate); /* "50000" "50k/s" "1.5M/s" */
+bool eng_load_rate_parse(const char *text, double *rate);  /* "50000" "50k/s" "1.5M/s" */
 bool eng_load_time_parse(const char *text, int64_t *ns);   /* "50us" "1.5ms", above 0 */
 bool eng_load_size_parse(const char *text, int64_t *size); /* "64" "64k" "1M" */
 

@@ -365,8 +365,7 @@ all_heard(struct load_worker *w)
 {
     struct load_conn *speaker = &w->conns[w->n - 1];
 
-    while (speaker->got < speaker->sent &&
-           w->hearers[speaker->got & (w->ring - 1)] == w->n - 1) {
+    while (speaker->got < speaker->sent && w->hearers[speaker->got & (w->ring - 1)] == w->n - 1) {
         w->hearers[speaker->got & (w->ring - 1)] = 0;
         speaker->got++;
         speaker->flying--;
@@ -378,8 +377,8 @@ all_heard(struct load_worker *w)
 }
 
 /*
- * A server may not have had everybody in its books when the first messages were sent.  The first one
- * that a connection hears tells which it is.
+ * A server may not have had everybody in its books when the first messages were sent.  The first
+ * one that a connection hears tells which it is.
  */
 static bool
 find_place(struct load_conn *c, const uint8_t *bytes, size_t len)

@@ -23,8 +23,11 @@ eng_load_time_text(char *text, size_t room, double ns)
     while (ns < units[i].least)
         i++;
     value = ns / units[i].unit;
-    snprintf(text, room, "%.*f %s", value < 9.995 ? 2 : value < 99.95 ? 1 : 0, value,
-             units[i].name);
+    snprintf(text, room, "%.*f %s",
+             value < 9.995   ? 2
+             : value < 99.95 ? 1
+                             : 0,
+             value, units[i].name);
 }
 
 /* The edge after `edge` in 1, 2, 5, 10, 20 ... */
@@ -118,8 +121,8 @@ add_grid(struct eng_bytes *out, const struct scale *s)
     static const struct {
         double percent;
         const char *name;
-    } marks[] = {{0, "0"},         {50, "50"},         {90, "90"},          {99, "99"},
-                 {99.9, "99.9"},   {99.99, "99.99"},   {99.999, "99.999"},  {99.9999, "99.9999"}};
+    } marks[] = {{0, "0"},       {50, "50"},       {90, "90"},         {99, "99"},
+                 {99.9, "99.9"}, {99.99, "99.99"}, {99.999, "99.999"}, {99.9999, "99.9999"}};
 
     for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
         double x = plot_x(s, marks[i].percent);
@@ -136,8 +139,7 @@ add_grid(struct eng_bytes *out, const struct scale *s)
         double y = plot_y(s, pow(10, power));
 
         eng_load_time_text(text, sizeof text, pow(10, power));
-        eng_bytes_printf(out, "<path class=\"g\" d=\"M%d %.1fH%d\"/>", LEFT, y,
-                         PLOT_WIDTH - RIGHT);
+        eng_bytes_printf(out, "<path class=\"g\" d=\"M%d %.1fH%d\"/>", LEFT, y, PLOT_WIDTH - RIGHT);
         eng_bytes_printf(out, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n", LEFT - 8,
                          y + 4, text);
     }

@@ -1,5 +1,6 @@
 /*
- * load_rule.c - thresholds, rates and sizes as people write them, and the search for the greatest rate.
+ * load_rule.c - thresholds, rates and sizes as people write them, and the search for the greatest
+ * rate.
  *
  * Pure.  A latency without a unit is refused: "p99<2" could be seconds or microseconds.
  *
@@ -30,14 +31,22 @@ static const struct {
     double percent;
     bool is_latency;
 } metrics[] = {
-    {"p50", METRIC_PERCENTILE, 50, true},      {"p75", METRIC_PERCENTILE, 75, true},
-    {"p90", METRIC_PERCENTILE, 90, true},      {"p95", METRIC_PERCENTILE, 95, true},
-    {"p99", METRIC_PERCENTILE, 99, true},      {"p999", METRIC_PERCENTILE, 99.9, true},
-    {"p99.9", METRIC_PERCENTILE, 99.9, true},  {"p9999", METRIC_PERCENTILE, 99.99, true},
-    {"p99.99", METRIC_PERCENTILE, 99.99, true}, {"mean", METRIC_MEAN, 0, true},
-    {"max", METRIC_MAX, 100, true},            {"rate", METRIC_RATE, 0, false},
-    {"errors", METRIC_ERRORS, 0, false},       {"messages", METRIC_MESSAGES, 0, false},
-    {"lost", METRIC_LOST, 0, false},           {"reordered", METRIC_REORDERED, 0, false},
+    {"p50", METRIC_PERCENTILE, 50, true},
+    {"p75", METRIC_PERCENTILE, 75, true},
+    {"p90", METRIC_PERCENTILE, 90, true},
+    {"p95", METRIC_PERCENTILE, 95, true},
+    {"p99", METRIC_PERCENTILE, 99, true},
+    {"p999", METRIC_PERCENTILE, 99.9, true},
+    {"p99.9", METRIC_PERCENTILE, 99.9, true},
+    {"p9999", METRIC_PERCENTILE, 99.99, true},
+    {"p99.99", METRIC_PERCENTILE, 99.99, true},
+    {"mean", METRIC_MEAN, 0, true},
+    {"max", METRIC_MAX, 100, true},
+    {"rate", METRIC_RATE, 0, false},
+    {"errors", METRIC_ERRORS, 0, false},
+    {"messages", METRIC_MESSAGES, 0, false},
+    {"lost", METRIC_LOST, 0, false},
+    {"reordered", METRIC_REORDERED, 0, false},
     {"duplicates", METRIC_DUPLICATES, 0, false},
 };
 
@@ -89,12 +98,18 @@ with_unit(const char *text, const struct unit *units, double *value)
     return false;
 }
 
-static const struct unit time_units[] = {
-    {"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {NULL, 0}};
+static const struct unit time_units[] = {{"ns", 1},
+                                         {"us", 1e3},
+                                         {"ms", 1e6},
+                                         {"s", 1e9},
+                                         {NULL, 0}};
 static const struct unit rate_units[] = {{"", 1},      {"k", 1e3},   {"M", 1e6}, {"/s", 1},
                                          {"k/s", 1e3}, {"M/s", 1e6}, {NULL, 0}};
-static const struct unit size_units[] = {
-    {"", 1}, {"k", 1 << 10}, {"K", 1 << 10}, {"M", 1 << 20}, {NULL, 0}};
+static const struct unit size_units[] = {{"", 1},
+                                         {"k", 1 << 10},
+                                         {"K", 1 << 10},
+                                         {"M", 1 << 20},
+                                         {NULL, 0}};
 
 bool
 eng_load_rule_parse(const char *text, struct eng_rule_of_load *out)
@@ -235,8 +250,10 @@ eng_find_next(struct eng_find *f, bool held)
     if (f->high == 0)
         f->rate = f->low * 2;
     else if (f->low == 0)
-        f->rate = f->high / 4;
+        f->rate = f->high / 4 > least ? f->high / 4 : least;
     else
         f->rate = sqrt(f->low * f->high);
-    return f->rate >= least && (f->low == 0 || f->high == 0 || f->high / f->low > close);
+    if (f->low == 0)
+        return f->high > least;
+    return f->high == 0 || f->high / f->low > close;
 }

@@ -5,8 +5,8 @@
  *     WORK_DRAIN   nothing new is sent; what is under way may still come back
  *     WORK_END     everything is being closed
  *
- * Whatever happens, the tick moves it on: it looks at the clock 200 times a second, also when nothing
- * comes.  A newcomer's mistake: to trust outlet_timer for a schedule.  Its step is a
+ * Whatever happens, the tick moves it on: it looks at the clock 200 times a second, also when
+ * nothing comes.  A newcomer's mistake: to trust outlet_timer for a schedule.  Its step is a
  * millisecond, which is long against a round trip; the schedule has a timerfd of its own.
  *
  * SPDX-License-Identifier: MIT
@@ -21,14 +21,14 @@
 enum {
     CLOCK_EVERY = 4, /* callbacks for which one reading of the clock is good */
     TICK_MS = 5,
-    DIAL_MAX = 256,  /* connections that are being opened at once */
-    CLOSE_MS = 500   /* to close in order */
+    DIAL_MAX = 256, /* connections that are being opened at once */
+    CLOSE_MS = 500  /* to close in order */
 };
 
 #define MS INT64_C(1000000)
 #define PACE_NS (50 * INT64_C(1000)) /* the shortest sleep of the schedule */
 #define SWEEP_NS (50 * MS)
-#define LOSS_NS (500 * MS)  /* a datagram that has not come back by then is lost */
+#define LOSS_NS (500 * MS)   /* a datagram that has not come back by then is lost */
 #define DRAIN_NS (1000 * MS) /* for what is under way at the end */
 
 void
@@ -177,8 +177,8 @@ worker_pace(struct load_worker *w)
     if (w->state != WORK_RUN || w->interval <= 0 || w->now < w->start)
         return;
     if (w->origin == 0) { /* threads take turns */
-        w->origin = w->start + (int64_t)(w->interval * (double)w->index /
-                                         (double)w->load->opts.threads);
+        w->origin = w->start +
+                    (int64_t)(w->interval * (double)w->index / (double)w->load->opts.threads);
         w->next_at = w->origin;
     }
     while (w->next_at <= w->now && w->next_at < w->until && w->left > 0) {
@@ -290,8 +290,7 @@ tick(outlet_timer t, void *arg)
     }
     worker_finish_if_done(w);
     /* Asked to stop, or it failed: nobody waits for what is under way. */
-    if (w->state == WORK_DRAIN &&
-        (w->now >= w->drain_until || atomic_load(&w->load->stopping)))
+    if (w->state == WORK_DRAIN && (w->now >= w->drain_until || atomic_load(&w->load->stopping)))
         end(w);
 }
 

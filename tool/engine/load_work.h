@@ -1,12 +1,14 @@
 /*
- * load_work.h - what load.c, load_work.c and load_conn.c share: one run, its workers, their connections.
+ * load_work.h - what load.c, load_work.c and load_conn.c share: one run, its workers, their
+ * connections.
  *
  *     load.c         threads, the common clock marks, what came out
  *     load_work.c    one worker: opening connections, the schedule, the end
  *     load_conn.c    one connection: messages out, messages back
  *
- * What a newcomer gets wrong: to read the clock for each message.  worker_now() reads it once a turn
- * and again after a few callbacks; to send outside a callback would go through the mailbox besides.
+ * What a newcomer gets wrong: to read the clock for each message.  worker_now() reads it once a
+ * turn and again after a few callbacks; to send outside a callback would go through the mailbox
+ * besides.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -117,8 +119,8 @@ struct eng_load {
     struct eng_url url;
     enum kind kind;
     bool is_pair;
-    bool numbered; /* the payload tells its number */
-    bool eager;    /* connections begin to send as soon as they are open */
+    bool numbered;    /* the payload tells its number */
+    bool eager;       /* connections begin to send as soon as they are open */
     uint8_t *pattern; /* two periods of messages, so that one can be read on from anywhere */
     size_t period;    /* bytes */
     size_t each;      /* messages in a period */

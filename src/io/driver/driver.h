@@ -59,8 +59,8 @@ struct ol_link {
     int32_t token;                 /* descriptor, or the simulator's number; -1: none */
     uint8_t kind;                  /* enum ol_link_kind */
     uint8_t flags;
-    uint16_t pending; /* operations that the kernel still holds */
-    void *work;       /* driver's per-operation state, NULL when idle */
+    uint16_t pending;     /* operations that the kernel still holds */
+    void *work;           /* driver's per-operation state, NULL when idle */
     struct ol_link *next; /* on one of the driver's lists */
 };
 _Static_assert(sizeof(struct ol_link) <= 40, "part of what an idle connection costs");
@@ -76,26 +76,27 @@ struct ol_lent {
 
 enum {
     OL_LENT_ROOM = 64,
-    OL_RECEIVE_MIN = 65536,      /* offered to each stream receive */
-    OL_DGRAM_MAX = 65507,        /* payload of an IPv4 datagram */
-    OL_BATCH_MAX = 256           /* completions per wait */
+    OL_RECEIVE_MIN = 65536, /* offered to each stream receive */
+    OL_DGRAM_MAX = 65507,   /* payload of an IPv4 datagram */
+    OL_BATCH_MAX = 256      /* completions per wait */
 };
 
 struct ol_completion {
     struct ol_link *link;
     enum ol_activity kind;
-    int32_t result;     /* >= 0, or a negated errno */
-    bool more;          /* the activity goes on; false: it must be started again */
-    bool truncated;     /* datagram: its tail is lost */
-    uint32_t segment;   /* datagrams: `bytes` holds several, each of this size but the last; 0: one */
-    struct ol_lent bytes;       /* OL_RECEIVED with result >= 0 */
-    const struct ol_addr *from; /* datagram's or accepted socket's peer; valid until the next wait() */
-    const struct ol_addr *to;   /* datagram: the local address it was sent to, or NULL */
+    int32_t result;   /* >= 0, or a negated errno */
+    bool more;        /* the activity goes on; false: it must be started again */
+    bool truncated;   /* datagram: its tail is lost */
+    uint32_t segment; /* datagrams: `bytes` holds several, each of this size but the last; 0: one */
+    struct ol_lent bytes; /* OL_RECEIVED with result >= 0 */
+    const struct ol_addr
+        *from; /* datagram's or accepted socket's peer; valid until the next wait() */
+    const struct ol_addr *to; /* datagram: the local address it was sent to, or NULL */
 };
 
 enum ol_share_port {
     OL_PORT_ALONE,
-    OL_PORT_FIRST, /* bound plainly, so that a stranger's port is noticed; siblings may join after */
+    OL_PORT_FIRST, /* bound plainly: a stranger's port is noticed; siblings may join after */
     OL_PORT_SIBLING
 };
 
@@ -104,8 +105,8 @@ struct ol_listen_spec {
     struct ol_addr at;
     enum ol_share_port share;
     int backlog;
-    int mode;      /* permissions of a unix path; -1: as umask says */
-    bool nodelay;  /* tcp: accepted sockets */
+    int mode;     /* permissions of a unix path; -1: as umask says */
+    bool nodelay; /* tcp: accepted sockets */
 };
 
 struct ol_connect_spec {
@@ -134,7 +135,7 @@ struct ol_sim; /* a world, see sim.h */
 struct ol_driver_opts {
     struct ol_budget *budget; /* heap for everything; blocks hold a reference */
     const struct ol_log *log;
-    struct ol_sim *world;     /* sim only; NULL: a world of its own made from sim_seed */
+    struct ol_sim *world; /* sim only; NULL: a world of its own made from sim_seed */
     uint64_t sim_seed;
 };
 
@@ -158,21 +159,24 @@ struct ol_driver_ops {
      * a failure too the link must be closed. */
     int (*connect)(struct ol_driver *d, struct ol_link *l, const struct ol_connect_spec *spec);
     int (*pair)(struct ol_driver *d, int32_t tokens[2]); /* two stream sockets plugged together */
-    int (*adopt)(struct ol_driver *d, struct ol_link *l, int32_t token); /* a stream from accept or pair */
+    int (*adopt)(struct ol_driver *d, struct ol_link *l,
+                 int32_t token); /* a stream from accept or pair */
     void (*discard)(struct ol_driver *d, int32_t token, bool reset);
 
     /* Streams and datagrams.  OL_RECEIVED until stop, end or error (more = false).  What the
      * network reports about an earlier datagram (-ECONNREFUSED...) is told with more = true: it
      * goes on. */
     int (*receive_start)(struct ol_driver *d, struct ol_link *l);
-    void (*receive_stop)(struct ol_driver *d, struct ol_link *l); /* what is under way may still come */
+    void (*receive_stop)(struct ol_driver *d,
+                         struct ol_link *l); /* what is under way may still come */
     void (*give_back)(struct ol_driver *d, struct ol_lent *bytes); /* once per OL_RECEIVED >= 0 */
 
     /*
      * Stream.  Try now and keep nothing: bytes taken, or -EAGAIN, or another negated errno.  Only
      * while no send is pending.
      */
-    int64_t (*send_now)(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces, int count);
+    int64_t (*send_now)(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces,
+                        int count);
     /*
      * Stream.  Bytes taken now (perhaps fewer than given), or OL_SEND_PENDING: the bytes, not the
      * iovec array, must stay until OL_SENT tells how many were taken.  One at a time per link.

@@ -51,7 +51,7 @@ enum {
 };
 
 static const struct ol_driver_ops *const drivers[] = {&ol_driver_epoll, &ol_driver_uring,
-                                                       &ol_driver_sim};
+                                                      &ol_driver_sim};
 
 struct world;
 
@@ -336,14 +336,14 @@ step(struct world *w, ol_time until)
     return n;
 }
 
-#define RUN_UNTIL(w, condition)                                                                    \
-    do {                                                                                           \
-        ol_time limit_ = (w)->ops->now((w)->d) + PATIENCE_MS * OL_MS;                              \
-        while (!(condition) && (w)->ops->now((w)->d) < limit_) {                                   \
-            if (step((w), limit_) < 0)                                                             \
-                break;                                                                             \
-        }                                                                                          \
-        assert_true(condition);                                                                    \
+#define RUN_UNTIL(w, condition)                                       \
+    do {                                                              \
+        ol_time limit_ = (w)->ops->now((w)->d) + PATIENCE_MS * OL_MS; \
+        while (!(condition) && (w)->ops->now((w)->d) < limit_) {      \
+            if (step((w), limit_) < 0)                                \
+                break;                                                \
+        }                                                             \
+        assert_true(condition);                                       \
     } while (0)
 
 /*
@@ -1825,9 +1825,9 @@ a_forked_child_can_free_without_disturbing_its_parent(void **state)
 
 /* ---- the list ---------------------------------------------------------------------------- */
 
-#define EVERY(test)                                                                                \
-    {                                                                                              \
-#test, test, set_up, tear_down, NULL                                                       \
+#define EVERY(test)                          \
+    {                                        \
+#test, test, set_up, tear_down, NULL \
     }
 #define KERNEL(test) EVERY(test)
 

@@ -127,14 +127,14 @@ step(struct ring *r, ol_time until)
     return n;
 }
 
-#define RUN_UNTIL(r, condition)                                                                    \
-    do {                                                                                           \
-        ol_time limit_ = (r)->ops->now((r)->d) + PATIENCE_MS * OL_MS;                              \
-        while (!(condition) && (r)->ops->now((r)->d) < limit_) {                                   \
-            if (step((r), limit_) < 0)                                                             \
-                break;                                                                             \
-        }                                                                                          \
-        assert_true(condition);                                                                    \
+#define RUN_UNTIL(r, condition)                                       \
+    do {                                                              \
+        ol_time limit_ = (r)->ops->now((r)->d) + PATIENCE_MS * OL_MS; \
+        while (!(condition) && (r)->ops->now((r)->d) < limit_) {      \
+            if (step((r), limit_) < 0)                                \
+                break;                                                \
+        }                                                             \
+        assert_true(condition);                                       \
     } while (0)
 
 /* Waits until a wait brings nothing for a while; how many waits that took. */

@@ -760,7 +760,8 @@ train_len(const struct ol_dgram *m, int count, size_t room)
     return n;
 }
 
-/* Messages that were queued one behind the other lie so in memory, too: one piece for the kernel. */
+/* Messages that were queued one behind the other lie so in memory, too: one piece for the kernel.
+ */
 static size_t
 put_pieces(struct iovec *iov, size_t used, const struct iovec *pieces, int count)
 {

@@ -82,7 +82,8 @@ choose_driver(struct outlet_loop *l, const char *named)
     if (wish && *wish) {
         ops = driver_named(wish);
         if (!ops || (ops == &ol_driver_sim && !l->world)) {
-            ol_log(&l->log, OUTLET_LOG_ERROR, "there is no driver \"%s\": use epoll or uring", wish);
+            ol_log(&l->log, OUTLET_LOG_ERROR, "there is no driver \"%s\": use epoll or uring",
+                   wish);
             return OUTLET_EINVAL;
         }
     }
@@ -545,7 +546,8 @@ outlet_loop_turn(outlet_loop *l, int wait_ms)
     if (wait_ms >= 0)
         until = r->ops->now(r->driver) + wait_ms * OL_MS;
     if (l->owns_world)
-        (void)ol_sim_next(l->world, until); /* lets virtual time pass; which driver is no question */
+        (void)ol_sim_next(l->world,
+                          until); /* lets virtual time pass; which driver is no question */
     sys = ol_reactor_turn(r, until);
     if (sys < 0)
         fail(r, sys);

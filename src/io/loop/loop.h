@@ -78,12 +78,12 @@ struct ol_cell {
     struct ol_cell *next_free;
 };
 
-struct ol_cell *ol_cell_take(void);                     /* NULL: no memory or 4,096 are in use */
+struct ol_cell *ol_cell_take(void); /* NULL: no memory or 4,096 are in use */
 void ol_cell_open(struct ol_cell *c, struct ol_reactor *r); /* visitors from now on */
-void ol_cell_close(struct ol_cell *c);              /* no new visitors; waits for those inside */
-void ol_cell_give_back(struct ol_cell *c);          /* closed before */
-struct ol_cell *ol_cell_at(uint32_t index);         /* NULL: never made */
-uint32_t ol_fork_count(void);                       /* how many forks deep this process is */
+void ol_cell_close(struct ol_cell *c);      /* no new visitors; waits for those inside */
+void ol_cell_give_back(struct ol_cell *c);  /* closed before */
+struct ol_cell *ol_cell_at(uint32_t index); /* NULL: never made */
+uint32_t ol_fork_count(void);               /* how many forks deep this process is */
 
 /* ---- slots: where a reactor's objects live ----------------------------------------------- */
 
@@ -114,8 +114,8 @@ void ol_slots_fini(struct ol_slots *s); /* every live generation ends: its handl
 outlet_err ol_slot_take(struct ol_slots *s, uint32_t *slot, uint32_t *generation, void **hot,
                         void **cold);
 void ol_slot_publish(struct ol_slots *s, uint32_t slot);
-void ol_slot_hide(struct ol_slots *s, uint32_t slot);        /* its handle is stale from now on */
-void ol_slot_give_back(struct ol_slots *s, uint32_t slot);   /* hidden, and no visitor sees it */
+void ol_slot_hide(struct ol_slots *s, uint32_t slot);      /* its handle is stale from now on */
+void ol_slot_give_back(struct ol_slots *s, uint32_t slot); /* hidden, and no visitor sees it */
 /* NULL: stale.  From other threads only between ol_enter and ol_leave. */
 void *ol_slot_get(const struct ol_slots *s, uint32_t slot, uint32_t generation);
 bool ol_slot_alive(const struct ol_slots *s, uint32_t slot, uint32_t generation);
@@ -169,9 +169,9 @@ struct ol_reactor {
     uint32_t busy_misses; /* looks in a row that found nothing */
     struct ol_mail stop_mail;
     struct ol_mail drain_mail;
-    size_t live; /* links that must be closed before the reactor may end */
-    size_t busy; /* of these, what a drain waits for: connections and listeners */
-    bool hurry; /* a turn's end left work: do not sleep before the next turn */
+    size_t live;  /* links that must be closed before the reactor may end */
+    size_t busy;  /* of these, what a drain waits for: connections and listeners */
+    bool hurry;   /* a turn's end left work: do not sleep before the next turn */
     bool turning; /* inside a turn */
     bool stopping;
     bool drained;
@@ -259,8 +259,8 @@ void ol_reactor_end(struct ol_reactor *r);
 /* Run what was mailed.  Answers whether there was any. */
 bool ol_mail_run(struct ol_reactor *r);
 void ol_retired_run(struct ol_reactor *r);
-void ol_retired_flush(struct ol_reactor *r); /* no visitor can come any more */
-void ol_loop_note_drained(struct ol_reactor *r); /* after each turn while draining */
+void ol_retired_flush(struct ol_reactor *r);                    /* no visitor can come any more */
+void ol_loop_note_drained(struct ol_reactor *r);                /* after each turn while draining */
 void ol_loop_run_stop(struct ol_reactor *r, struct ol_mail *m); /* what the two mails do */
 void ol_loop_run_drain(struct ol_reactor *r, struct ol_mail *m);
 

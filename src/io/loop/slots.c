@@ -61,8 +61,7 @@ aligned(uint8_t *chunk)
 static void *
 hot_of(const struct ol_slots *s, uint32_t slot)
 {
-    uint8_t *chunk =
-        atomic_load_explicit(&s->chunks[slot >> OL_CHUNK_BITS], memory_order_acquire);
+    uint8_t *chunk = atomic_load_explicit(&s->chunks[slot >> OL_CHUNK_BITS], memory_order_acquire);
 
     return aligned(chunk) + (slot & (OL_CHUNK_SLOTS - 1)) * s->hot_size;
 }
@@ -70,8 +69,7 @@ hot_of(const struct ol_slots *s, uint32_t slot)
 static void *
 cold_of(const struct ol_slots *s, uint32_t slot)
 {
-    uint8_t *chunk =
-        atomic_load_explicit(&s->chunks[slot >> OL_CHUNK_BITS], memory_order_acquire);
+    uint8_t *chunk = atomic_load_explicit(&s->chunks[slot >> OL_CHUNK_BITS], memory_order_acquire);
 
     return aligned(chunk) + OL_CHUNK_SLOTS * s->hot_size +
            (slot & (OL_CHUNK_SLOTS - 1)) * s->cold_size;

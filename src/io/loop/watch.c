@@ -162,8 +162,7 @@ outlet_err
 outlet_watch_start(outlet_loop *l, int fd, unsigned events,
                    void (*fn)(outlet_watch w, int events, void *arg), void *arg, outlet_watch *out)
 {
-    struct watch what = {
-        .link.ops = &link_ops, .fn = fn, .arg = arg, .fd = fd, .events = events};
+    struct watch what = {.link.ops = &link_ops, .fn = fn, .arg = arg, .fd = fd, .events = events};
     struct stat st;
     struct ol_reactor *r;
     uint32_t epoch;

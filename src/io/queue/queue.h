@@ -54,13 +54,13 @@ struct ol_queue {
     uint32_t room; /* pieces in ring; a power of two */
     uint32_t first;
     uint32_t count;
-    uint32_t out;     /* pieces that the kernel holds */
-    bool begun;       /* part of the first message has left */
-    bool borders;     /* keep messages apart: datagrams, and streams that may drop the oldest */
-    bool owed;        /* the user is owed an on_writable */
-    bool dirty;       /* on the owner's list of what to flush */
-    size_t bytes;     /* waiting, as counted against high, low and cap */
-    size_t dropped;   /* messages, of which the user has not been told */
+    uint32_t out;   /* pieces that the kernel holds */
+    bool begun;     /* part of the first message has left */
+    bool borders;   /* keep messages apart: datagrams, and streams that may drop the oldest */
+    bool owed;      /* the user is owed an on_writable */
+    bool dirty;     /* on the owner's list of what to flush */
+    size_t bytes;   /* waiting, as counted against high, low and cap */
+    size_t dropped; /* messages, of which the user has not been told */
     ol_time stalled_since; /* the kernel took nothing since; OL_NEVER: it does */
     void *owner;
     struct ol_queue *next_dirty;
@@ -104,10 +104,10 @@ int ol_queue_gather(const struct ol_queue *q, struct iovec *iov, int max);
 /* The first message as pieces; 0: it has more than `max`. */
 int ol_queue_first_message(const struct ol_queue *q, struct iovec *iov, int max, uint32_t after,
                            uint32_t *pieces);
-void ol_queue_taken(struct ol_queue *q, size_t bytes);    /* that many left, from the front */
-void ol_queue_drop_message(struct ol_queue *q);           /* the first, whole */
-void ol_queue_hold(struct ol_queue *q, size_t bytes);     /* that many go out, from the front */
-void ol_queue_returned(struct ol_queue *q);               /* the kernel holds nothing any more */
+void ol_queue_taken(struct ol_queue *q, size_t bytes); /* that many left, from the front */
+void ol_queue_drop_message(struct ol_queue *q);        /* the first, whole */
+void ol_queue_hold(struct ol_queue *q, size_t bytes);  /* that many go out, from the front */
+void ol_queue_returned(struct ol_queue *q);            /* the kernel holds nothing any more */
 /* Drop the oldest messages not begun until `need` bytes are free below `cap`; counts them.  None
  * when all of them would not be enough. */
 size_t ol_queue_drop_oldest(struct ol_queue *q, size_t need, size_t cap);

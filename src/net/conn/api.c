@@ -151,6 +151,7 @@ static void
 run_owe(struct ol_conn *c, struct ol_conn_mail *m)
 {
     (void)m;
+    atomic_fetch_and(&c->cold->shown_queued, ~OL_SHOWN_OWED);
     ol_conn_owe_writable(c);
 }
 
@@ -158,10 +159,15 @@ run_owe(struct ol_conn *c, struct ol_conn_mail *m)
 static outlet_err
 refuse_away(struct ol_visit *v)
 {
-    struct ol_conn_mail *m = ol_alloc(v->reactor->heap, sizeof *m);
+    struct ol_conn_mail *m;
 
-    if (!m)
+    if (atomic_fetch_or(&v->conn->cold->shown_queued, OL_SHOWN_OWED) & OL_SHOWN_OWED)
+        return OUTLET_EFULL;
+    m = ol_alloc(v->reactor->heap, sizeof *m);
+    if (!m) {
+        atomic_fetch_and(&v->conn->cold->shown_queued, ~OL_SHOWN_OWED);
         return OUTLET_ENOMEM; /* promises nothing */
+    }
     *m = (struct ol_conn_mail){.id = v->conn->id, .run = run_owe};
     ol_conn_post(v->reactor, m);
     return OUTLET_EFULL;
@@ -190,8 +196,7 @@ make_send_mail(struct ol_visit *v, const struct ol_settings *s, const struct iov
     m = ol_alloc(v->reactor->heap, sizeof *m);
     if (!m)
         return OUTLET_ENOMEM;
-    m->mail =
-        (struct ol_conn_mail){.id = v->conn->id, .run = run_send, .gone = send_gone};
+    m->mail = (struct ol_conn_mail){.id = v->conn->id, .run = run_send, .gone = send_gone};
     m->buf = shared ? outlet_buf_ref(shared) : ol_buf_join(budget, pieces, n, len);
     err = OUTLET_ENOMEM;
     if (!m->buf)

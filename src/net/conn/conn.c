@@ -34,10 +34,9 @@ const char *
 ol_conn_state_name(enum ol_conn_state s)
 {
     static const char *const names[] = {
-        [CONN_NONE] = "none",           [CONN_DIALING] = "connecting",
-        [CONN_SHAKING] = "handshake",   [CONN_OPEN] = "open",
-        [CONN_FLUSHING] = "flushing",   [CONN_LINGERING] = "lingering",
-        [CONN_CLOSING] = "closing",     [CONN_CLOSED] = "closed"};
+        [CONN_NONE] = "none",       [CONN_DIALING] = "connecting", [CONN_SHAKING] = "handshake",
+        [CONN_OPEN] = "open",       [CONN_FLUSHING] = "flushing",  [CONN_LINGERING] = "lingering",
+        [CONN_CLOSING] = "closing", [CONN_CLOSED] = "closed"};
 
     return names[s];
 }
@@ -366,8 +365,7 @@ tell(struct ol_conn *c)
     if (!s->on.on_close || c->flags & CONN_UNTOLD)
         return;
     ol_cause_tell(c, &why);
-    s->on.on_close(ol_conn_handle(c), &why,
-                   atomic_load_explicit(&c->user, memory_order_relaxed));
+    s->on.on_close(ol_conn_handle(c), &why, atomic_load_explicit(&c->user, memory_order_relaxed));
 }
 
 void

@@ -58,7 +58,7 @@ struct ol_transport {
      */
     int (*flush)(struct ol_conn *c);
     int64_t (*send_now)(struct ol_conn *c, const struct iovec *pieces, int n); /* or NULL */
-    int (*end_writing)(struct ol_conn *c);                                    /* or NULL */
+    int (*end_writing)(struct ol_conn *c);                                     /* or NULL */
     void (*close)(struct ol_conn *c, bool reset); /* leads to ol_conn_closed(), later */
 };
 
@@ -124,13 +124,13 @@ enum ol_conn_state {
 };
 
 enum ol_conn_flag {
-    CONN_LINKED = 1,       /* the driver knows the link */
-    CONN_RECEIVING = 2,    /* OL_RECEIVED may come */
-    CONN_PAUSED = 4,       /* by the user */
-    CONN_STARVED = 8,      /* by memory_max */
-    CONN_SENDING = 16,     /* the driver holds pieces of the queue */
-    CONN_END_ASKED = 32,   /* outlet_end(): after the queue */
-    CONN_ENDED = 64,       /* our sending side is ended */
+    CONN_LINKED = 1,     /* the driver knows the link */
+    CONN_RECEIVING = 2,  /* OL_RECEIVED may come */
+    CONN_PAUSED = 4,     /* by the user */
+    CONN_STARVED = 8,    /* by memory_max */
+    CONN_SENDING = 16,   /* the driver holds pieces of the queue */
+    CONN_END_ASKED = 32, /* outlet_end(): after the queue */
+    CONN_ENDED = 64,     /* our sending side is ended */
     CONN_PEER_ENDED = 128,
     CONN_DELIVERING = 256, /* inside the receive path: held input must stay where it is */
     CONN_ENDING = 512,     /* on the list of those that end without a driver's word */
@@ -143,7 +143,7 @@ enum ol_conn_flag {
 struct ol_input {
     struct ol_bytes bytes;
     struct ol_frame_scan scan;
-    ol_time since; /* when its first byte came */
+    ol_time since;   /* when its first byte came */
     bool given_away; /* the bytes were retained by the message callback */
     struct ol_input *next_free;
 };
@@ -178,6 +178,10 @@ struct ol_shown_addr {
     _Atomic uint64_t words[OL_ADDR_INET_SIZE / 8];
 };
 
+/* Set in shown_queued by who was refused from elsewhere: mail that owes an on_writable is under way,
+ * and one is enough however often they try. */
+#define OL_SHOWN_OWED (UINT32_C(1) << 31)
+
 struct ol_conn_cold {
     union {
         struct ol_alarm alarm;
@@ -186,7 +190,7 @@ struct ol_conn_cold {
     struct ol_conn *conn;
     struct ol_reactor *reactor;
     uint32_t opened; /* in eighths of a second of the driver's clock: 17 years in four bytes */
-    _Atomic uint32_t shown_queued; /* queue bytes in units of 16, rounded up */
+    _Atomic uint32_t shown_queued; /* queue bytes in units of 16, rounded up; OL_SHOWN_OWED */
     struct ol_shown_addr peer;
     struct ol_shown_addr local;
     _Atomic int64_t mailed; /* bytes on their way from other threads */
@@ -200,7 +204,7 @@ struct ol_conn {
     struct ol_queue *queue; /* NULL: nothing waits */
     struct ol_input *input; /* NULL: nothing held */
     _Atomic uint8_t state;
-    uint8_t cause;     /* enum ol_cause, set once by whoever ends it */
+    uint8_t cause; /* enum ol_cause, set once by whoever ends it */
     uint8_t phase_side;
     int8_t code;
     uint16_t flags;
@@ -234,9 +238,9 @@ struct ol_net {
     struct ol_inputs inputs;
     struct ol_queue *dirty_first;
     struct ol_queue *dirty_last;
-    struct ol_conn *ending;  /* linked by link.next: no driver will tell of their end */
-    size_t starved;          /* connections whose receiving memory_max has stopped */
-    struct ol_alarm hungry;  /* while there are any */
+    struct ol_conn *ending; /* linked by link.next: no driver will tell of their end */
+    size_t starved;         /* connections whose receiving memory_max has stopped */
+    struct ol_alarm hungry; /* while there are any */
     struct ol_list closables;
     void *groups; /* of the group layer */
     void (*groups_free)(struct ol_net *n);
@@ -316,8 +320,8 @@ void ol_conn_receive_start(struct ol_conn *c);
 void ol_conn_peer_ended(struct ol_conn *c);
 void ol_conn_flush_step(struct ol_conn *c); /* FLUSHING or LINGERING: what comes next? */
 void ol_conn_close(struct ol_conn *c, enum outlet_side side); /* in order */
-void ol_conn_uncount(struct ol_conn *c); /* it takes no place of its listener any more */
-void ol_conn_closed(struct ol_conn *c); /* nothing of it is in the kernel any more */
+void ol_conn_uncount(struct ol_conn *c);   /* it takes no place of its listener any more */
+void ol_conn_closed(struct ol_conn *c);    /* nothing of it is in the kernel any more */
 void ol_conn_end_later(struct ol_conn *c); /* ol_conn_closed() at the end of this turn */
 /* At once.  The first cause stays. */
 void ol_conn_fail(struct ol_conn *c, int sys_errno);
@@ -330,11 +334,11 @@ extern const struct ol_link_ops ol_conn_link_ops; /* stream.c */
 
 enum ol_cause {
     CAUSE_NONE,
-    CAUSE_US,         /* outlet_close() */
-    CAUSE_PEER,       /* the peer's orderly end */
+    CAUSE_US,   /* outlet_close() */
+    CAUSE_PEER, /* the peer's orderly end */
     CAUSE_ABORT,
     CAUSE_STOP,
-    CAUSE_SYSTEM,     /* sys_errno says */
+    CAUSE_SYSTEM, /* sys_errno says */
     CAUSE_REFUSED_BY_CALLBACK,
     CAUSE_RESOLVE,
     CAUSE_CONNECT_TIME,
@@ -342,13 +346,13 @@ enum ol_cause {
     CAUSE_PARTIAL,
     CAUSE_STALL,
     CAUSE_FLUSH_TIME,
-    CAUSE_CUT_SHORT,  /* the peer's end inside a message */
+    CAUSE_CUT_SHORT, /* the peer's end inside a message */
     CAUSE_TOO_LONG,
     CAUSE_FRAMING,
     CAUSE_QUEUE_FULL,
     CAUSE_MEMORY,
-    CAUSE_FILE,       /* shorter than when it was given */
-    CAUSE_EVICTED     /* datagram peers: room for a newer one */
+    CAUSE_FILE,   /* shorter than when it was given */
+    CAUSE_EVICTED /* datagram peers: room for a newer one */
 };
 
 /* Keeps the first cause it is told. */
@@ -375,8 +379,9 @@ int64_t ol_conn_send_file(struct ol_conn *c, int fd, int64_t offset, size_t len,
 int64_t ol_conn_send_wrapped(struct ol_conn *c, struct outlet_buf *buf);
 /* One that was taken when it was posted, and may not be refused any more: `cap` may be exceeded,
  * and a close or an end that came meanwhile waits for it. */
-int64_t ol_conn_send_taken(struct ol_conn *c, const struct ol_frame_wrap *w, struct outlet_buf *buf);
-void ol_conn_mail_done(struct ol_conn *c); /* after each: an end or a close may wait for it */
+int64_t ol_conn_send_taken(struct ol_conn *c, const struct ol_frame_wrap *w,
+                           struct outlet_buf *buf);
+void ol_conn_mail_done(struct ol_conn *c);       /* after each: an end or a close may wait for it */
 int64_t ol_conn_mailed(const struct ol_conn *c); /* bytes of these that are still under way */
 /* A sender elsewhere was refused, or told that more than `high` is queued. */
 void ol_conn_owe_writable(struct ol_conn *c);
@@ -398,7 +403,7 @@ void ol_conn_peer_error(struct ol_conn *c, int sys_errno);
 
 enum {
     OL_DIRECT_PIECES = 18, /* gathered without joining: 16 of the user's, a head, a tail */
-    OL_SHARE_MIN = 1024    /* a shared buffer below this is copied: that costs less than a reference */
+    OL_SHARE_MIN = 1024 /* a shared buffer below this is copied: that costs less than a reference */
 };
 
 /* (wrap.c) One buffer of several pieces; a buffer with its framing around it. */
@@ -463,7 +468,7 @@ void ol_conn_post(struct ol_reactor *r, struct ol_conn_mail *m);
 
 /* ---- for public calls that take a URL (api.c) -------------------------------------------- */
 
-struct outlet_reason *ol_why_of(const struct outlet_opts *opts); /* emptied; NULL: not wanted */
+struct outlet_reason *ol_why_of(const struct outlet_opts *opts);   /* emptied; NULL: not wanted */
 outlet_err ol_why_fail(struct outlet_reason *why, outlet_err err); /* answers err */
 
 /* ---- hooks (net.c) ----------------------------------------------------------------------- */

@@ -42,8 +42,7 @@ file_gone(struct ol_reactor *r, struct ol_conn_mail *mail)
 static int64_t
 file_away(struct ol_visit *v, int fd, int64_t offset, size_t len)
 {
-    const struct ol_settings *s =
-        atomic_load_explicit(&v->conn->settings, memory_order_acquire);
+    const struct ol_settings *s = atomic_load_explicit(&v->conn->settings, memory_order_acquire);
     struct file_mail *m;
 
     if (ol_conn_state(v->conn) > CONN_OPEN)
@@ -80,8 +79,9 @@ outlet_send_file(outlet_conn h, int fd, int64_t offset, size_t len)
         return OUTLET_ENOFILE;
     if (ol_visit_begin(h, &v)) {
         /* Not past what was posted before. */
-        result = v.own && !ol_conn_mailed(v.conn) ? ol_conn_send_file(v.conn, own, offset, len, false)
-                                                  : file_away(&v, own, offset, len);
+        result = v.own && !ol_conn_mailed(v.conn)
+                     ? ol_conn_send_file(v.conn, own, offset, len, false)
+                     : file_away(&v, own, offset, len);
         ol_visit_end(&v);
     }
     if (result < 0)

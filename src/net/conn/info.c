@@ -144,8 +144,7 @@ messages_out(const struct asked *a)
 static int64_t
 queued(const struct asked *a)
 {
-    return put_number(a, a->v->own ? ol_conn_queued(a->v->conn)
-                                   : ol_conn_queued_seen(a->v->conn));
+    return put_number(a, a->v->own ? ol_conn_queued(a->v->conn) : ol_conn_queued_seen(a->v->conn));
 }
 
 static int64_t

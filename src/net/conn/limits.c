@@ -92,8 +92,8 @@ expire(struct ol_conn *c, const struct deadline *d)
             ol_conn_break(c, c->cause, OUTLET_OK, OUTLET_BY_US);
         return;
     }
-    ol_conn_break(c, (uint8_t)d->cause,
-                  d->cause == CAUSE_MEMORY ? OUTLET_ENOMEM : OUTLET_ETIMEDOUT, d->side);
+    ol_conn_break(c, (uint8_t)d->cause, d->cause == CAUSE_MEMORY ? OUTLET_ENOMEM : OUTLET_ETIMEDOUT,
+                  d->side);
 }
 
 static void

@@ -32,8 +32,7 @@ look_again(struct ol_reactor *r, struct ol_alarm *a)
     (void)a;
 }
 
-/* Memory may be given back by another reactor, or by a thread of the program, which wakes nobody.
- */
+/* Another reactor, or a thread of the program, may give memory back: that wakes nobody. */
 static void
 feed_starved(struct ol_net *n)
 {
@@ -85,9 +84,8 @@ forget_slots(struct ol_reactor *r)
 static outlet_err
 net_init(struct ol_net *n, struct ol_reactor *r)
 {
-    outlet_err err =
-        ol_slots_init(&r->slots[OL_KIND_CONN], r->cell->generations[OL_KIND_CONN], r->heap,
-                      sizeof(struct ol_conn), sizeof(struct ol_conn_cold));
+    outlet_err err = ol_slots_init(&r->slots[OL_KIND_CONN], r->cell->generations[OL_KIND_CONN],
+                                   r->heap, sizeof(struct ol_conn), sizeof(struct ol_conn_cold));
 
     if (err)
         return err;
@@ -222,7 +220,7 @@ static void
 abandon(struct outlet_loop *l, bool at_rest)
 {
     struct ol_net_loop *nl = l->net;
-    void (*listeners)(struct outlet_loop *l, bool at_rest) = atomic_load(&nl->listeners_abandon);
+    void (*listeners)(struct outlet_loop * l, bool at_rest) = atomic_load(&nl->listeners_abandon);
 
     for (uint32_t i = 0; i < l->reactor_count; i++) {
         abandon_conns(l->reactors[i], at_rest);
@@ -289,5 +287,8 @@ stop(struct ol_reactor *r)
     for_all(r, stop_one);
 }
 
-const struct ol_loop_hooks ol_net_hooks = {
-    .attach = attach, .drain = drain, .stop = stop, .detach = detach, .abandon = abandon};
+const struct ol_loop_hooks ol_net_hooks = {.attach = attach,
+                                           .drain = drain,
+                                           .stop = stop,
+                                           .detach = detach,
+                                           .abandon = abandon};

@@ -28,17 +28,19 @@ ol_conn_queued(const struct ol_conn *c)
 int64_t
 ol_conn_queued_seen(const struct ol_conn *c)
 {
-    return (int64_t)atomic_load_explicit(&c->cold->shown_queued, memory_order_relaxed) * 16 +
+    uint32_t shown = atomic_load_explicit(&c->cold->shown_queued, memory_order_relaxed);
+
+    return (int64_t)(shown & ~OL_SHOWN_OWED) * 16 +
            atomic_load_explicit(&c->cold->mailed, memory_order_relaxed);
 }
 
-/* After the queue grew or shrank. */
+/* After the queue grew or shrank.  It may take OL_SHOWN_OWED away: then one more mail is posted. */
 static void
 show_queued(struct ol_conn *c)
 {
     uint64_t units = c->queue ? (c->queue->bytes + 15) / 16 : 0;
 
-    atomic_store_explicit(&c->cold->shown_queued, (uint32_t)ol_min(units, UINT32_MAX),
+    atomic_store_explicit(&c->cold->shown_queued, (uint32_t)ol_min(units, OL_SHOWN_OWED - 1),
                           memory_order_relaxed);
 }
 
@@ -209,7 +211,8 @@ enqueue(struct ol_conn *c, const struct iovec *iov, int n, size_t skip, struct o
     if (q && buf && buf->len >= OL_SHARE_MIN) {
         err = ol_queue_share(q, &iov[0], buf, &iov[n - 1]);
         if (!err && skip)
-            ol_queue_taken(q, skip); /* only an empty queue is passed by: this is its first message */
+            ol_queue_taken(q,
+                           skip); /* only an empty queue is passed by: this is its first message */
     } else if (q) {
         err = ol_queue_copy(q, iov, n, skip);
     }
@@ -318,7 +321,7 @@ ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struct outlet
         goto unref_joined;
     }
     iov[0] = (struct iovec){w.head, w.head_len};
-    if (pieces != &iov[1])
+    if (n && pieces != &iov[1])
         memcpy(&iov[1], pieces, (size_t)n * sizeof *pieces);
     iov[n + 1] = (struct iovec){w.tail, w.tail_len};
     result = take(c, iov, n + 2, len + w.head_len + w.tail_len, buf);
@@ -435,8 +438,7 @@ tell_writable(struct ol_conn *c)
     const struct ol_settings *s = ol_conn_settings(c);
 
     if (ol_conn_state(c) == CONN_OPEN && s->on.on_writable)
-        s->on.on_writable(ol_conn_handle(c),
-                          atomic_load_explicit(&c->user, memory_order_relaxed));
+        s->on.on_writable(ol_conn_handle(c), atomic_load_explicit(&c->user, memory_order_relaxed));
 }
 
 /* What was on its way then may have left without the queue ever standing that high here. */

@@ -44,8 +44,8 @@ ol_framing_of(const struct ol_endpoint *e, struct outlet_reason *why, struct ol_
     if (err && why) {
         why->position = e->frame_at < 0 ? -1 : e->frame_at + (int32_t)bad_at;
         memcpy(why->key, "frame", sizeof "frame");
-        ol_reason_set(why, err, "the framing \"%s\" is wrong at \"%s\": see outlet-url(7)", e->frame,
-                      e->frame + bad_at);
+        ol_reason_set(why, err, "the framing \"%s\" is wrong at \"%s\": see outlet-url(7)",
+                      e->frame, e->frame + bad_at);
     }
     return err;
 }
@@ -70,8 +70,9 @@ ol_settings_new(struct outlet_loop *l, const struct ol_endpoint *e, struct outle
     err = copy_handlers(o->on, &s->on);
     if (err) {
         if (why)
-            ol_reason_set(why, err, "the size of the handlers struct is not one that this version "
-                                    "of the library knows");
+            ol_reason_set(why, err,
+                          "the size of the handlers struct is not one that this version "
+                          "of the library knows");
         goto free_settings;
     }
     ol_endpoint_print(e, 0, s->url, url_room);
@@ -141,8 +142,10 @@ ol_settings_reframe(const struct ol_settings *s, const char *text,
     copy = ol_alloc(s->heap, size);
     if (!copy)
         return OUTLET_ENOMEM;
-    memcpy(copy, s, size);
-    atomic_store(&copy->refs, 1);
+    /* All but the count of references, which other reactors write. */
+    memcpy((uint8_t *)copy + sizeof copy->refs, (const uint8_t *)s + sizeof s->refs,
+           size - sizeof s->refs);
+    atomic_init(&copy->refs, 1);
     copy->framing = framing;
     copy->filter = ol_filter_for(s->transport->stream, &framing);
     if (copy->counts)
@@ -195,8 +198,8 @@ ol_counts_unref(struct ol_counts *n)
 static bool
 same_address(const struct ol_map_node *node, const void *key, size_t len)
 {
-    const struct address_count *a =
-        OL_CONTAINER((void *)(uintptr_t)node, struct address_count, node);
+    const struct address_count *a = OL_CONTAINER((void *)(uintptr_t)node, struct address_count,
+                                                 node);
 
     return memcmp(a->addr.ip, key, len) == 0;
 }
@@ -204,8 +207,7 @@ same_address(const struct ol_map_node *node, const void *key, size_t len)
 static struct address_count *
 find_address(struct ol_counts *n, const struct ol_addr *peer)
 {
-    struct ol_map_node *node =
-        ol_map_find(&n->addresses, peer->ip, sizeof peer->ip, same_address);
+    struct ol_map_node *node = ol_map_find(&n->addresses, peer->ip, sizeof peer->ip, same_address);
 
     return node ? OL_CONTAINER(node, struct address_count, node) : NULL;
 }

@@ -146,7 +146,6 @@ send_some(struct ol_conn *c, size_t *out)
 
     *out = 0;
     if (ol_queue_first_file(c->queue, &fd, &offset, &len)) {
-        *out = len;
         if (ops->send_file)
             sent = ops->send_file(driver_of(c), &c->link, fd, offset, len);
         if (sent != -EINVAL && sent != -ENOSYS)
@@ -221,9 +220,8 @@ gather_dgrams(const struct ol_queue *q, struct ol_dgram *out, size_t *sizes, str
     while (n < DGRAMS_MAX && after < q->count) {
         uint32_t pieces = 0;
         int room = DGRAMS_MAX + DGRAM_PIECES_MAX - used;
-        int count = ol_queue_first_message(q, iov + used, room < DGRAM_PIECES_MAX ? room
-                                                                                  : DGRAM_PIECES_MAX,
-                                           after, &pieces);
+        int count = ol_queue_first_message(
+            q, iov + used, room < DGRAM_PIECES_MAX ? room : DGRAM_PIECES_MAX, after, &pieces);
 
         if (count == 0)
             break; /* the next call takes it */

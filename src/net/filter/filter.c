@@ -43,8 +43,10 @@ whole_hold_max(const struct ol_framing *f)
     return 0;
 }
 
-const struct ol_filter ol_filter_none = {
-    .name = "none", .next = whole_next, .wrap = plain_wrap, .hold_max = whole_hold_max};
+const struct ol_filter ol_filter_none = {.name = "none",
+                                         .next = whole_next,
+                                         .wrap = plain_wrap,
+                                         .hold_max = whole_hold_max};
 
 const struct ol_filter ol_filter_frame = {.name = "frame",
                                           .next = ol_frame_next,

@@ -32,9 +32,8 @@ pause_accepting(struct ol_lsock *s, int sys_errno)
     struct ol_reactor *r = s->reactor;
 
     if (!s->warned)
-        ol_log(&r->loop->log, OUTLET_LOG_WARN,
-               "cannot accept at %s: %s; trying again every %d ms", s->listener->settings->url,
-               strerror(sys_errno), AGAIN_MS);
+        ol_log(&r->loop->log, OUTLET_LOG_WARN, "cannot accept at %s: %s; trying again every %d ms",
+               s->listener->settings->url, strerror(sys_errno), AGAIN_MS);
     s->warned = true;
     ol_alarm_set(r, &s->again, r->now + AGAIN_MS * OL_MS);
 }

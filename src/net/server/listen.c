@@ -45,13 +45,13 @@ bind_one(struct ol_listener *l, const struct plan *p, struct ol_lsock *s, struct
          enum ol_share_port share)
 {
     bool dgram = p->e.scheme == OL_SCHEME_UDP;
-    struct ol_listen_spec spec = {
-        .kind = dgram ? OL_LINK_DGRAM : OL_LINK_LISTENER,
-        .at = at,
-        .share = share,
-        .backlog = p->e.opts.backlog > 0 ? (int)p->e.opts.backlog : BACKLOG,
-        .mode = p->e.opts.mode > 0 ? (int)p->e.opts.mode : -1,
-        .nodelay = l->settings->nodelay};
+    struct ol_listen_spec spec = {.kind = dgram ? OL_LINK_DGRAM : OL_LINK_LISTENER,
+                                  .at = at,
+                                  .share = share,
+                                  .backlog = p->e.opts.backlog > 0 ? (int)p->e.opts.backlog
+                                                                   : BACKLOG,
+                                  .mode = p->e.opts.mode > 0 ? (int)p->e.opts.mode : -1,
+                                  .nodelay = l->settings->nodelay};
 
     s->link = (struct ol_link){.ops = dgram ? &ol_dsock_ops : &ol_lsock_ops, .token = -1};
     ol_list_init(&s->closable.node);
@@ -238,8 +238,8 @@ give_handle(struct ol_listener *l, struct ol_reactor *home, uint32_t *generation
     struct ol_handle h = {.kind = OL_KIND_LISTENER, .cell = home->cell->index};
     void *hot;
     void *cold;
-    outlet_err err =
-        ol_slot_take(&home->slots[OL_KIND_LISTENER], &h.slot, &h.generation, &hot, &cold);
+    outlet_err err = ol_slot_take(&home->slots[OL_KIND_LISTENER], &h.slot, &h.generation, &hot,
+                                  &cold);
 
     if (err)
         return err;

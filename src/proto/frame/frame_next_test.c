@@ -54,8 +54,9 @@ wrap_nothing(void *user, const uint8_t *bytes, size_t len, uint8_t *head, size_t
     return OUTLET_OK;
 }
 
-static const struct outlet_framing netstring = {
-    .size = sizeof(struct outlet_framing), .split = split_netstring, .wrap = wrap_nothing};
+static const struct outlet_framing netstring = {.size = sizeof(struct outlet_framing),
+                                                .split = split_netstring,
+                                                .wrap = wrap_nothing};
 
 static struct ol_framing
 framing(const char *text, size_t max)

@@ -53,8 +53,9 @@ wrap_letters(void *user, const uint8_t *bytes, size_t len, uint8_t *head, size_t
     return OUTLET_OK;
 }
 
-static const struct outlet_framing letters = {
-    .size = sizeof(struct outlet_framing), .split = split_letters, .wrap = wrap_letters};
+static const struct outlet_framing letters = {.size = sizeof(struct outlet_framing),
+                                              .split = split_letters,
+                                              .wrap = wrap_letters};
 
 static struct ol_framing
 framing(const char *text, size_t max)
