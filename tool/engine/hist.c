@@ -1,8 +1,8 @@
 /*
  * hist.c - reading a histogram: totals, percentiles, merging, HdrHistogram's text.
  *
- * Recording is in hist.h, so that it is inlined.  Everything here walks all the counts, which is fine
- * four times a second and not for each message.
+ * Recording is in hist.h, so that it is inlined.  Everything here walks all the counts, which is
+ * fine four times a second and not for each message.
  *
  * SPDX-License-Identifier: MIT
  */

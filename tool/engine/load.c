@@ -1,5 +1,5 @@
 /*
- * load.c - a run under load: its threads, the marks on the clock that they share, and what came out.
+ * load.c - a run under load: its threads, the marks on the clock they share, and what came out.
  *
  * The threads share nothing that is written while it is measured: each has its connections, its
  * counters and its histogram, and whoever looks adds them up.  A newcomer's mistake: to let a
@@ -70,8 +70,8 @@ load_fault(struct eng_load *load, enum eng_load_fault fault, const struct outlet
 /* ---- what is sent ---- */
 
 /*
- * Each message begins with its number and goes on with what depends on it, in small letters only, so
- * that text framings can carry it.
+ * Each message begins with its number and goes on with what depends on it, in small letters only,
+ * so that text framings can carry it.
  */
 static void
 number_message(uint8_t *to, size_t size, size_t number)

@@ -3,9 +3,9 @@
  *
  *     eng_load_start --> (eng_load_look)* --> eng_load_fd is readable --> eng_load_end
  *
- * Each thread has a loop of its own and its share of the connections.  The same run may be closed (a
- * connection sends when an answer came) or open (`rate` messages a second whatever comes back).
- * In an open run a latency counts from when a message should have left by the schedule, so that a
+ * Each thread has a loop of its own and its share of the connections.  A run is closed (a
+ * connection sends when an answer came) or open (`rate` messages a second whatever comes back).  In
+ * an open run a latency counts from when a message should have left by the schedule, so that a
  * server that stalls is charged for everything it held up.
  *
  * What a newcomer gets wrong: to run for ever.  Each run ends: by time_ms, by count, or by stall_ms

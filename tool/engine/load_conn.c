@@ -377,8 +377,8 @@ all_heard(struct load_worker *w)
 }
 
 /*
- * A server may not have had everybody in its books when the first messages were sent.  The first one
- * that a connection hears tells which it is.
+ * A server may not have had everybody in its books when the first messages were sent.  The first
+ * one that a connection hears tells which it is.
  */
 static bool
 find_place(struct load_conn *c, const uint8_t *bytes, size_t len)

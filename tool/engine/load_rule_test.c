@@ -1,6 +1,6 @@
 /*
- * load_rule_test.c - thresholds, rates and sizes as they are written; the search against servers whose
- * greatest rate is known; the rows of the picture.
+ * load_rule_test.c - thresholds, rates and sizes as they are written; the search against servers
+ * whose greatest rate is known; the pictures.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -1,5 +1,5 @@
 /*
- * load_test.c - load on servers that lose, repeat, change, stall and leave, each counted to the message.
+ * load_test.c - load on servers that lose, repeat, change, stall and leave, counted to the message.
  *
  * The servers live in a loop of their own thread.  Nothing here depends on how fast the machine
  * is: what is timed has only lower bounds.
@@ -314,8 +314,9 @@ a_count_without_a_time_ends_when_nothing_is_answered(void **state)
 }
 
 /*
- * The first answer takes 100 ms.  At 1,000 a second on one connection with one under way, everything
- * that was due meanwhile has waited for it: 50 messages for 50 ms or more.  A closed run sees one.
+ * The first answer takes 100 ms.  At 1,000 a second on one connection with one under way,
+ * everything that was due meanwhile has waited for it: 50 messages for 50 ms or more.  A closed run
+ * sees one.
  */
 static void
 a_stall_is_charged_to_all_that_were_due_in_it(void **state)

@@ -5,8 +5,8 @@
  *     WORK_DRAIN   nothing new is sent; what is under way may still come back
  *     WORK_END     everything is being closed
  *
- * Whatever happens, the tick moves it on: it looks at the clock 200 times a second, also when nothing
- * comes.  A newcomer's mistake: to trust outlet_timer for a schedule.  Its step is a
+ * Whatever happens, the tick moves it on: it looks at the clock 200 times a second, also when
+ * nothing comes.  A newcomer's mistake: to trust outlet_timer for a schedule.  Its step is a
  * millisecond, which is long against a round trip; the schedule has a timerfd of its own.
  *
  * SPDX-License-Identifier: MIT

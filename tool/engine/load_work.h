@@ -1,12 +1,13 @@
 /*
- * load_work.h - what load.c, load_work.c and load_conn.c share: one run, its workers, their connections.
+ * load_work.h - what load.c, load_work.c and load_conn.c share: a run, its workers, connections.
  *
  *     load.c         threads, the common clock marks, what came out
  *     load_work.c    one worker: opening connections, the schedule, the end
  *     load_conn.c    one connection: messages out, messages back
  *
- * What a newcomer gets wrong: to read the clock for each message.  worker_now() reads it once a turn
- * and again after a few callbacks; to send outside a callback would go through the mailbox besides.
+ * What a newcomer gets wrong: to read the clock for each message.  worker_now() reads it once a
+ * turn and again after a few callbacks.  And to send outside a callback, which would go through the
+ * mailbox.
  *
  * SPDX-License-Identifier: MIT
  */
