@@ -292,7 +292,10 @@ tell_unmet(struct load_job *j, const struct eng_rule_of_load *rule)
 static bool
 is_rate_met(const struct load_job *j)
 {
-    return j->opts.rate <= 0 || j->opts.count || j->r.rate >= RATE_MET * j->opts.rate;
+    bool fans = j->opts.mode == ENG_LOAD_FANOUT;
+    double heard = fans ? j->r.rate / (double)j->opts.connections : j->r.rate;
+
+    return j->opts.rate <= 0 || j->opts.count || heard >= RATE_MET * j->opts.rate;
 }
 
 static void

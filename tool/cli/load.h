@@ -28,7 +28,7 @@ struct load_job {
     struct eng_load_result r;
 };
 
-/* Options and words into j->opts and the rest of the job.  0, or the exit code; it has been said. */
+/* Options and words into the job.  0, or the exit code, and it has been said what is wrong. */
 int cli_load_options(struct load_job *j);
 
 #endif
