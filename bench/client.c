@@ -27,8 +27,9 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "measure.h"
+
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -41,7 +42,6 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #ifndef UDP_SEGMENT
@@ -56,7 +56,6 @@
 
 enum {
     EVENTS = 512,
-    ROOM = 1 << 18,
     MAX_CONNS = 65536,
     MAX_DEPTH = 1024,
     QUIET_NS = 100 * 1000 * 1000,
@@ -97,66 +96,14 @@ static struct {
 } o;
 
 static struct conn *conns;
-static uint8_t *pattern; /* more than a period of what is sent, so that any offset can be read on */
-static size_t period;
 static uint8_t room[ROOM + 65536];
 static int epfd;
-static uint64_t messages;
-static uint64_t wrong;
-static uint64_t lost;
-static uint64_t given_up; /* lost ones, those before measuring too */
-static uint64_t late;     /* of these, those that came nevertheless */
-
-static void
-die(const char *what)
-{
-    perror(what);
-    exit(1);
-}
 
 static void
 give_up(const char *why)
 {
     fprintf(stderr, "%s\n", why);
     exit(1);
-}
-
-static int64_t
-now_ns(clockid_t clock)
-{
-    struct timespec t;
-
-    clock_gettime(clock, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-/* CPU time of all threads of the server, in ns; 0 where /proc does not say. */
-static int64_t
-server_cpu(void)
-{
-    char path[300];
-    DIR *tasks;
-    struct dirent *entry;
-    int64_t sum = 0;
-
-    snprintf(path, sizeof path, "/proc/%d/task", o.server);
-    tasks = opendir(path);
-    while (tasks && (entry = readdir(tasks))) {
-        long long run;
-        FILE *f;
-
-        if (entry->d_name[0] == '.')
-            continue;
-        snprintf(path, sizeof path, "/proc/%d/task/%s/schedstat", o.server, entry->d_name);
-        f = fopen(path, "r");
-        if (f && fscanf(f, "%lld", &run) == 1)
-            sum += run;
-        if (f)
-            fclose(f);
-    }
-    if (tasks)
-        closedir(tasks);
-    return sum;
 }
 
 static void
@@ -245,30 +192,6 @@ receive(struct conn *c, uint8_t *into, size_t len)
 }
 
 /* ---- streams ----------------------------------------------------------------------------- */
-
-/* Each message tells its number, so that a lost, repeated or moved one is seen. */
-static void
-make_pattern(void)
-{
-    size_t count = o.size < 65536 ? 65536 / o.size + 1 : 2;
-    size_t head = o.is_framed ? 4 : 0;
-
-    period = count * o.size;
-    pattern = malloc(period + (period > ROOM ? period : ROOM));
-    if (!pattern)
-        die("malloc");
-    for (size_t i = 0; i < period + (period > ROOM ? period : ROOM); i++) {
-        size_t at = i % o.size;
-        size_t number = i % period / o.size;
-
-        if (o.is_framed && at < 4)
-            pattern[i] = (uint8_t)((o.size - 4) >> (8 * (3 - at)));
-        else if (at < head + 2)
-            pattern[i] = (uint8_t)(number >> (8 * (at - head)));
-        else
-            pattern[i] = (uint8_t)(at * 7 + number * 31 + 3);
-    }
-}
 
 static void
 arm(struct conn *c, bool writing)
@@ -399,29 +322,10 @@ udp_fill(struct conn *c)
     }
 }
 
-/*
- * Lost ones are skipped.  One that was given up for lost may come late; more of these than were
- * given up are repeats.
- */
 static void
 udp_check(struct conn *c, const uint8_t *bytes, size_t len)
 {
-    uint64_t count = period / o.size;
-    uint64_t index = (uint64_t)bytes[0] | (uint64_t)bytes[1] << 8;
-    uint64_t number = c->received + (index + count - c->received % count) % count;
-
-    if (len != o.size || index >= count || memcmp(bytes, pattern + index * o.size, o.size) != 0) {
-        wrong++;
-        return;
-    }
-    if (number >= c->sent) {
-        wrong += ++late > given_up;
-        return;
-    }
-    lost += number - c->received;
-    given_up += number - c->received;
-    c->received = number + 1;
-    messages++;
+    c->received += datagram_ahead(bytes, len, o.size, c->received, c->sent);
 }
 
 /* False: nothing was there. */
@@ -500,8 +404,7 @@ udp_turn(void)
 
         if (now - c->heard < QUIET_NS)
             continue;
-        lost += c->sent - c->received;
-        given_up += c->sent - c->received;
+        datagrams_lost(c->sent - c->received);
         c->received = c->sent;
         c->heard = now;
         udp_fill(c);
@@ -780,17 +683,13 @@ int
 main(int argc, char **argv)
 {
     const struct mode *mode = parse(argc, argv);
-    int64_t began;
-    int64_t cpu;
-    int64_t own;
-    double took;
 
     if (!mode) {
         fprintf(stderr, "usage: see the head of client.c\n");
         return 2;
     }
     alarm((unsigned)(o.warm + o.seconds) + 60); /* a server that hangs does not keep us */
-    make_pattern();
+    make_pattern(o.size, o.is_framed);
     conns = calloc((size_t)o.connections + 1, sizeof *conns);
     epfd = epoll_create1(EPOLL_CLOEXEC);
     if (!conns || epfd < 0)
@@ -800,18 +699,7 @@ main(int argc, char **argv)
         return wrong != 0;
 
     run(mode->turn, o.warm, 0);
-    messages = 0;
-    lost = 0;
-    cpu = server_cpu();
-    own = now_ns(CLOCK_PROCESS_CPUTIME_ID);
-    began = now_ns(CLOCK_MONOTONIC);
+    measure_begin(o.server);
     run(mode->turn, o.seconds, o.least);
-    took = (double)(now_ns(CLOCK_MONOTONIC) - began) / 1e9;
-    cpu = server_cpu() - cpu;
-    own = now_ns(CLOCK_PROCESS_CPUTIME_ID) - own;
-    printf("{\"messages\":%llu,\"seconds\":%.6f,\"server_cpu_ns\":%lld,\"client_cpu_ns\":%lld,"
-           "\"wrong\":%llu,\"lost\":%llu}\n",
-           (unsigned long long)messages, took, (long long)cpu, (long long)own,
-           (unsigned long long)wrong, (unsigned long long)lost);
-    return wrong != 0;
+    return measure_end();
 }

@@ -14,13 +14,14 @@
 
 /* OUTLET_DRIVER is a wish, and outlet falls back to what works.  A figure must not. */
 static inline outlet_loop *
-ours_loop(int threads)
+ours_loop(int threads, int busy_us)
 {
     struct outlet_loop_opts opts = OUTLET_LOOP_OPTS;
     const char *driver = getenv("OUTLET_DRIVER");
     outlet_loop *loop;
 
     opts.threads = threads;
+    opts.busy_poll_us = busy_us;
     if (outlet_loop_new(&loop, &opts)) {
         fprintf(stderr, "no loop\n");
         exit(1);

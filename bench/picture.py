@@ -13,7 +13,7 @@ COLOURS = {"bare": "#8c8c8c", "outlet": "#0072b2", "peer": "#e69f00"}
 LEGEND = {"bare": "no library: the limit", "outlet": "outlet", "peer": "other libraries"}
 WIDTH, COLUMNS, MARGIN = 1200, 2, 24
 BAR, GAP, HEAD = 16, 7, 44
-NAME, FIGURE = 120, 150
+NAME, FIGURE = 130, 150
 LONGEST = 2.6  # a longer bar is cut, with a mark; its figure says how long it is
 
 

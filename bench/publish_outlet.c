@@ -46,7 +46,7 @@ main(int argc, char **argv)
     size = (size_t)atol(fixed + strlen("fixed:"));
     if (size > 65536)
         return 2;
-    loop = ours_loop(1);
+    loop = ours_loop(1, 0);
     ours_listen(loop, argv[1], &on);
     return outlet_loop_run(loop) != OUTLET_OK;
 }

@@ -158,12 +158,15 @@ def table(result):
 # ---- two results -------------------------------------------------------------------------------
 
 NOISE = 0.02  # a change of less is none, however steady the figures are
+NOISE_OF_FEW = 0.10  # the same for fewer rounds than FEW, whose ranges miss each other by chance
+FEW = 4
+ENOUGH = 7  # rounds that can do without their least and most
 
 
 def trimmed(values):
     """The range without the least and the most, when there are enough to do without them."""
     values = sorted(values)
-    return (values[1], values[-2]) if len(values) >= 5 else (values[0], values[-1])
+    return (values[1], values[-2]) if len(values) >= ENOUGH else (values[0], values[-1])
 
 
 def figures(row, server):
@@ -197,6 +200,7 @@ def judge_change(metric, a, b):
     """Better, worse, or the same as far as these figures can tell."""
     (low_a, high_a), (low_b, high_b) = trimmed(a), trimmed(b)
     change = statistics.median(b) / statistics.median(a) - 1
-    if (low_b <= high_a and high_b >= low_a) or abs(change) < NOISE:
+    least = NOISE_OF_FEW if min(len(a), len(b)) < FEW else NOISE
+    if (low_b <= high_a and high_b >= low_a) or abs(change) < least:
         return "same"
     return "worse" if (change > 0) == LOWER[metric] else "better"

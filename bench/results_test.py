@@ -87,7 +87,7 @@ class ResultsTest(unittest.TestCase):
     def test_the_pages_name_every_row_and_every_server(self):
         names = {r.name for r in rows.ROWS}
         names |= {s.name for r in rows.ROWS for s in r.servers
-                  if not s.name.startswith(("outlet2", "outlet-busy"))}
+                  if not s.name.startswith(("outlet2", "outlet-busy", "outlet-pair"))}
         for page in ("benchmark.md", "benchmark.zh-CN.md"):
             text = (DOCS / page).read_text(encoding="utf-8")
             self.assertEqual([n for n in sorted(names) if f"`{n}`" not in text], [])
@@ -124,13 +124,13 @@ class ResultsTest(unittest.TestCase):
         self.assertEqual(self.verdicts([old], [new]), [("same", "tcp", "outlet-epoll")])
 
     def test_a_small_change_is_none_however_steady(self):
-        old = row("tcp", epoll=[1000] * 3, outlet_epoll=[1000] * 3)
-        new = row("tcp", epoll=[1000] * 3, outlet_epoll=[1015] * 3)
+        old = row("tcp", epoll=[1000] * 5, outlet_epoll=[1000] * 5)
+        new = row("tcp", epoll=[1000] * 5, outlet_epoll=[1015] * 5)
         self.assertEqual(self.verdicts([old], [new]), [("same", "tcp", "outlet-epoll")])
 
     def test_a_change_beyond_both_is_told_in_both_directions(self):
-        a = row("tcp", epoll=[1000] * 3, outlet_epoll=[1000, 1010, 1020])
-        b = row("tcp", epoll=[2000] * 3, outlet_epoll=[2200, 2210, 2220])
+        a = row("tcp", epoll=[1000] * 4, outlet_epoll=[1000, 1010, 1020, 1030])
+        b = row("tcp", epoll=[2000] * 4, outlet_epoll=[2200, 2210, 2220, 2230])
         self.assertEqual(self.verdicts([a], [b]), [("worse", "tcp", "outlet-epoll")])
         self.assertEqual(self.verdicts([b], [a]), [("better", "tcp", "outlet-epoll")])
 
@@ -139,9 +139,15 @@ class ResultsTest(unittest.TestCase):
         b = row("busy", "rate", epoll=[1000] * 3, outlet_epoll=[500] * 3)
         self.assertEqual(self.verdicts([a], [b]), [("better", "busy", "outlet-epoll")])
 
-    def test_one_outlier_of_five_does_not_hide_a_change(self):
-        old = row("tcp", epoll=[1000] * 5, outlet_epoll=[1000, 1000, 1000, 1000, 1300])
-        new = row("tcp", epoll=[1000] * 5, outlet_epoll=[1100] * 5)
+    def test_of_few_rounds_little_is_believed(self):
+        for rounds, verdict in ((3, "same"), (4, "worse")):
+            old = row("tcp", epoll=[1000] * rounds, outlet_epoll=[1000] * rounds)
+            new = row("tcp", epoll=[1000] * rounds, outlet_epoll=[1080] * rounds)
+            self.assertEqual(self.verdicts([old], [new]), [(verdict, "tcp", "outlet-epoll")])
+
+    def test_one_outlier_of_seven_does_not_hide_a_change(self):
+        old = row("tcp", epoll=[1000] * 7, outlet_epoll=[1000] * 6 + [1300])
+        new = row("tcp", epoll=[1000] * 7, outlet_epoll=[1100] * 7)
         self.assertEqual(self.verdicts([old], [new]), [("worse", "tcp", "outlet-epoll")])
 
     def test_memory_is_compared_as_it_is_and_its_base_too(self):

@@ -20,7 +20,7 @@ class Server:
     package: str = ""  # Debian's, to name when the program was not built
     env: dict = dataclasses.field(default_factory=dict)
     client: tuple = ()  # more options for the client
-    takes: str = ""  # a URL that outlet must take, or the server is skipped
+    client_program: str = "client"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +63,8 @@ def peers(kind):
 TCP = (*bare("tcp"), *outlet("tcp://127.0.0.1:{port}"), *peers("tcp"))
 UNIX = (*bare("unix"), *outlet("unix://{path}"), *peers("unix"))
 # Few enough buffers of 64 KiB to stay in the cache.
-TCP_LARGE = (*bare("tcp", "64"), *TCP[2:])
-UNIX_LARGE = (*bare("unix", "64"), *UNIX[2:])
+TCP_LARGE = (*bare("tcp", "8"), *TCP[2:])
+UNIX_LARGE = (*bare("unix", "8"), *UNIX[2:])
 FRAME = (*bare("frame"), *outlet("tcp://127.0.0.1:{port}#frame=len:4be"), *peers("frame"),
          Server("libuv-gather", ("server_libuv", "gather", "{port}"), "peer", "libuv1-dev"))
 UDP_PLAIN = Server("epoll", ("server_udp", "plain", "{port}"), "bare")
@@ -75,7 +75,9 @@ UDP = (UDP_PLAIN, Server("uring", ("server_uring", "udp", "{port}"), "bare", "li
        UDP_GSO, *outlet("udp://127.0.0.1:{port}"), *UDP_PEERS)
 # Each pair with all it has: who cannot do trains meets a client that does not send them.
 UDP_BOTH = (UDP_PLAIN, dataclasses.replace(UDP_GSO, client=("gso",)),
-            *outlet("udp://127.0.0.1:{port}", client=("gso",)), *UDP_PEERS)
+            *outlet("udp://127.0.0.1:{port}", client=("gso",)),
+            *outlet("udp://127.0.0.1:{port}", prefix="outlet-pair",
+                    client_program="client_outlet"), *UDP_PEERS)
 PUBLISH = (Server("epoll", ("server_publish", "single", "{port}", "{size}"), "bare"),
            Server("epoll-gather", ("server_publish", "gather", "{port}", "{size}"), "bare"),
            *outlet("tcp://127.0.0.1:{port}#frame=fixed:{size}", "publish_outlet"))
@@ -84,11 +86,13 @@ SENDERS = (Server("mutex", ("server_senders", "mutex", "{port}", "4", "{size}"),
            *outlet("{port}", "senders_outlet", ("4", "{size}")))
 REACTORS = (bare("tcp")[0], *outlet("tcp://127.0.0.1:{port}"),
             *outlet("tcp://127.0.0.1:{port}", more=("2",), prefix="outlet2"))
-BUSY_URL = "tcp://127.0.0.1:{port}#busy_poll=1000"
+PAIR = {"prefix": "outlet-pair", "client_program": "client_outlet"}
+# Outlet at both ends, with busy_poll and without.
 BUSY = (bare("tcp")[0],
         Server("epoll-spin", ("server_epoll", "tcp", "{port}", "spin"), "bare", client=("spin",)),
-        *outlet("tcp://127.0.0.1:{port}"),
-        *outlet(BUSY_URL, prefix="outlet-busy", client=("spin",), takes=BUSY_URL))
+        *outlet("tcp://127.0.0.1:{port}", **PAIR),
+        *outlet("tcp://127.0.0.1:{port}", more=("1", "200"), client=("busy=200",),
+                **{**PAIR, "prefix": "outlet-busy"}))
 
 
 def stream(name, connections, depth, size, servers=TCP, mode="echo"):
@@ -125,8 +129,8 @@ ROWS = (
         "senders", 1000, 4, 64, SENDERS),
     Row("reactors", "tcp echo, 64 connections, 16 in flight, 64 B; all on two CPUs", "echo", 64,
         16, 64, REACTORS, both_cpus=True),
-    Row("busy", "tcp round trips of one connection, who may spin does, 64 B", "echo", 1, 1, 64,
-        BUSY, "rate"),
+    Row("busy", "tcp round trips of one connection, 64 B; both ends sleep, or both spin", "echo",
+        1, 1, 64, BUSY, "rate"),
 )
 
 
@@ -143,6 +147,7 @@ class Goal:
 
 
 OURS = ("outlet-epoll", "outlet-uring")
+PAIRS = ("outlet-pair-epoll", "outlet-pair-uring")
 LIMITS = ("epoll", "uring")
 
 GOALS = (
@@ -156,9 +161,9 @@ GOALS = (
     Goal("churn: CPU per connection against the better bare loop", "churn", "cpu", OURS, LIMITS,
          1.10),
     Goal("udp-4x32: CPU against recvfrom and sendto", "udp-4x32", "cpu", OURS, ("epoll",), 0.95),
-    Goal("udp-gso: rate against libuv", "udp-gso", "rate", OURS, ("libuv",), 15, True),
+    Goal("udp-gso: rate against libuv", "udp-gso", "rate", PAIRS, ("libuv",), 15, True),
     Goal("busy: round trips against the same without", "busy", "rate",
-         ("outlet-busy-epoll", "outlet-busy-uring"), OURS, 2.5, True),
+         ("outlet-busy-epoll", "outlet-busy-uring"), PAIRS, 2.5, True),
     Goal("publish: rate against a loop of sends", "publish", "rate", OURS, ("epoll",), 2.2, True),
     Goal("senders: rate against a mutex per connection", "senders", "rate", OURS, ("mutex",), 2,
          True),

@@ -102,9 +102,6 @@ class Running:
         program = setting.build / argv[0]
         if not program.exists():
             raise Skip(f"not built, {server.package} is missing")
-        if server.takes and subprocess.run([program, "--takes", server.takes.format(**words)],
-                                           check=False).returncode:
-            raise Skip("this outlet has no such option yet")
         self.process = subprocess.Popen(
             [program, *argv[1:]], env={**os.environ, **server.env}, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -142,7 +139,7 @@ class Running:
 
 def client_argv(setting, row, server, running):
     """The command line of the client."""
-    return [str(setting.build / "client"), row.mode, running.address,
+    return [str(setting.build / server.client_program), row.mode, running.address,
             str(setting.connections(row)), str(row.depth), str(row.size), str(setting.seconds),
             str(running.process.pid), f"warm={setting.warm_ms}", f"least={setting.least(row)}",
             *row.client, *server.client]
@@ -158,6 +155,7 @@ def measure(setting, row, server):
         try:
             done = subprocess.run(argv, capture_output=True, text=True, check=False,
                                   stdin=subprocess.DEVNULL, preexec_fn=pin,
+                                  env={**os.environ, **server.env},
                                   timeout=setting.seconds + PATIENCE)
         except subprocess.TimeoutExpired:
             raise Wrong("the client did not end") from None
@@ -311,17 +309,17 @@ def parse():
     parser.add_argument("--out", help="write results.json, .svg and .txt there")
     parser.add_argument("--rows", default="", help="names, with * and ?, separated by commas")
     parser.add_argument("--servers", default="", help="the same for servers")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.6, help="of one measured run")
+    parser.add_argument("--rounds", type=int, help="5")
+    parser.add_argument("--seconds", type=float, help="of one measured run; 0.6")
     parser.add_argument("--quick", action="store_true", help="2 rounds of 0.3 s")
     parser.add_argument("--smoke", action="store_true", help="only whether everything echoes")
     parser.add_argument("--strict", action="store_true", help="a goal that is not met fails")
     parser.add_argument("--list", action="store_true", help="the rows, and end")
     options = parser.parse_args()
-    if options.quick:
-        options.rounds, options.seconds = 2, 0.3
-    if options.smoke:
-        options.rounds = 1
+    if options.rounds is None:
+        options.rounds = 1 if options.smoke else 2 if options.quick else 5
+    if options.seconds is None:
+        options.seconds = 0.3 if options.quick else 0.6
     if options.rounds < 1 or options.seconds <= 0:
         parser.error("nothing to measure")
     return options

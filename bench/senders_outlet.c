@@ -63,7 +63,7 @@ main(int argc, char **argv)
 
     if (argc < 4)
         return 2;
-    loop = ours_loop(1);
+    loop = ours_loop(1, 0);
     senders_start(atoi(argv[2]), (size_t)atol(argv[3]));
     snprintf(url, sizeof url, "tcp://127.0.0.1:%s", argv[1]);
     ours_listen(loop, url, &on);

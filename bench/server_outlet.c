@@ -1,8 +1,7 @@
 /*
  * server_outlet.c - the echo server on outlet, as its manual shows it.
  *
- *     server_outlet URL [REACTORS]     the driver: OUTLET_DRIVER
- *     server_outlet --takes URL        does nothing but answer whether this outlet takes the URL
+ *     server_outlet URL [REACTORS [BUSY-US]]     the driver: OUTLET_DRIVER
  *
  * The URL says the transport and the framing: nothing else differs.
  *
@@ -29,9 +28,7 @@ main(int argc, char **argv)
 
     if (argc < 2)
         return 2;
-    if (argc > 2 && strcmp(argv[1], "--takes") == 0)
-        return outlet_url_check(argv[2], OUTLET_TO_LISTEN, NULL) != OUTLET_OK;
-    loop = ours_loop(argc > 2 ? atoi(argv[2]) : 1);
+    loop = ours_loop(argc > 2 ? atoi(argv[2]) : 1, argc > 3 ? atoi(argv[3]) : 0);
     ours_listen(loop, argv[1], &on);
     return outlet_loop_run(loop) != OUTLET_OK;
 }

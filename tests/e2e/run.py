@@ -19,7 +19,7 @@ for its end and compares.  What a step may say:
     stdout_to    "closed" (nobody reads), "none" (no such descriptor) or a path
     file         a path that must hold `holds` (or holds_hex, holds_data) in the end
     stderr       the exact text; stderr_match = [patterns]
-    exit         the exit code, 0 unless said
+    exit         the exit code, 0 unless said; a list when several are right
     tty          standard input and output are a terminal
     env          more environment
     await        a name: wait until its standard output (stdout, stdout_match, stdout_json) or
@@ -173,9 +173,8 @@ class Process:
             code = self.child.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             raise Failure(f"it does not end\n{self.said()}") from None
-        if self.typed is None:
-            for thread in self.readers:
-                thread.join(PATIENCE)
+        for thread in self.readers:
+            thread.join(PATIENCE)
         return code
 
     def end(self):
@@ -373,8 +372,9 @@ class Case:
     def compare(self, process, step):
         code = process.wait()
         problem = None
-        if code != step.get("exit", 0):
-            problem = f"exit is {code}, not {step.get('exit', 0)}"
+        wanted = step.get("exit", 0)
+        if code not in (wanted if isinstance(wanted, list) else [wanted]):
+            problem = f"exit is {code}, not {wanted}"
         for name in ("stdout", "stderr"):
             got = bytes(process.text[name])
             want = bytes_of(step, name, self.data)
@@ -421,7 +421,7 @@ def main():
     parser.add_argument("--driver", default="epoll", choices=["epoll", "uring"])
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("cases", nargs="*")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     outlet = os.path.abspath(args.outlet)
     paths = sorted((HERE / "cases").glob("*.toml"))
     if args.cases:

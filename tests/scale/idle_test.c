@@ -25,11 +25,11 @@
 #include <cmocka.h>
 
 enum {
-  /* Whole chunks of slots, so that the last one is not counted for connections it does not have. */
-  FEW = 8 * 256,
-  MANY = 35 * 256,
-  HEAP_MAX = 256, /* bytes of each connection */
-  RSS_MAX = 512
+    /* Whole chunks of slots: else the last one is counted for connections it does not have. */
+    FEW = 8 * 256,
+    MANY = 35 * 256,
+    HEAP_MAX = 256, /* bytes of each connection */
+    RSS_MAX = 512
 };
 
 /* ---- the clients' process: plain sockets ---- */

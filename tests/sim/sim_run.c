@@ -13,6 +13,7 @@
 enum { TURNS_MAX = 300000 };
 
 #define QUIET (20000 * OL_MS)
+#define SOON (200 * OL_MS)
 
 const struct profile profiles[] = {
     {"clean", LIVELY, 6},
@@ -211,8 +212,7 @@ step(struct run *r, ol_time until)
     if (!d)
         return false;
     for (int i = 0; i < 2; i++) {
-        struct ol_reactor *reactor =
-            r->loops[i] ? ol_loop_reactor_of(r->loops[i], d) : NULL;
+        struct ol_reactor *reactor = r->loops[i] ? ol_loop_reactor_of(r->loops[i], d) : NULL;
 
         if (!reactor)
             continue;
@@ -247,7 +247,14 @@ work(struct run *r)
 static void
 settle(struct run *r)
 {
+    ol_time soon = ol_sim_now(r->world) + SOON;
+
     user_settle(r);
+    while (!r->bad && step(r, soon)) {
+    }
+    /* With memory_max used up by what is kept, reading rightly stood still.  From here nothing but
+     * the freed memory tells the reactors to go on. */
+    user_wind_up(r);
     while (!r->bad && step(r, ol_sim_now(r->world) + QUIET)) {
     }
     note(r, "all is quiet");
@@ -258,8 +265,8 @@ settle(struct run *r)
 static bool
 ask_to_end(struct run *r, int i, bool in_order)
 {
-    outlet_err err =
-        in_order ? outlet_loop_drain(r->loops[i], 60000) : outlet_loop_stop(r->loops[i]);
+    outlet_err err = in_order ? outlet_loop_drain(r->loops[i], 60000)
+                              : outlet_loop_stop(r->loops[i]);
 
     note(r, "loop %d %s: %s", i, in_order ? "drains" : "stops", outlet_error_name(err));
     if (in_order)

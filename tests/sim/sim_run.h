@@ -21,8 +21,8 @@
 
 enum {
     ENDS_MAX = 64,
-    SENT_MAX = 96,   /* messages of one end */
-    KEPT_MAX = 16,   /* retained messages */
+    SENT_MAX = 96, /* messages of one end */
+    KEPT_MAX = 16, /* retained messages */
     PUBLISHED_MAX = 64,
     ALARMS_MAX = 256,
     LISTENERS_MAX = 4,
@@ -33,19 +33,19 @@ enum {
 
 /* What a profile lets happen.  Without any of these every connection ends in order. */
 enum trait {
-    RUDE = 1,           /* the user aborts, refuses, stops and closes loops in the middle */
-    BREAKS = 2,         /* the network resets */
-    NO_ANSWER = 4,      /* refusals, black holes, no descriptors */
-    SMALL_QUEUES = 8,   /* tiny cap, every policy */
-    SMALL_MEMORY = 16,  /* tiny memory_max */
-    SHORT_TIMES = 32,   /* limits run out */
-    FEW_CONNS = 64,     /* conns, conns_per_address */
-    DATAGRAMS = 128,    /* udp only */
-    LOSSY = 256,        /* datagrams get lost, doubled, overtaken */
-    CALL_FAILS = 512,   /* one driver call fails */
-    HEAP_FAILS = 1024,  /* one allocation fails */
-    SLICES = 2048,      /* very small send buffers */
-    LIVELY = 4096       /* nothing is lost: what was sent has arrived when all is quiet */
+    RUDE = 1,          /* the user aborts, refuses, stops and closes loops in the middle */
+    BREAKS = 2,        /* the network resets */
+    NO_ANSWER = 4,     /* refusals, black holes, no descriptors */
+    SMALL_QUEUES = 8,  /* tiny cap, every policy */
+    SMALL_MEMORY = 16, /* tiny memory_max */
+    SHORT_TIMES = 32,  /* limits run out */
+    FEW_CONNS = 64,    /* conns, conns_per_address */
+    DATAGRAMS = 128,   /* udp only */
+    LOSSY = 256,       /* datagrams get lost, doubled, overtaken */
+    CALL_FAILS = 512,  /* one driver call fails */
+    HEAP_FAILS = 1024, /* one allocation fails */
+    SLICES = 2048,     /* very small send buffers */
+    LIVELY = 4096      /* nothing is lost: what was sent has arrived when all is quiet */
 };
 
 struct profile {
@@ -126,8 +126,8 @@ struct end {
     bool aborted;
     bool ended;
     bool ended_here;
-    bool paused; /* on its own reactor */
-    bool vague;  /* ... which a resume from elsewhere may have undone */
+    bool paused;      /* on its own reactor */
+    bool vague;       /* ... which a resume from elsewhere may have undone */
     bool paused_once; /* anywhere */
     bool heard_end;
     bool frozen; /* waits for the answer to a change of framing */
@@ -163,7 +163,7 @@ struct end {
     int got_published; /* how many of the peer's group's */
     int last_published;
     bool got_unknown; /* some before it knew its peer */
-    int name; /* 0: none */
+    int name;         /* 0: none */
 };
 
 struct kept {
@@ -242,7 +242,7 @@ bool at_home(const struct end *e);
 struct end *end_new(struct run *r, int loop, enum carrier c, bool server,
                     const struct frame_kind *frame);
 bool is_udp(enum carrier c);
-bool drops(const struct end *e); /* its queue may drop messages */
+bool drops(const struct end *e);                              /* its queue may drop messages */
 size_t text_number(uint8_t *to, char first, unsigned number); /* 8 letters */
 /* The bytes of the next message of `e`. */
 void model_fill(const struct end *e, uint8_t *to, size_t len);

@@ -1,10 +1,10 @@
 /*
- * torture_test.c - small scenes, played again and again with the 1st, 2nd, 3rd... allocation failing,
- * and then with the 1st, 2nd, 3rd... driver call.
+ * torture_test.c - small scenes, played again and again with the 1st, 2nd, 3rd... allocation
+ * failing, and then with the 1st, 2nd, 3rd... driver call.
  *
  * Whatever fails: nothing crashes, nothing leaks, every handle that was given out is closed once, a
- * call that answered an error had no effect, and what arrives was sent, in order.  In the last round
- * nothing fails, and then the scene must come out as it is written.
+ * call that answered an error had no effect, and what arrives was sent, in order.  In the last
+ * round nothing fails, and then the scene must come out as it is written.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -53,6 +53,7 @@ struct scene {
     struct failing_heap heap;
     struct ol_sim *world;
     struct outlet_loop *loop;
+    struct outlet_loop *other; /* NULL: everyone is on the same */
     struct actor actors[ACTORS];
     int actor_count;
     int timers;
@@ -202,10 +203,12 @@ run_ms(struct scene *s, int64_t ms)
 
     for (int i = 0; i < TURNS_MAX; i++) {
         struct ol_driver *d = ol_sim_next(s->world, until);
+        struct ol_reactor *r;
 
         if (!d)
             return;
-        if (ol_reactor_turn(ol_loop_reactor_of(s->loop, d), 0) < 0)
+        r = ol_loop_reactor_of(s->loop, d);
+        if (ol_reactor_turn(r ? r : ol_loop_reactor_of(s->other, d), 0) < 0)
             bad(s, "a turn failed");
     }
     bad(s, "no rest");
@@ -412,8 +415,7 @@ play_timers_and_names(struct scene *s)
         (void)outlet_timer_stop(t);
     s->posts_due += outlet_post(s->loop, ran, s) == OUTLET_OK;
     run_ms(s, 100);
-    if (outlet_set_name(a->h, "ada") == OUTLET_OK &&
-        outlet_by_name(s->loop, "ada").id != a->h.id)
+    if (outlet_set_name(a->h, "ada") == OUTLET_OK && outlet_by_name(s->loop, "ada").id != a->h.id)
         bad(s, "a name leads elsewhere");
     if (outlet_set_name(a->h, "bob") == OUTLET_OK && outlet_by_name(s->loop, "ada").id)
         bad(s, "an old name stays");
@@ -580,8 +582,8 @@ static void
 check(const struct scene *s)
 {
     if (s->wrong)
-        fail_msg("\"%s\", %s %llu: %s", s->script->name, failing_what,
-                 (unsigned long long)failing, s->what);
+        fail_msg("\"%s\", %s %llu: %s", s->script->name, failing_what, (unsigned long long)failing,
+                 s->what);
 }
 
 static void
@@ -642,11 +644,80 @@ every_driver_call_may_fail(void **state)
     }
 }
 
+/* ---- memory that comes back without a word ---- */
+
+enum { HOARD = 60, HOARD_LEN = 20000 };
+
+static struct {
+    outlet_buf *bufs[HOARD];
+    int count;
+} hoard;
+
+static void
+hoard_it(struct actor *a, outlet_msg *m)
+{
+    if (a->server && hoard.count < HOARD) {
+        hoard.bufs[hoard.count] = outlet_msg_retain(m);
+        hoard.count += hoard.bufs[hoard.count] != NULL;
+    }
+}
+
+static void
+let_hoard_go(void)
+{
+    while (hoard.count > 0) {
+        outlet_buf_unref(hoard.bufs[--hoard.count]);
+    }
+}
+
+static void
+reading_goes_on_when_kept_messages_are_let_go(void **state)
+{
+    static const struct script script = {.name = "hoard", .at_message = hoard_it};
+    struct outlet_loop_opts o = OUTLET_LOOP_OPTS;
+    struct scene s = {.script = &script};
+    struct actor *a;
+    int before;
+
+    (void)state;
+    playing = &script;
+    failing_heap_init(&s.heap, 0);
+    s.world = ol_sim_new(&ol_heap_system, 1, NULL);
+    assert_non_null(s.world);
+    o.allocator = s.heap.heap;
+    o.memory_max = HOARD * HOARD_LEN;
+    assert_int_equal(ol_loop_new_in(&s.loop, &o, s.world), OUTLET_OK);
+    (void)hear(&s, "tcp://127.0.0.1:7000#frame=len:4be");
+    s.other = s.loop;
+    o.memory_max = 0;
+    assert_int_equal(ol_loop_new_in(&s.loop, &o, s.world), OUTLET_OK);
+    a = call(&s, "tcp://127.0.0.1:7000#frame=len:4be");
+    run_ms(&s, 10);
+    for (int i = 0; i < HOARD; i++) {
+        assert_true(say(a, HOARD_LEN));
+        run_ms(&s, 20);
+    }
+    run_ms(&s, 1000);
+    assert_int_equal(s.actor_count, 2);
+    before = s.actors[1].messages;
+    assert_in_range(before, 1, HOARD - 1); /* reading stands still */
+    let_hoard_go();
+    run_ms(&s, 1000);
+    assert_int_equal(s.actors[1].messages, HOARD);
+    let_hoard_go();
+    assert_int_equal(outlet_loop_free(s.loop), OUTLET_OK);
+    assert_int_equal(outlet_loop_free(s.other), OUTLET_OK);
+    ol_sim_free(s.world);
+    check(&s);
+    assert_int_equal(failing_heap_live(&s.heap), 0);
+}
+
 int
 main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_allocation_may_fail),
-                                       cmocka_unit_test(every_driver_call_may_fail)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_allocation_may_fail), cmocka_unit_test(every_driver_call_may_fail),
+        cmocka_unit_test(reading_goes_on_when_kept_messages_are_let_go)};
 
     signal(SIGABRT, say_where);
     signal(SIGTERM, say_where);

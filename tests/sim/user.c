@@ -36,7 +36,7 @@ static void
 choose_queue(struct run *r, struct outlet_opts *o, bool borders)
 {
     if (may(r, SMALL_QUEUES)) {
-        o->cap = some(r, 100, 3000);
+        o->cap = one_in(r, 3) ? some(r, 20000, 80000) : some(r, 100, 3000);
         o->high = some(r, 1, o->cap);
         o->low = some(r, 1, o->high);
         o->full = some(r, 0, OUTLET_FULL_CLOSE);
@@ -118,7 +118,7 @@ choose_len(struct end *e)
         len = (size_t)some(r, 8, 1000);
         break;
     }
-    if (may(r, SMALL_QUEUES) && !one_in(r, 8))
+    if (may(r, SMALL_QUEUES) && e->cap < 10000 && !one_in(r, 8))
         len %= 500;
     len = ol_min(ol_max(len, e->frame->min), most);
     return e->sent_count == 0 || drops(e) ? ol_max(len, 8) : len;
@@ -219,6 +219,23 @@ send_message(struct end *e, size_t len, const struct frame_kind *turn_to, bool a
     return result >= 0;
 }
 
+/* Many large ones at once: what goes directly, what is shared, and what is full when they meet. */
+static void
+talk_much(struct end *e)
+{
+    struct run *r = e->run;
+    size_t most = ol_min(e->frame->max, one_in(r, 2) ? 4000 : 40000);
+    int n = (int)some(r, 3, 12);
+
+    if (is_udp(e->carrier) || e->frame->fixed || may(r, SLICES | SHORT_TIMES))
+        return;
+    for (int i = 0; i < n && r->actions > 0; i++) {
+        r->actions--;
+        if (!send_message(e, (size_t)some(r, 1024, (int64_t)most), NULL, false) && one_in(r, 4))
+            break;
+    }
+}
+
 static void
 talk(struct end *e)
 {
@@ -227,6 +244,10 @@ talk(struct end *e)
 
     if (e->frozen)
         return;
+    if (one_in(r, 16)) {
+        talk_much(e);
+        return;
+    }
     for (int i = 0; i < n && r->actions > 0; i++) {
         r->actions--;
         if (!send_message(e, choose_len(e), NULL, false))
@@ -969,7 +990,7 @@ on_message(outlet_conn c, outlet_msg *m, void *user)
 
     if (!e->opened || e->paused || e->closed_here || e->heard_end)
         wrong(r, "end %d: a message while it was %s", e->index,
-              !e->opened      ? "not open"
+              !e->opened       ? "not open"
               : e->paused      ? "paused"
               : e->closed_here ? "closed"
                                : "at the peer's end");
@@ -1170,7 +1191,6 @@ void
 user_settle(struct run *r)
 {
     r->winding_up = true;
-    user_wind_up(r); /* with memory_max used up by what is kept, reading rightly stands still */
     for (int i = 0; i < r->end_count && !r->bad; i++) {
         if (r->ends[i].h.id && !r->ends[i].told)
             resume_end(&r->ends[i]);

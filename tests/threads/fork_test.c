@@ -15,6 +15,14 @@
 
 enum { CONNS = 5, CHILD_SECONDS = 60 };
 
+/* Its runtime keeps locks of its own that a thread may hold at the fork, and the child then waits for
+ * ever: seen in free().  Only a program that is busy in other threads meets it. */
+#if defined(__SANITIZE_THREAD__)
+enum { FORKS_WHILE_BUSY = 0 };
+#else
+enum { FORKS_WHILE_BUSY = 20 };
+#endif
+
 /* In the child: leave with the number of the line. */
 #define MUST(what)                     \
     do {                               \
@@ -196,13 +204,15 @@ a_loop_of_its_own_works(const char *driver)
     MUST(outlet_loop_free(l) == OUTLET_OK);
 }
 
-/* Answers the child's exit code, or -1 when it did not end by itself. */
+/* Answers the child's exit code, or 1000 and the signal that ended it. */
 static int
 child_s_answer(pid_t pid)
 {
     int status = 0;
 
-    return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    if (waitpid(pid, &status, 0) != pid)
+        return -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
 }
 
 /* ---- the parent goes on ---- */
@@ -339,7 +349,7 @@ a_loop_at_work_is_freed_in_the_child(void **state)
         t[i].over = false;
         assert_int_equal(pthread_create(&t[i].thread, NULL, talk, &t[i]), 0);
     }
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < FORKS_WHILE_BUSY; i++) {
         pid_t pid = fork();
 
         if (pid == 0) {

@@ -1,9 +1,9 @@
 /*
  * cli.h - what the files of the command share: options, text, output, the way a session is run.
  *
- * The command is a thin face on engine/: it reads options, shows events and chooses the exit code.  A
- * newcomer's mistake: to print with printf().  Standard output goes through cli_out, which never
- * blocks the loop; what people are told goes to standard error through cli_say().
+ * The command is a thin face on engine/: it reads options, shows events and chooses the exit
+ * code.  A newcomer's mistake: to print with printf().  Standard output goes through cli_out,
+ * which never blocks the loop; what people are told goes to standard error through cli_say().
  *
  * SPDX-License-Identifier: MIT
  */
@@ -128,7 +128,7 @@ void cli_explain(enum cli_lang lang, const char *url, enum outlet_role role,
 void cli_out_open(struct cli_out *out, int fd);
 void cli_out_add(struct cli_out *out, const void *bytes, size_t len);
 void cli_out_flush(struct cli_out *out);
-/* Write the rest, for at most `wait_ms` (-1: as long as it takes) or until `stop_fd` is readable. */
+/* Write the rest, for at most `wait_ms` (-1: no limit) or until `stop_fd` is readable. */
 void cli_out_finish(struct cli_out *out, int wait_ms, int stop_fd);
 bool cli_out_is_full(const struct cli_out *out);
 void cli_out_free(struct cli_out *out);

@@ -1,8 +1,8 @@
 /*
  * connect.c - outlet connect URL [payload]
  *
- * Without a payload, standard input is it: lines that are typed, or what a pipe brings.  With a rule
- * (--echo, --reply, --discard) standard input is left alone unless "-" asks for it.
+ * Without a payload, standard input is it: lines that are typed, or what a pipe brings.  With a
+ * rule (--echo, --reply, --discard) standard input is left alone unless "-" asks for it.
  *
  * SPDX-License-Identifier: MIT
  */

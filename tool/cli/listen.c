@@ -1,8 +1,8 @@
 /*
  * listen.c - outlet listen URL [payload]
  *
- * A payload greets every client; lines typed on a terminal go to all of them.  A pipe is only read when
- * "-" asks for it: servers are often started with some open pipe that nobody meant.
+ * A payload greets every client; lines typed on a terminal go to all of them.  A pipe is only read
+ * when "-" asks for it: servers are often started with some open pipe that nobody meant.
  *
  * SPDX-License-Identifier: MIT
  */

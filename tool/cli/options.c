@@ -1,9 +1,9 @@
 /*
  * options.c - the command line, read against options.def and verbs.def.
  *
- * Options may stand anywhere after the verb, a few also before it, and "--" ends them.  A word that is
- * no verb but looks like an address means connect.  Nothing is guessed beyond that: an unknown word
- * is refused with the nearest known one.
+ * Options may stand anywhere after the verb, a few also before it, and "--" ends them.  A word
+ * that is no verb but looks like an address means connect.  Nothing is guessed beyond that: an
+ * unknown word is refused with the nearest known one.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -1,11 +1,11 @@
 /*
  * out.c - standard output, without ever waiting for it inside the loop.
  *
- * A reader that stands still (a pager, a stopped pipeline) must not stop timers and signals, so writing
- * never blocks: what does not fit waits here, receiving pauses when too much waits, and the loop tells
- * when there is room again.  A newcomer's mistake: to set O_NONBLOCK on descriptor 1.  The flag belongs
- * to the open file, which the shell and other programs share; so the file is opened anew through /proc,
- * or, where that is not permitted, written in pieces that fit.
+ * A reader that stands still (a pager, a stopped pipeline) must not stop timers and signals, so
+ * writing never blocks: what does not fit waits here, receiving pauses when too much waits, and
+ * the loop tells when there is room again.  A newcomer's mistake: to set O_NONBLOCK on descriptor
+ * 1.  The flag belongs to the open file, which the shell and other programs share; so the file is
+ * opened anew through /proc, or, where that is not permitted, written in pieces that fit.
  *
  * SPDX-License-Identifier: MIT
  */

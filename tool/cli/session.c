@@ -1,5 +1,6 @@
 /*
- * session.c - run a session of the engine: options into a description, the loop, signals, the exit code.
+ * session.c - run a session of the engine: options into a description, the loop, signals, the exit
+ * code.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -1,9 +1,9 @@
 /*
  * show.c - events as lines: for a terminal, for a pipe, for a program.
  *
- * Into a pipe go the received bytes and nothing else, so that "outlet connect" can stand in a pipeline;
- * everything told to people goes to standard error.  A newcomer's mistake: to show received bytes as
- * they are on a terminal, which would obey them.
+ * Into a pipe go the received bytes and nothing else, so that "outlet connect" can stand in a
+ * pipeline; everything told to people goes to standard error.  A newcomer's mistake: to show
+ * received bytes as they are on a terminal, which would obey them.
  *
  * SPDX-License-Identifier: MIT
  */

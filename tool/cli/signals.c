@@ -1,8 +1,8 @@
 /*
  * signals.c - SIGINT, SIGTERM and SIGHUP as a readable descriptor.
  *
- * A signal is then an event like any other: nothing runs inside a handler.  They must be blocked before
- * a thread is started, or the kernel would hand them to that thread.
+ * A signal is then an event like any other: nothing runs inside a handler.  They must be blocked
+ * before a thread is started, or the kernel would hand them to that thread.
  *
  * SPDX-License-Identifier: MIT
  */

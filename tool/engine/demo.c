@@ -1,11 +1,11 @@
 /*
  * demo.c - every transport on loopback, with traffic that is checked byte for byte.
  *
- * A lab is one loop with echo servers and clients.  The bytes of each message follow from its number,
- * so a client knows what must come back without keeping what it sent.  A round ends when all came
- * back; live traffic beats until the lab is freed.  A newcomer's mistake: to let a round wait for
- * ever.  Each has a timer, and on the simulated driver, whose clock jumps, it fires at once when
- * nothing else can happen.
+ * A lab is one loop with echo servers and clients.  The bytes of each message follow from its
+ * number, so a client knows what must come back without keeping what it sent.  A round ends when
+ * all came back; live traffic beats until the lab is freed.  A newcomer's mistake: to let a round
+ * wait for ever.  Each has a timer, and on the simulated driver, whose clock jumps, it fires at
+ * once when nothing else can happen.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -418,7 +418,7 @@ beat(outlet_timer t, void *arg)
         for (int k = 0; k < lab->clients; k++) {
             struct client *client = &lab->lines[i].clients[k];
 
-            /* The last beat must have come back: a slow machine gets slower traffic, not a queue. */
+            /* The last beat must be back: a slow machine gets slower traffic, not a queue. */
             if (!client->open || client->back != client->sent)
                 continue;
             for (int n = 0; n < LIVE_MESSAGES; n++)

@@ -2,9 +2,9 @@
  * engine.h - what the outlet command does, without a terminal: sessions, payloads, records, owners.
  *
  * This is the folder's one door; the command calls it today and a page can call it tomorrow, so
- * nothing here prints, exits or reads an option.  What happens is told through a sink.  A newcomer's
- * mistake: to end a session by stopping the loop.  eng_session_stop() closes what it opened and says
- * `ended` once, with the result; the loop belongs to the caller.
+ * nothing here prints, exits or reads an option.  What happens is told through a sink.  A
+ * newcomer's mistake: to end a session by stopping the loop.  eng_session_stop() closes what it
+ * opened and says `ended` once, with the result; the loop belongs to the caller.
  *
  *     eng_session_start --> events to the sink --> eng_session_stop or the natural end --> ended
  *
@@ -212,10 +212,12 @@ struct eng_session_opts {
 
 struct eng_session;
 
-/* ENG_DONE, or what failed with *why filled; nothing is left open then, and `ended` is not called. */
+/* ENG_DONE, or what failed with *why filled; nothing is left open then, and `ended` is not
+ * called. */
 enum eng_result eng_session_start(outlet_loop *loop, const struct eng_session_opts *opts,
                                   struct eng_session **out, struct outlet_reason *why);
-/* Close in order, for at most a second, then say `ended` with `result` (perhaps inside this call). */
+/* Close in order, for at most a second, then say `ended` with `result` (perhaps inside this
+ * call). */
 void eng_session_stop(struct eng_session *s, enum eng_result result);
 void eng_session_flow(struct eng_session *s); /* the sink can take more */
 void eng_session_totals(const struct eng_session *s, struct eng_totals *out);

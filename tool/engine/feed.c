@@ -1,10 +1,10 @@
 /*
- * feed.c - where the bytes that a session sends come from: a payload for each peer, or one input for
- * all of them.
+ * feed.c - where the bytes that a session sends come from: a payload for each peer, or one input
+ * for all of them.
  *
- * Both read only while every receiver has room, so the slowest peer slows the source and memory stays
- * bounded.  A newcomer's mistake: to watch a regular file.  It is always ready and no kernel will say
- * so; it is read in slices, one per turn of the loop, so that receiving is not starved.
+ * Both read only while every receiver has room, so the slowest peer slows the source and memory
+ * stays bounded.  A newcomer's mistake: to watch a regular file.  It is always ready and no kernel
+ * will say so; it is read in slices, one per turn of the loop, so that receiving is not starved.
  *
  * SPDX-License-Identifier: MIT
  */

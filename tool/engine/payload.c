@@ -1,8 +1,8 @@
 /*
  * payload.c - what people write on a command line, as bytes, durations and counts.  Pure.
  *
- * Hex is forgiving about what stands between bytes (spaces, commas, colons, 0x) because it is pasted
- * from manuals and dumps; it is strict about digits: an odd one is an error, never a guess.
+ * Hex is forgiving about what stands between bytes (spaces, commas, colons, 0x) because it is
+ * pasted from manuals and dumps; it is strict about digits: an odd one is an error, never a guess.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -1,9 +1,9 @@
 /*
  * session.c - one endpoint at work: listen or connect, peers, rules, expectation, the way it ends.
  *
- * Everything that may have become possible (a queue fell, the peer ended, the sink can take more) ends
- * in peer_settle(), which looks at the facts and does what is due.  A newcomer's mistake is to act on
- * an event directly: the same end must be reached whatever order the events came in.
+ * Everything that may have become possible (a queue fell, the peer ended, the sink can take more)
+ * ends in peer_settle(), which looks at the facts and does what is due.  A newcomer's mistake is
+ * to act on an event directly: the same end must be reached whatever order the events came in.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -227,7 +227,8 @@ send_answer(struct peer *p, int64_t answer, const void *bytes, size_t len)
     }
 }
 
-/* `from` is the received message that the bytes are of, or NULL: it is retained rather than copied. */
+/* `from` is the received message that the bytes are of, or NULL: it is retained rather than
+ * copied. */
 void
 peer_send(struct peer *p, const void *bytes, size_t len, outlet_msg *from)
 {
@@ -613,7 +614,8 @@ open_endpoint(struct eng_session *s, struct outlet_reason *why)
     return start_failed(why, err);
 }
 
-/* The URL as it was asked for, with the port that was picked: our own defaults say nothing to people. */
+/* The URL as it was asked for, with the port that was picked: our own defaults say nothing to
+ * people. */
 static void
 tell_listening(struct eng_session *s)
 {

@@ -1,8 +1,8 @@
 /*
  * session.h - what session.c and feed.c share: one endpoint, its peers, and what they are sent.
  *
- * A newcomer's mistake: to call outlet_send() directly.  peer_send() counts, records, and holds what
- * the queue refused, so that nothing is lost.
+ * A newcomer's mistake: to call outlet_send() directly.  peer_send() counts, records, and holds
+ * what the queue refused, so that nothing is lost.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -1,8 +1,8 @@
 /*
  * text.c - bytes as something that can be shown: UTF-8 checks, hex, escapes, sizes.  Pure.
  *
- * Received bytes never reach a terminal as they are: an escape sequence from a peer could rewrite the
- * screen or the window's title, so everything below a space is written out.
+ * Received bytes never reach a terminal as they are: an escape sequence from a peer could rewrite
+ * the screen or the window's title, so everything below a space is written out.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -1,8 +1,8 @@
 /*
  * url.c - the parts of an endpoint URL that the tool wants to talk about: port, path, framing.
  *
- * The library judges URLs.  This only takes apart what outlet_url_print() made canonical, so it never
- * refuses anything that the library takes.
+ * The library judges URLs.  This only takes apart what outlet_url_print() made canonical, so it
+ * never refuses anything that the library takes.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -712,8 +712,6 @@ outlet_post(outlet_loop *l, void (*fn)(void *arg), void *arg)
 
     if (!fn)
         return OUTLET_EINVAL;
-    if (!fn)
-        return OUTLET_EINVAL;
     if (l->fork_count != ol_fork_count() || !ol_enter(r->cell, &epoch))
         return OUTLET_ESTATE;
     p = ol_alloc(&l->heap, sizeof *p);

@@ -173,12 +173,17 @@ last_piece(const struct ol_queue *q)
     return q->count ? piece_at(q, q->count - 1) : NULL;
 }
 
-/* The chunk that the last piece lies in, if bytes can be put right behind it. */
+/*
+ * A chunk with room: the one that the last piece lies in, or the one before a shared last piece, so
+ * that the heads of many shared messages lie together.
+ */
 static struct ol_chunk *
 open_chunk(const struct ol_queue *q)
 {
     struct ol_piece *p = last_piece(q);
 
+    if (p && !p->chunk && q->count > 1)
+        p = piece_at(q, q->count - 2);
     if (!p || !p->chunk || p->chunk->used == p->chunk->room)
         return NULL;
     return p->chunk;
@@ -259,10 +264,13 @@ go_back(struct ol_queue *q, struct mark m)
 }
 
 /* About as much as waits already: a queue that grows takes few chunks, and one that drops its
- * oldest messages to stay small holds none that is larger than itself. */
+ * oldest messages to stay small holds none that is larger than itself.  Behind shared bytes stands
+ * only a tail or the next head. */
 static uint8_t
 next_class(const struct ol_queue *q)
 {
+    if (q->count && !last_piece(q)->chunk)
+        return 0;
     return q->bytes >= OL_CHUNK_MIDDLE ? 2 : q->bytes >= SHORT_MAX ? 1 : 0;
 }
 
@@ -281,6 +289,8 @@ append(struct ol_queue *q, const uint8_t *bytes, size_t len, size_t whole)
         }
         if (!c) {
             c = take_chunk(q, whole, next_class(q));
+            if (!c)
+                c = take_chunk(q, whole, 0); /* near memory_max a small one may be left */
             if (!c)
                 return OUTLET_ENOMEM;
         }
@@ -585,9 +595,18 @@ ol_queue_drop_message(struct ol_queue *q)
 }
 
 void
-ol_queue_hold(struct ol_queue *q)
+ol_queue_hold(struct ol_queue *q, size_t bytes)
 {
-    q->out = q->count;
+    uint32_t out = 0;
+
+    for (size_t held = 0; out < q->count; out++) {
+        size_t len = piece_at(q, out)->len;
+
+        if (len && held >= bytes)
+            break;
+        held += len;
+    }
+    q->out = out;
 }
 
 void
@@ -618,7 +637,13 @@ ol_queue_drop_oldest(struct ol_queue *q, size_t need, size_t cap)
     uint32_t at = first_droppable(q);
     uint32_t end = at;
     size_t dropped = 0;
+    size_t stays = 0;
 
+    for (uint32_t i = 0; i < at; i++) {
+        stays += piece_at(q, i)->len;
+    }
+    if (stays + need > cap)
+        return 0; /* all of it would not be enough */
     while (q->bytes + need > cap && end < q->count) {
         bool last = false;
 

@@ -18,7 +18,7 @@
 #include <sys/uio.h>
 
 enum {
-    OL_CHUNK_SMALL = 1024,
+    OL_CHUNK_SMALL = 1280, /* a message of 1 KiB and its framing fits into the first one */
     OL_CHUNK_MIDDLE = 8192,
     OL_CHUNK_LARGE = 65536,
     OL_CHUNK_CLASSES = 3,
@@ -106,9 +106,10 @@ int ol_queue_first_message(const struct ol_queue *q, struct iovec *iov, int max,
                            uint32_t *pieces);
 void ol_queue_taken(struct ol_queue *q, size_t bytes);    /* that many left, from the front */
 void ol_queue_drop_message(struct ol_queue *q);           /* the first, whole */
-void ol_queue_hold(struct ol_queue *q);                   /* all that is there now goes out */
+void ol_queue_hold(struct ol_queue *q, size_t bytes);     /* that many go out, from the front */
 void ol_queue_returned(struct ol_queue *q);               /* the kernel holds nothing any more */
-/* Drop the oldest messages not begun until `need` bytes are free below `cap`; counts them. */
+/* Drop the oldest messages not begun until `need` bytes are free below `cap`; counts them.  None when
+ * all of them would not be enough. */
 size_t ol_queue_drop_oldest(struct ol_queue *q, size_t need, size_t cap);
 
 #endif

@@ -117,6 +117,8 @@ model_drop_oldest(size_t need, size_t cap)
     for (size_t i = 0; i < keep; i++) {
         at += m.len[m.first + i];
     }
+    if (at - m.start + need > cap)
+        return 0; /* nothing in vain */
     while (model_total() - gone + need > cap && keep + dropped < m.count) {
         gone += m.len[m.first + keep + dropped];
         dropped++;
@@ -306,8 +308,11 @@ one_step(struct ol_queue *q, struct world *w)
         break;
     case 7:
         if (q->count && !q->out) {
-            ol_queue_hold(q);
+            ol_queue_hold(q, q->bytes);
             m.out = m.count;
+            while (m.out && m.len[m.first + m.out - 1] == 0) {
+                m.out--; /* an empty message at the end holds no byte */
+            }
         }
         break;
     case 8:
@@ -427,7 +432,7 @@ a_piece_that_is_out_does_not_grow(void **state)
     world_open(&w);
     q = ol_queue_new(&w.store, false);
     assert_int_equal(ol_queue_copy(q, &one, 1, 0), OUTLET_OK);
-    ol_queue_hold(q);
+    ol_queue_hold(q, 3);
     assert_int_equal(ol_queue_copy(q, &two, 1, 0), OUTLET_OK);
     assert_int_equal(q->count, 2);
     assert_int_equal(q->out, 1);
@@ -436,6 +441,37 @@ a_piece_that_is_out_does_not_grow(void **state)
     assert_int_equal(ol_queue_gather(q, iov, 4), 1);
     assert_memory_equal(iov[0].iov_base, "two", 3);
     ol_queue_free(q);
+    world_close(&w);
+}
+
+static void
+the_heads_of_shared_buffers_lie_together(void **state)
+{
+    struct world w;
+    struct ol_queue *q;
+    struct outlet_buf *b;
+    struct iovec head = text("<");
+    struct iovec tail = text(">");
+    struct iovec iov[64];
+
+    (void)state;
+    world_open(&w);
+    q = ol_queue_new(&w.store, true);
+    b = ol_buf_copy(w.budget, "body", 4);
+    assert_non_null(b);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(ol_queue_share(q, &head, b, &tail), OUTLET_OK);
+    }
+    assert_int_equal(ol_queue_gather(q, iov, 64), 41);
+    assert_memory_equal(iov[0].iov_base, "<", 1);
+    for (int i = 1; i < 20; i++) {
+        assert_int_equal(iov[2 * i].iov_len, 2);
+        assert_memory_equal(iov[2 * i].iov_base, "><", 2);
+        assert_memory_equal(iov[2 * i + 1].iov_base, "body", 4);
+    }
+    assert_in_range(w.store.share->used, 0, OL_CHUNK_SMALL + 64 * sizeof(struct ol_piece));
+    ol_queue_free(q);
+    outlet_buf_unref(b);
     world_close(&w);
 }
 
@@ -533,8 +569,8 @@ dropping_spares_what_has_begun_to_leave(void **state)
     assert_int_equal(ol_queue_copy(q, &second, 1, 0), OUTLET_OK);
     assert_int_equal(ol_queue_copy(q, &third, 1, 0), OUTLET_OK);
     ol_queue_taken(q, 2);
-    assert_int_equal(ol_queue_drop_oldest(q, 100, 10),
-                     2); /* all that may go, although too little */
+    assert_int_equal(ol_queue_drop_oldest(q, 100, 10), 0); /* nothing in vain */
+    assert_int_equal(ol_queue_drop_oldest(q, 7, 10), 2);
     assert_int_equal(q->bytes, 3);
     assert_int_equal(ol_queue_gather(q, iov, 4), 1);
     assert_memory_equal(iov[0].iov_base, "rst", 3);
@@ -672,6 +708,7 @@ main(void)
         cmocka_unit_test(a_random_life_is_the_life_of_an_array_of_bytes),
         cmocka_unit_test(small_messages_leave_as_one_piece),
         cmocka_unit_test(a_piece_that_is_out_does_not_grow),
+        cmocka_unit_test(the_heads_of_shared_buffers_lie_together),
         cmocka_unit_test(a_shared_buffer_is_not_copied_and_let_go_when_it_has_left),
         cmocka_unit_test(gather_stops_at_the_room_it_was_given),
         cmocka_unit_test(an_empty_message_is_one_where_borders_are_kept),

@@ -175,12 +175,18 @@ make_send_mail(struct ol_visit *v, const struct ol_settings *s, const struct iov
     struct send_mail *m;
     struct iovec whole;
     size_t len = 0;
+    int64_t left;
     outlet_err err;
 
     for (int i = 0; i < n; i++) {
         if (!ol_add(len, pieces[i].iov_len, &len))
             return OUTLET_EMSGSIZE;
     }
+    /* The rest is left to the reactor: what is taken here must find room in a queue there. */
+    left = budget->max - budget->max / 8 -
+           atomic_load_explicit(&budget->used, memory_order_relaxed);
+    if (left < 0 || len > (uint64_t)left)
+        return OUTLET_ENOMEM;
     m = ol_alloc(v->reactor->heap, sizeof *m);
     if (!m)
         return OUTLET_ENOMEM;

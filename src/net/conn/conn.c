@@ -371,11 +371,22 @@ tell(struct ol_conn *c)
 }
 
 void
+ol_conn_uncount(struct ol_conn *c)
+{
+    struct ol_addr peer;
+
+    if (!(c->flags & CONN_COUNTED))
+        return;
+    c->flags &= (uint16_t)~CONN_COUNTED;
+    ol_shown_addr_get(&c->cold->peer, &peer);
+    ol_counts_leave(ol_conn_settings(c)->counts, &peer);
+}
+
+void
 ol_conn_closed(struct ol_conn *c)
 {
     struct ol_reactor *r = c->cold->reactor;
     struct ol_net *n = ol_net_of(r);
-    struct ol_settings *s = ol_conn_settings(c);
 
     OL_ASSERT(ol_current() == r);
     if (ol_conn_state(c) != CONN_CLOSED)
@@ -388,12 +399,7 @@ ol_conn_closed(struct ol_conn *c)
     untie(c);
     tell(c);
     ol_name_forget(c);
-    if (c->flags & CONN_COUNTED) {
-        struct ol_addr peer;
-
-        ol_shown_addr_get(&c->cold->peer, &peer);
-        ol_counts_leave(s->counts, &peer);
-    }
+    ol_conn_uncount(c);
     ol_alarm_clear(r, &c->cold->alarm);
     ol_slot_hide(slots_of(r), slot_of(c));
     ol_retire(r, &c->cold->retired, destroy);

@@ -316,6 +316,7 @@ void ol_conn_receive_start(struct ol_conn *c);
 void ol_conn_peer_ended(struct ol_conn *c);
 void ol_conn_flush_step(struct ol_conn *c); /* FLUSHING or LINGERING: what comes next? */
 void ol_conn_close(struct ol_conn *c, enum outlet_side side); /* in order */
+void ol_conn_uncount(struct ol_conn *c); /* it takes no place of its listener any more */
 void ol_conn_closed(struct ol_conn *c); /* nothing of it is in the kernel any more */
 void ol_conn_end_later(struct ol_conn *c); /* ol_conn_closed() at the end of this turn */
 /* At once.  The first cause stays. */

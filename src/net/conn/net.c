@@ -32,7 +32,7 @@ look_again(struct ol_reactor *r, struct ol_alarm *a)
     (void)a;
 }
 
-/* Memory may be given back by another reactor, or by a thread of the program, which wakes nobody. */
+/* Another reactor, or a thread of the program, may give memory back: that wakes nobody. */
 static void
 feed_starved(struct ol_net *n)
 {

@@ -230,8 +230,8 @@ enqueue(struct ol_conn *c, const struct iovec *iov, int n, size_t skip, struct o
 }
 
 /*
- * What counts against cap.  What is in the mail was let in already and must find room; where messages
- * are dropped instead, each takes its turn when its mail is read.
+ * What counts against cap.  What is in the mail was let in already and must find room; where
+ * messages are dropped instead, each takes its turn when its mail is read.
  */
 static size_t
 filled(const struct ol_conn *c)
@@ -318,7 +318,7 @@ ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struct outlet
         goto unref_joined;
     }
     iov[0] = (struct iovec){w.head, w.head_len};
-    if (pieces != &iov[1])
+    if (n && pieces != &iov[1])
         memcpy(&iov[1], pieces, (size_t)n * sizeof *pieces);
     iov[n + 1] = (struct iovec){w.tail, w.tail_len};
     result = take(c, iov, n + 2, len + w.head_len + w.tail_len, buf);

@@ -141,8 +141,10 @@ ol_settings_reframe(const struct ol_settings *s, const char *text,
     copy = ol_alloc(s->heap, size);
     if (!copy)
         return OUTLET_ENOMEM;
-    memcpy(copy, s, size);
-    atomic_store(&copy->refs, 1);
+    /* All but the count of references, which other reactors write. */
+    memcpy((uint8_t *)copy + sizeof copy->refs, (const uint8_t *)s + sizeof s->refs,
+           size - sizeof s->refs);
+    atomic_init(&copy->refs, 1);
     copy->framing = framing;
     copy->filter = ol_filter_for(s->transport->stream, &framing);
     if (copy->counts)

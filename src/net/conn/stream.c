@@ -9,7 +9,7 @@
 
 #include <errno.h>
 
-enum { GATHER_MAX = 64, DGRAMS_MAX = 64, DGRAM_PIECES_MAX = 16 };
+enum { GATHER_MAX = 64, WIRE_MAX = 65536, DGRAMS_MAX = 64, DGRAM_PIECES_MAX = 16 };
 
 static struct ol_driver *
 driver_of(const struct ol_conn *c)
@@ -117,9 +117,24 @@ receive_stop(struct ol_conn *c)
     c->cold->reactor->ops->receive_stop(driver_of(c), &c->link);
 }
 
-/* A file goes from the page cache to the socket where the driver can do that. */
+/* What the driver holds cannot be dropped any more, so where the oldest may be it gets little. */
+static size_t
+what_goes_out(const struct ol_queue *q, const struct iovec *iov, int *n)
+{
+    size_t bytes = 0;
+    int count = 0;
+
+    while (count < *n && (count == 0 || !q->borders || bytes + iov[count].iov_len <= WIRE_MAX)) {
+        bytes += iov[count++].iov_len;
+    }
+    *n = count;
+    return bytes;
+}
+
+/* A file goes from the page cache to the socket where the driver can do that.  *out: how many bytes
+ * of the queue a pending send holds. */
 static int64_t
-send_some(struct ol_conn *c)
+send_some(struct ol_conn *c, size_t *out)
 {
     const struct ol_driver_ops *ops = c->cold->reactor->ops;
     struct iovec iov[GATHER_MAX];
@@ -127,7 +142,9 @@ send_some(struct ol_conn *c)
     int64_t sent = -EINVAL;
     size_t len;
     int fd;
+    int n;
 
+    *out = 0;
     if (ol_queue_first_file(c->queue, &fd, &offset, &len)) {
         if (ops->send_file)
             sent = ops->send_file(driver_of(c), &c->link, fd, offset, len);
@@ -137,17 +154,20 @@ send_some(struct ol_conn *c)
         if (sent < 0)
             return sent;
     }
-    return ops->send(driver_of(c), &c->link, iov, ol_queue_gather(c->queue, iov, GATHER_MAX));
+    n = ol_queue_gather(c->queue, iov, GATHER_MAX);
+    *out = what_goes_out(c->queue, iov, &n);
+    return ops->send(driver_of(c), &c->link, iov, n);
 }
 
 static int
 stream_flush(struct ol_conn *c)
 {
     while (c->queue->count && !(c->flags & CONN_SENDING)) {
-        int64_t sent = send_some(c);
+        size_t bytes;
+        int64_t sent = send_some(c, &bytes);
 
         if (sent == OL_SEND_PENDING) {
-            ol_queue_hold(c->queue);
+            ol_queue_hold(c->queue, bytes);
             c->flags |= CONN_SENDING;
         } else if (sent < 0) {
             return (int)sent;

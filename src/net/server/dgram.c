@@ -157,8 +157,10 @@ new_peer(struct ol_lsock *s, const struct ol_completion *done)
     p->sock = s;
     p->from = *done->from;
     p->has_to = done->to != NULL;
-    if (done->to)
+    if (done->to) {
         p->to = *done->to;
+        p->to.port = s->bound.port;
+    }
     ol_list_init(&p->unconfirmed);
     ol_list_init(&p->waiting);
     if (ol_conn_new(r, settings, settings->user, &p->conn))

@@ -159,8 +159,7 @@ ol_listener_end(struct ol_listener *l)
     }
 }
 
-/* ---- in a forked child
- * ------------------------------------------------------------------------------------- */
+/* ---- in a forked child ------------------------------------------------------------------- */
 
 static void
 abandon_descriptors(struct ol_listener *l, bool at_rest)
@@ -204,9 +203,7 @@ abandon_all(struct outlet_loop *loop, bool at_rest)
         for_all(loop, at_rest, abandon_memory);
 }
 
-/* ---- started
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- started ----------------------------------------------------------------------------- */
 
 static void
 close_port_closable(struct ol_closable *x)

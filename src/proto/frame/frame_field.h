@@ -65,8 +65,26 @@ ol_field_get(const uint8_t *at, unsigned width, bool little)
 static inline void
 ol_field_put(uint8_t *at, unsigned width, bool little, uint64_t value)
 {
-    for (unsigned i = 0; i < width; i++) {
-        at[little ? i : width - 1 - i] = (uint8_t)(value >> 8 * i);
+    uint16_t two = (uint16_t)value;
+    uint32_t four = (uint32_t)value;
+
+    /* As above: one store. */
+    switch (width) {
+    case 1:
+        at[0] = (uint8_t)value;
+        return;
+    case 2:
+        two = little ? htole16(two) : htobe16(two);
+        memcpy(at, &two, sizeof two);
+        return;
+    case 4:
+        four = little ? htole32(four) : htobe32(four);
+        memcpy(at, &four, sizeof four);
+        return;
+    default:
+        for (unsigned i = 0; i < width; i++) {
+            at[little ? i : width - 1 - i] = (uint8_t)(value >> 8 * i);
+        }
     }
 }
 
