@@ -95,6 +95,7 @@ make_pattern(struct eng_load *load)
 
     load->each = size < PERIOD ? PERIOD / size : 2;
     load->period = load->each * size;
+    load->at_once = load->kind == KIND_BYTES ? (int64_t)load->each : 1;
     load->pattern = eng_alloc(2 * load->period);
     if (!load->pattern)
         return OUTLET_ENOMEM;

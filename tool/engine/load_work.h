@@ -123,6 +123,7 @@ struct eng_load {
     uint8_t *pattern; /* two periods of messages, so that one can be read on from anywhere */
     size_t period;    /* bytes */
     size_t each;      /* messages in a period */
+    int64_t at_once;  /* messages that one send may carry */
     struct load_worker *workers;
     int64_t started_workers;
     _Atomic int64_t pending; /* connections that are neither open nor failed yet */
