@@ -1,16 +1,14 @@
 /*
  * load.c - outlet load URL [TEXT]: progress while it runs, what came out, the exit code.
  *
- * The threads of the run do the work; this one sleeps until they have ended, and on a terminal
- * looks four times a second.  A newcomer's mistake: to look more often, which costs what is
- * measured.
+ * On a terminal it looks four times a second.  A newcomer's mistake: to look more often, or to add
+ * a thread for it: both cost what is measured.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "load.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -85,18 +83,14 @@ wait_for(struct load_job *j, struct eng_load *load)
                   strcmp(term, "dumb") != 0;
 
     for (;;) {
-        struct pollfd ready[2] = {{.fd = eng_load_fd(load), .events = POLLIN},
-                                  {.fd = j->signal_fd, .events = POLLIN}};
-        int n = poll(ready, 2, paints ? LOOK_MS : -1);
+        enum eng_load_state state = eng_load_wait(load, j->signal_fd, paints ? LOOK_MS : -1);
 
-        if (n < 0 && errno != EINTR)
+        if (state == ENG_LOAD_ENDED)
             return;
-        if (n > 0 && ready[1].revents && cli_signals_read(j->signal_fd)) {
+        if (state == ENG_LOAD_WOKEN && cli_signals_read(j->signal_fd)) {
             j->signalled = true;
             eng_load_stop(load);
         }
-        if (n > 0 && ready[0].revents)
-            return;
         if (paints) {
             eng_load_look(load, &j->r);
             paint(j, &j->r);

@@ -60,6 +60,9 @@ struct load_worker {
     int64_t index;
     pthread_t thread;
     bool has_thread;
+    bool has_watch; /* of what wakes the caller, when this is its thread */
+    bool woken;
+    outlet_watch wake_watch;
     enum work_state state;
 
     int64_t now;
@@ -188,7 +191,8 @@ void load_opened(struct load_conn *c); /* or failed: it is waited for no more */
 
 /* load_work.c */
 outlet_err worker_prepare(struct load_worker *w);
-void worker_run(struct load_worker *w);
+void worker_run(struct load_worker *w);                       /* to its end */
+bool worker_turn(struct load_worker *w, int wake_fd, int ms); /* false: it has ended */
 void worker_free(struct load_worker *w);
 void worker_pace(struct load_worker *w);
 void worker_finish_if_done(struct load_worker *w);
