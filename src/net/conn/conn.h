@@ -178,8 +178,8 @@ struct ol_shown_addr {
     _Atomic uint64_t words[OL_ADDR_INET_SIZE / 8];
 };
 
-/* Set in shown_queued by who was refused from elsewhere: mail that owes an on_writable is under way,
- * and one is enough however often they try. */
+/* Set in shown_queued by who was refused from elsewhere: mail that owes an on_writable is under
+ * way, and one is enough however often they try. */
 #define OL_SHOWN_OWED (UINT32_C(1) << 31)
 
 struct ol_conn_cold {
