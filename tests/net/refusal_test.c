@@ -76,9 +76,12 @@ a_wrong_url_names_what_is_wrong_and_opens_nothing(void **state)
                 assert_string_equal(why.key, bad[i].key);
             }
             if (bad[i].at) {
-                if (why.position != strstr(bad[i].url, bad[i].at) - bad[i].url)
-                    print_error("%s: %d %s\n", bad[i].url, why.position, why.text);
-                assert_int_equal(why.position, strstr(bad[i].url, bad[i].at) - bad[i].url);
+                const char *at = strstr(bad[i].url, bad[i].at);
+
+                assert_non_null(at);
+                if (why.position != at - bad[i].url)
+                    print_error("at %d: %s\n", why.position, why.text);
+                assert_int_equal(why.position, at - bad[i].url);
             }
             assert_int_equal(c.id, 7); /* after an error nothing was written */
             assert_int_equal(l.id, 7);
