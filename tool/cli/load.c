@@ -1,17 +1,14 @@
 /*
- * load.c - outlet load URL [TEXT]: options into a run, progress while it runs, what came out.
+ * load.c - outlet load URL [TEXT]: progress while it runs, what came out, the exit code.
  *
- * The threads of the run do the work; this one sleeps until they have ended, and on a terminal
- * looks four times a second.  A newcomer's mistake: to look more often, which costs what is
- * measured.
+ * On a terminal it looks four times a second.  A newcomer's mistake: to look more often, or to add
+ * a thread for it: both cost what is measured.
  *
  * SPDX-License-Identifier: MIT
  */
-#include "cli.h"
+#include "load.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -19,287 +16,11 @@
 
 enum {
     LOOK_MS = 250,
-    SIZE = 64,
-    DEPTH_OPEN = 128, /* with --rate: under way on a connection before messages wait */
-    RULES = 16,
     BAR = 40,
-    TIME_MS = 5000,
-    STEP_MS = 1000, /* of a search */
-    WARM_MS = 200,
     FILES_LEFT = 64 /* descriptors for everything that is no connection */
 };
 
 #define RATE_MET 0.95 /* of what was asked for */
-
-struct job {
-    struct cli *cli;
-    struct eng_load_opts opts;
-    struct eng_bytes payload;
-    struct eng_rule_of_load rules[RULES];
-    int rule_count;
-    bool finds;
-    struct eng_rule_of_load bound;
-    double found; /* -1: nothing was looked for */
-    FILE *plot;
-    FILE *hist;
-    int signal_fd;
-    bool signalled;
-    bool painted;
-    bool unmet;
-    struct eng_load_result r;
-};
-
-/* ---- options ---- */
-
-static const char *
-option(const struct job *j, enum cli_option id)
-{
-    return j->cli->options.has[id] ? j->cli->options.value[id] : NULL;
-}
-
-static bool
-bad(struct job *j, enum cli_option id, const char *example)
-{
-    char name[40];
-
-    snprintf(name, sizeof name, "--%s", cli_option_infos[id].word);
-    cli_usage(j->cli, TEXT_USAGE_BAD_VALUE, name, j->cli->options.value[id], example);
-    return false;
-}
-
-static bool
-number(struct job *j, enum cli_option id, int64_t most, int64_t *out)
-{
-    const char *text = option(j, id);
-    char example[24];
-
-    if (!text)
-        return true;
-    if (eng_parse_count(text, out) && *out <= most)
-        return true;
-    snprintf(example, sizeof example, most < INT32_MAX ? "1..%lld" : "10", (long long)most);
-    return bad(j, id, example);
-}
-
-static bool
-duration(struct job *j, enum cli_option id, int64_t *ms)
-{
-    const char *text = option(j, id);
-
-    if (!text)
-        return true;
-    if (strcmp(text, "0") == 0 && id != OPT_TIME) {
-        *ms = 0;
-        return true;
-    }
-    return eng_parse_duration(text, ms) || bad(j, id, "500ms");
-}
-
-static bool
-excluded(struct job *j, enum cli_option a, enum cli_option b)
-{
-    char names[2][40];
-
-    if (!j->cli->options.has[a] || !j->cli->options.has[b])
-        return true;
-    snprintf(names[0], sizeof names[0], "--%s", cli_option_infos[a].word);
-    snprintf(names[1], sizeof names[1], "--%s", cli_option_infos[b].word);
-    cli_usage(j->cli, TEXT_USAGE_EXCLUDE, names[0], names[1]);
-    return false;
-}
-
-static bool
-modes(struct job *j)
-{
-    static const struct {
-        enum cli_option a;
-        enum cli_option b;
-    } pairs[] = {
-        {OPT_CHURN, OPT_HOLD},      {OPT_CHURN, OPT_FANOUT},    {OPT_HOLD, OPT_FANOUT},
-        {OPT_CHURN, OPT_RATE},      {OPT_HOLD, OPT_RATE},       {OPT_CHURN, OPT_FIND},
-        {OPT_HOLD, OPT_FIND},       {OPT_CHURN, OPT_DEPTH},     {OPT_HOLD, OPT_DEPTH},
-        {OPT_FIND, OPT_LOAD_COUNT}, {OPT_HOLD, OPT_LOAD_COUNT}, {OPT_FANOUT, OPT_THREADS},
-        {OPT_CHECK, OPT_NO_CHECK},  {OPT_RATE, OPT_CORRECT},    {OPT_FIND, OPT_CORRECT},
-    };
-    const bool *has = j->cli->options.has;
-
-    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
-        if (!excluded(j, pairs[i].a, pairs[i].b))
-            return false;
-    }
-    j->opts.mode = has[OPT_CHURN]    ? ENG_LOAD_CHURN
-                   : has[OPT_HOLD]   ? ENG_LOAD_HOLD
-                   : has[OPT_FANOUT] ? ENG_LOAD_FANOUT
-                                     : ENG_LOAD_ECHO;
-    j->finds = has[OPT_FIND];
-    return true;
-}
-
-static bool
-numbers(struct job *j)
-{
-    struct eng_load_opts *o = &j->opts;
-    const bool *has = j->cli->options.has;
-    const char *rate = option(j, OPT_RATE);
-    const char *correct = option(j, OPT_CORRECT);
-
-    o->connections = 1;
-    o->threads = 1;
-    if (rate && !eng_load_rate_parse(rate, &o->rate))
-        return bad(j, OPT_RATE, "50000/s");
-    o->depth = o->rate > 0 || j->finds ? DEPTH_OPEN : 1;
-    if (!has[OPT_LOAD_COUNT])
-        o->time_ms = j->finds ? STEP_MS : TIME_MS;
-    if (correct && !eng_load_time_parse(correct, &o->correct_ns))
-        return bad(j, OPT_CORRECT, "10ms");
-    if (!number(j, OPT_CONNECTIONS, ENG_LOAD_CONNECTIONS_MAX, &o->connections) ||
-        !number(j, OPT_DEPTH, ENG_LOAD_DEPTH_MAX, &o->depth) ||
-        !number(j, OPT_THREADS, ENG_LOAD_THREADS_MAX, &o->threads) ||
-        !number(j, OPT_LOAD_COUNT, INT64_MAX, &o->count) || !duration(j, OPT_TIME, &o->time_ms) ||
-        !duration(j, OPT_RAMP, &o->ramp_ms))
-        return false;
-    /* A tenth of the time, so that a short run is not mostly warm-up. */
-    if (!o->count && o->mode != ENG_LOAD_HOLD)
-        o->warm_ms = o->time_ms / 10 < WARM_MS ? o->time_ms / 10 : WARM_MS;
-    return duration(j, OPT_WARM_UP, &o->warm_ms);
-}
-
-static bool
-read_file(struct job *j, const char *path)
-{
-    enum { CHUNK = 64 * 1024 };
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : 1;
-
-    while (n > 0 && j->payload.len <= ENG_LOAD_SIZE_MAX) {
-        uint8_t *space = eng_bytes_space(&j->payload, CHUNK);
-
-        n = space ? read(fd, space, CHUNK) : -1;
-        if (n > 0)
-            j->payload.len += (size_t)n;
-    }
-    if (n < 0)
-        cli_fail(j->cli, OUTLET_ESYS, TEXT_ERROR_PLAIN, path, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    return n >= 0;
-}
-
-/* frame=fixed:N says how long each message is. */
-static int64_t
-usual_size(const char *url)
-{
-    struct eng_url parts;
-    int64_t n;
-
-    if (eng_url_split(url, OUTLET_TO_CONNECT, &parts) && strncmp(parts.frame, "fixed:", 6) == 0 &&
-        eng_parse_count(parts.frame + 6, &n) && n <= ENG_LOAD_SIZE_MAX)
-        return n;
-    return SIZE;
-}
-
-/* 0, or the exit code. */
-static int
-payload(struct job *j)
-{
-    const struct cli_options *o = &j->cli->options;
-    const char *word = o->word_count > 1 ? o->words[1] : NULL;
-    const char *size = option(j, OPT_SIZE);
-    int64_t n = usual_size(j->opts.url);
-
-    if (o->has[OPT_HEX] + o->has[OPT_ESCAPE] + o->has[OPT_FILE] + o->has[OPT_SIZE] +
-            (word != NULL) >
-        1)
-        return cli_usage(j->cli, TEXT_USAGE_ONE_LOAD, NULL);
-    if (size && !eng_load_size_parse(size, &n)) {
-        bad(j, OPT_SIZE, "64");
-        return ENG_USAGE;
-    }
-    j->opts.size = (size_t)n;
-    j->opts.check = !o->has[OPT_NO_CHECK];
-    if (!word && !o->has[OPT_HEX] && !o->has[OPT_ESCAPE] && !o->has[OPT_FILE])
-        return ENG_DONE;
-    if (o->has[OPT_FILE] && !read_file(j, o->value[OPT_FILE]))
-        return ENG_FILE;
-    if ((o->has[OPT_HEX] && !cli_payload_bytes(j->cli, OPT_HEX, &j->payload)) ||
-        (o->has[OPT_ESCAPE] && !cli_payload_bytes(j->cli, OPT_ESCAPE, &j->payload)))
-        return ENG_USAGE;
-    if (word)
-        eng_bytes_text(&j->payload, word);
-    if (j->payload.len == 0 || j->payload.len > ENG_LOAD_SIZE_MAX)
-        return cli_usage(j->cli, TEXT_USAGE_LOAD_SIZE, NULL);
-    j->opts.payload = j->payload.data;
-    j->opts.size = j->payload.len;
-    /* A request of the user's own is perhaps answered with something else. */
-    j->opts.check = o->has[OPT_CHECK];
-    return ENG_DONE;
-}
-
-/* --require may stand several times, and name several rules with commas between. */
-static bool
-rules(struct job *j)
-{
-    const struct cli_options *o = &j->cli->options;
-    const char *bound = option(j, OPT_FIND);
-
-    if (bound && (!eng_load_rule_parse(bound, &j->bound) || !eng_load_rule_is_latency(&j->bound)))
-        return bad(j, OPT_FIND, "'p99<1ms'");
-    for (int i = 0; i < o->list_count; i++) {
-        const char *at = o->list[i];
-
-        while (*at || at == o->list[i]) {
-            size_t len = strcspn(at, ",");
-            char text[80];
-
-            snprintf(text, sizeof text, "%.*s", (int)len, at);
-            if (j->rule_count == RULES || !eng_load_rule_parse(text, &j->rules[j->rule_count])) {
-                cli_usage(j->cli, TEXT_USAGE_BAD_VALUE, "--require", text,
-                          "'p99<2ms', 'rate>50000', 'errors=0'");
-                return false;
-            }
-            j->rule_count++;
-            at += len + (at[len] == ',');
-        }
-    }
-    return true;
-}
-
-/* Before the run: hours of load are not to end with a path that is not there. */
-static bool
-open_file(struct job *j, enum cli_option id, FILE **out)
-{
-    const char *path = option(j, id);
-
-    if (!path)
-        return true;
-    *out = fopen(path, "we");
-    if (*out)
-        return true;
-    cli_fail(j->cli, OUTLET_ESYS, TEXT_ERROR_PLAIN, path, strerror(errno));
-    return false;
-}
-
-static int
-understand(struct job *j)
-{
-    const char *driver = getenv("OUTLET_DRIVER");
-    struct outlet_reason why = OUTLET_REASON;
-    int code;
-
-    if (j->cli->options.word_count == 0)
-        return cli_usage(j->cli, TEXT_USAGE_NO_URL, "load");
-    if (driver && strcmp(driver, "sim") == 0)
-        return cli_usage(j->cli, TEXT_USAGE_DRIVER, driver);
-    j->opts.url = j->cli->options.words[0];
-    if (outlet_url_check(j->opts.url, OUTLET_TO_CONNECT, &why))
-        return ENG_DONE; /* the start of the run refuses it, with the reason */
-    if (!modes(j) || !numbers(j) || !rules(j))
-        return ENG_USAGE;
-    code = payload(j);
-    if (!code && (!open_file(j, OPT_PLOT, &j->plot) || !open_file(j, OPT_HIST, &j->hist)))
-        code = ENG_FILE;
-    return code;
-}
 
 /* What this process may open is raised as far as it may be. */
 static void
@@ -333,7 +54,7 @@ add_times(struct eng_bytes *out, const struct eng_hist *h)
 }
 
 static void
-paint(struct job *j, const struct eng_load_result *r)
+paint(struct load_job *j, const struct eng_load_result *r)
 {
     struct eng_bytes line = {0};
     char rate[32];
@@ -355,25 +76,21 @@ paint(struct job *j, const struct eng_load_result *r)
 }
 
 static void
-wait_for(struct job *j, struct eng_load *load)
+wait_for(struct load_job *j, struct eng_load *load)
 {
     const char *term = getenv("TERM");
     bool paints = j->cli->terminal && !j->cli->quiet && !j->cli->json && term &&
                   strcmp(term, "dumb") != 0;
 
     for (;;) {
-        struct pollfd ready[2] = {{.fd = eng_load_fd(load), .events = POLLIN},
-                                  {.fd = j->signal_fd, .events = POLLIN}};
-        int n = poll(ready, 2, paints ? LOOK_MS : -1);
+        enum eng_load_state state = eng_load_wait(load, j->signal_fd, paints ? LOOK_MS : -1);
 
-        if (n < 0 && errno != EINTR)
+        if (state == ENG_LOAD_ENDED)
             return;
-        if (n > 0 && ready[1].revents && cli_signals_read(j->signal_fd)) {
+        if (state == ENG_LOAD_WOKEN && cli_signals_read(j->signal_fd)) {
             j->signalled = true;
             eng_load_stop(load);
         }
-        if (n > 0 && ready[0].revents)
-            return;
         if (paints) {
             eng_load_look(load, &j->r);
             paint(j, &j->r);
@@ -383,7 +100,7 @@ wait_for(struct job *j, struct eng_load *load)
 
 /* One run, with what came out in j->r.  0, or the exit code when it did not even begin. */
 static int
-run(struct job *j)
+run(struct load_job *j)
 {
     struct outlet_reason why = OUTLET_REASON;
     struct eng_bytes text = {0};
@@ -450,7 +167,7 @@ add_picture(struct eng_bytes *out, const struct eng_hist *h)
 }
 
 static void
-add_datagrams(const struct job *j, struct eng_bytes *out)
+add_datagrams(const struct load_job *j, struct eng_bytes *out)
 {
     const struct eng_load_result *r = &j->r;
     struct eng_url parts;
@@ -465,7 +182,7 @@ add_datagrams(const struct job *j, struct eng_bytes *out)
 }
 
 static void
-report(struct job *j, int code)
+report(struct load_job *j, int code)
 {
     const struct eng_load_result *r = &j->r;
     enum cli_lang lang = j->cli->lang;
@@ -505,7 +222,7 @@ report(struct job *j, int code)
 }
 
 static void
-tell_fault(struct job *j)
+tell_fault(struct load_job *j)
 {
     const struct eng_load_result *r = &j->r;
     struct cli *cli = j->cli;
@@ -551,7 +268,7 @@ tell_fault(struct job *j)
 
 /* What a rule measured, as it would be written. */
 static void
-tell_unmet(struct job *j, const struct eng_rule_of_load *rule)
+tell_unmet(struct load_job *j, const struct eng_rule_of_load *rule)
 {
     double value = eng_load_rule_value(rule, &j->r);
     struct eng_rule_of_load latency = *rule;
@@ -567,13 +284,16 @@ tell_unmet(struct job *j, const struct eng_rule_of_load *rule)
 }
 
 static bool
-is_rate_met(const struct job *j)
+is_rate_met(const struct load_job *j)
 {
-    return j->opts.rate <= 0 || j->opts.count || j->r.rate >= RATE_MET * j->opts.rate;
+    bool fans = j->opts.mode == ENG_LOAD_FANOUT;
+    double heard = fans ? j->r.rate / (double)j->opts.connections : j->r.rate;
+
+    return j->opts.rate <= 0 || j->opts.count || heard >= RATE_MET * j->opts.rate;
 }
 
 static void
-judge(struct job *j)
+judge(struct load_job *j)
 {
     char asked[32];
     char got[32];
@@ -593,7 +313,7 @@ judge(struct job *j)
 /* ---- --find ---- */
 
 static void
-tell_step(struct job *j, bool held)
+tell_step(struct load_job *j, bool held)
 {
     struct eng_bytes line = {0};
     char rate[32];
@@ -614,7 +334,7 @@ tell_step(struct job *j, bool held)
 
 /* The result stays that of the best step. */
 static int
-find(struct job *j)
+find(struct load_job *j)
 {
     enum { RATE = 1000 };
     struct eng_find f;
@@ -660,7 +380,7 @@ find(struct job *j)
 }
 
 static void
-tell_found(struct job *j)
+tell_found(struct load_job *j)
 {
     char rate[32];
 
@@ -677,19 +397,19 @@ tell_found(struct job *j)
 /* ---- files ---- */
 
 static bool
-write_file(struct job *j, enum cli_option id, FILE *file, struct eng_bytes *bytes)
+write_file(struct load_job *j, enum cli_option id, FILE *file, struct eng_bytes *bytes)
 {
     bool ok = !bytes->failed && fwrite(bytes->data, 1, bytes->len, file) == bytes->len;
 
     ok = fflush(file) == 0 && ok;
     if (!ok)
-        cli_fail(j->cli, OUTLET_ESYS, TEXT_ERROR_PLAIN, option(j, id), strerror(errno));
+        cli_fail(j->cli, OUTLET_ESYS, TEXT_ERROR_PLAIN, j->cli->options.value[id], strerror(errno));
     eng_bytes_free(bytes);
     return ok;
 }
 
 static bool
-write_files(struct job *j)
+write_files(struct load_job *j)
 {
     struct eng_bytes out = {0};
     char masked[4096];
@@ -708,7 +428,7 @@ write_files(struct job *j)
 }
 
 static int
-work(struct job *j)
+work(struct load_job *j)
 {
     int code;
 
@@ -735,13 +455,13 @@ work(struct job *j)
 int
 cli_load(struct cli *cli)
 {
-    struct job j = {.cli = cli, .found = -1, .signal_fd = -1, .r = {.hist = eng_hist_new()}};
+    struct load_job j = {.cli = cli, .found = -1, .signal_fd = -1, .r = {.hist = eng_hist_new()}};
     int code = ENG_INTERNAL;
 
     if (!j.r.hist)
         cli_fail(cli, OUTLET_ENOMEM, TEXT_ERROR_INTERNAL, outlet_strerror(OUTLET_ENOMEM));
     else
-        code = understand(&j);
+        code = cli_load_options(&j);
     if (!code)
         code = work(&j);
     if (j.plot)

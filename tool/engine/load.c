@@ -1,6 +1,5 @@
 /*
- * load.c - a run under load: its threads, the marks on the clock that they share, and what came
- * out.
+ * load.c - a run under load: its threads, the marks on the clock they share, and what came out.
  *
  * The threads share nothing that is written while it is measured: each has its connections, its
  * counters and its histogram, and whoever looks adds them up.  A newcomer's mistake: to let a
@@ -12,7 +11,7 @@
 #include "load.h"
 #include "load_work.h"
 
-#include <math.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -96,6 +95,7 @@ make_pattern(struct eng_load *load)
 
     load->each = size < PERIOD ? PERIOD / size : 2;
     load->period = load->each * size;
+    load->at_once = load->kind == KIND_BYTES ? (int64_t)load->each : 1;
     load->pattern = eng_alloc(2 * load->period);
     if (!load->pattern)
         return OUTLET_ENOMEM;
@@ -181,7 +181,7 @@ start_threads(struct eng_load *load)
     atomic_store(&load->running, load->opts.threads);
     if (load->opts.mode == ENG_LOAD_CHURN) /* opening is what is measured */
         set_marks(load, clock_ns());
-    for (int64_t i = 0; i < load->opts.threads; i++) {
+    for (int64_t i = 0; i < load->opts.threads && load->opts.threads > 1; i++) {
         struct load_worker *w = &load->workers[i];
 
         if (pthread_create(&w->thread, NULL, work, w) != 0) {
@@ -257,10 +257,23 @@ eng_load_start(const struct eng_load_opts *opts, struct eng_load **out, struct o
     return ENG_DONE;
 }
 
-int
-eng_load_fd(const struct eng_load *load)
+enum eng_load_state
+eng_load_wait(struct eng_load *load, int fd, int ms)
 {
-    return load->ended_fd;
+    struct load_worker *own = load->workers;
+    struct pollfd ready[2] = {{.fd = load->ended_fd, .events = POLLIN},
+                              {.fd = fd, .events = POLLIN}};
+
+    if (load->opts.threads > 1) {
+        (void)poll(ready, 2, ms); /* interrupted: as if the time had passed */
+        return ready[0].revents   ? ENG_LOAD_ENDED
+               : ready[1].revents ? ENG_LOAD_WOKEN
+                                  : ENG_LOAD_RUNS;
+    }
+    if (own->loop && worker_turn(own, fd, ms))
+        return own->woken ? ENG_LOAD_WOKEN : ENG_LOAD_RUNS;
+    atomic_store(&load->running, 0);
+    return ENG_LOAD_ENDED;
 }
 
 void
@@ -283,6 +296,8 @@ eng_load_end(struct eng_load *load)
     for (int64_t i = 0; load->workers && i < load->opts.threads; i++) {
         if (load->workers[i].has_thread)
             pthread_join(load->workers[i].thread, NULL);
+        else if (load->workers[i].loop && load->opts.threads == 1 && load->driver)
+            worker_run(&load->workers[i]);
     }
     for (int64_t i = 0; load->workers && i < load->opts.threads; i++) {
         worker_free(&load->workers[i]);

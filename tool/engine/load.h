@@ -1,11 +1,11 @@
 /*
  * load.h - put load on one endpoint that the user names, and measure what comes back.
  *
- *     eng_load_start --> (eng_load_look)* --> eng_load_fd is readable --> eng_load_end
+ *     eng_load_start --> (eng_load_wait --> eng_load_look)* --> eng_load_end
  *
- * Each thread has a loop of its own and its share of the connections.  The same run may be closed
- * (a connection sends when an answer came) or open (`rate` messages a second whatever comes back).
- * In an open run a latency counts from when a message should have left by the schedule, so that a
+ * Each thread has a loop of its own and its share of the connections.  A run is closed (a
+ * connection sends when an answer came) or open (`rate` messages a second whatever comes back).  In
+ * an open run a latency counts from when a message should have left by the schedule, so that a
  * server that stalls is charged for everything it held up.
  *
  * What a newcomer gets wrong: to run for ever.  Each run ends: by time_ms, by count, or by stall_ms
@@ -99,7 +99,13 @@ struct eng_load;
 /* 0 or enum eng_result with *why filled, and nothing was started. */
 int eng_load_start(const struct eng_load_opts *opts, struct eng_load **out,
                    struct outlet_reason *why);
-int eng_load_fd(const struct eng_load *load); /* readable when all has ended */
+/*
+ * Work, or wait for the threads that do, until all has ended, `fd` (-1: none, always the same)
+ * is readable, or `ms` (-1: for ever) have passed.  One thread is the caller's own: a process
+ * without a second one pays less for each system call.
+ */
+enum eng_load_state { ENG_LOAD_RUNS, ENG_LOAD_WOKEN, ENG_LOAD_ENDED };
+enum eng_load_state eng_load_wait(struct eng_load *load, int fd, int ms);
 void eng_load_look(struct eng_load *load, struct eng_load_result *out); /* clears out->hist first */
 /* End as if the time was over; asked twice, at once. */
 void eng_load_stop(struct eng_load *load);

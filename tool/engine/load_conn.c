@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SEND_BYTES = 256 * 1024, NUMBER_BYTES = 4 };
+enum { NUMBER_BYTES = 4 };
 
 /* ---- out ---- */
 
@@ -59,14 +59,9 @@ conn_send(struct load_conn *c, int64_t n, int64_t stamp)
     struct load_worker *w = c->w;
     const struct eng_load *load = w->load;
     size_t size = load->opts.size;
-    int64_t at_once = 1;
 
-    if (load->kind == KIND_BYTES) {
-        at_once = size < SEND_BYTES ? (int64_t)(SEND_BYTES / size) : 1;
-        at_once = at_once < (int64_t)load->each ? at_once : (int64_t)load->each;
-    }
     while (n > 0) {
-        int64_t k = n < at_once ? n : at_once;
+        int64_t k = n < load->at_once ? n : load->at_once;
         int64_t sent = send_some(c, (size_t)k);
 
         if (sent < 0) {
@@ -214,8 +209,10 @@ bytes_came(struct load_conn *c, const uint8_t *bytes, size_t len)
 {
     const struct eng_load *load = c->w->load;
     size_t part = c->part + len;
-    int64_t whole = part >= load->opts.size ? (int64_t)(part / load->opts.size) : 0;
+    int64_t whole = part == load->opts.size; /* most often: a division is as long as the rest */
 
+    if (part > load->opts.size)
+        whole = (int64_t)(part / load->opts.size);
     part -= (size_t)whole * load->opts.size;
     if (whole > c->flying || (whole == c->flying && part > 0)) {
         give_up(c, "more came back than was sent");

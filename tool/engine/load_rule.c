@@ -1,6 +1,5 @@
 /*
- * load_rule.c - thresholds, rates and sizes as people write them, and the search for the greatest
- * rate.
+ * load_rule.c - thresholds, rates and sizes as people write them; the search for the greatest rate.
  *
  * Pure.  A latency without a unit is refused: "p99<2" could be seconds or microseconds.
  *

@@ -1,6 +1,6 @@
 /*
  * load_rule_test.c - thresholds, rates and sizes as they are written; the search against servers
- * whose greatest rate is known; the rows of the picture.
+ * whose greatest rate is known; the pictures.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -80,8 +80,8 @@ what_is_no_rule_is_refused(void **state)
                                         "p99<2.ms",
                                         "errors=a",
                                         "p99<<2ms",
-                                        "errors=0000000000000000000000000000000000000000000000000"
-                                        "00000000000000000000000000"};
+                                        ("errors=0000000000000000000000000000000000000000000000000"
+                                         "00000000000000000000000000")};
     struct eng_rule_of_load rule;
 
     (void)state;

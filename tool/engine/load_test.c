@@ -1,6 +1,5 @@
 /*
- * load_test.c - load on servers that lose, repeat, change, stall and leave, each counted to the
- * message.
+ * load_test.c - load on servers that lose, repeat, change, stall and leave, counted to the message.
  *
  * The servers live in a loop of their own thread.  Nothing here depends on how fast the machine
  * is: what is timed has only lower bounds.
@@ -9,7 +8,6 @@
  */
 #include "engine.h"
 
-#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -172,13 +170,11 @@ run(const struct eng_load_opts *opts, struct eng_load_result *r)
 {
     struct outlet_reason why = OUTLET_REASON;
     struct eng_load *load;
-    struct pollfd ended = {.events = POLLIN};
     int code = eng_load_start(opts, &load, &why);
 
     if (code)
         fail_msg("%s: %s", opts->url, why.text);
-    ended.fd = eng_load_fd(load);
-    if (poll(&ended, 1, PATIENCE_MS) != 1)
+    if (eng_load_wait(load, -1, PATIENCE_MS) != ENG_LOAD_ENDED)
         fail_msg("it does not end");
     memset(r, 0, sizeof *r);
     r->hist = eng_hist_new();
@@ -404,7 +400,6 @@ asked_to_stop_it_ends_in_order(void **state)
     struct eng_load_opts opts;
     struct eng_load *load;
     struct server s;
-    struct pollfd ended = {.events = POLLIN};
 
     (void)state;
     server_open(&s, "tcp://127.0.0.1:0", ECHO);
@@ -414,11 +409,11 @@ asked_to_stop_it_ends_in_order(void **state)
     r.hist = eng_hist_new();
     assert_int_equal(eng_load_start(&opts, &load, &why), ENG_DONE);
     while (r.messages == 0) {
+        assert_int_equal(eng_load_wait(load, -1, 1), ENG_LOAD_RUNS);
         eng_load_look(load, &r);
     }
     eng_load_stop(load);
-    ended.fd = eng_load_fd(load);
-    assert_int_equal(poll(&ended, 1, PATIENCE_MS), 1);
+    assert_int_equal(eng_load_wait(load, -1, PATIENCE_MS), ENG_LOAD_ENDED);
     eng_load_look(load, &r);
     eng_load_end(load);
     server_end(&s);

@@ -78,9 +78,11 @@ count_unanswered(struct load_worker *w)
     }
     if (step <= 0 || w->origin == 0)
         return;
-    for (; w->next_at < end; w->next_at = due_at(w, w->issued)) {
+    for (; w->next_at < end && w->left > 0; w->next_at = due_at(w, w->issued)) {
         uint64_t n = (uint64_t)(100000 / step) + 1; /* a tenth of a millisecond at once */
 
+        n = n < (uint64_t)w->left ? n : (uint64_t)w->left;
+        w->left -= (int64_t)n;
         if (is_measured(w, w->next_at))
             eng_hist_record_n(w->hist, w->now - w->next_at, n);
         w->issued += n;
@@ -372,15 +374,19 @@ worker_prepare(struct load_worker *w)
     return outlet_post(w->loop, begin, w);
 }
 
-void
-worker_run(struct load_worker *w)
+static void
+wake(outlet_watch watch, int events, void *arg)
 {
-    outlet_err err;
+    struct load_worker *w = arg;
 
-    do {
-        w->clock_left = 0;
-        err = outlet_loop_turn(w->loop, -1);
-    } while (!err);
+    (void)watch;
+    (void)events;
+    w->woken = true;
+}
+
+static void
+turned_out(struct load_worker *w, outlet_err err)
+{
     if (err != OUTLET_ESTATE) {
         struct outlet_reason why = OUTLET_REASON;
 
@@ -390,6 +396,33 @@ worker_run(struct load_worker *w)
     }
     (void)outlet_loop_free(w->loop); /* this thread turned it, and we are in no callback */
     w->loop = NULL;
+}
+
+bool
+worker_turn(struct load_worker *w, int wake_fd, int ms)
+{
+    int64_t end = clock_ns() + ms * MS;
+    outlet_err err = OUTLET_OK;
+
+    if (wake_fd >= 0 && !w->has_watch)
+        err = outlet_watch_start(w->loop, wake_fd, OUTLET_READABLE, wake, w, &w->wake_watch);
+    w->has_watch = wake_fd >= 0;
+    w->woken = false;
+    /* The tick sees to it that a turn is short and that the time is known. */
+    while (!err && !w->woken && (ms < 0 || w->now < end)) {
+        w->clock_left = 0;
+        err = outlet_loop_turn(w->loop, -1);
+    }
+    if (err)
+        turned_out(w, err);
+    return !err;
+}
+
+void
+worker_run(struct load_worker *w)
+{
+    while (worker_turn(w, -1, -1)) {
+    }
 }
 
 void

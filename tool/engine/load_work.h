@@ -1,14 +1,13 @@
 /*
- * load_work.h - what load.c, load_work.c and load_conn.c share: one run, its workers, their
- * connections.
+ * load_work.h - what load.c, load_work.c and load_conn.c share: a run, its workers, connections.
  *
  *     load.c         threads, the common clock marks, what came out
  *     load_work.c    one worker: opening connections, the schedule, the end
  *     load_conn.c    one connection: messages out, messages back
  *
  * What a newcomer gets wrong: to read the clock for each message.  worker_now() reads it once a
- * turn and again after a few callbacks; to send outside a callback would go through the mailbox
- * besides.
+ * turn and again after a few callbacks.  And to send outside a callback, which would go through the
+ * mailbox.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -61,6 +60,9 @@ struct load_worker {
     int64_t index;
     pthread_t thread;
     bool has_thread;
+    bool has_watch; /* of what wakes the caller, when this is its thread */
+    bool woken;
+    outlet_watch wake_watch;
     enum work_state state;
 
     int64_t now;
@@ -124,6 +126,7 @@ struct eng_load {
     uint8_t *pattern; /* two periods of messages, so that one can be read on from anywhere */
     size_t period;    /* bytes */
     size_t each;      /* messages in a period */
+    int64_t at_once;  /* messages that one send may carry */
     struct load_worker *workers;
     int64_t started_workers;
     _Atomic int64_t pending; /* connections that are neither open nor failed yet */
@@ -188,7 +191,8 @@ void load_opened(struct load_conn *c); /* or failed: it is waited for no more */
 
 /* load_work.c */
 outlet_err worker_prepare(struct load_worker *w);
-void worker_run(struct load_worker *w);
+void worker_run(struct load_worker *w);                       /* to its end */
+bool worker_turn(struct load_worker *w, int wake_fd, int ms); /* false: it has ended */
 void worker_free(struct load_worker *w);
 void worker_pace(struct load_worker *w);
 void worker_finish_if_done(struct load_worker *w);
