@@ -7,12 +7,15 @@
 #include "net.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- bad URLs
@@ -354,7 +357,67 @@ addresses_that_are_not_here(void **state)
     net_close(&n);
 }
 
+/* ---- unreachable ---------------------------------------------------------------------------- */
+
+static void
+keep_reason(outlet_conn c, const struct outlet_reason *why, void *user)
+{
+    struct outlet_reason *kept = user;
+
+    (void)c;
+    *kept = *why;
+}
+
+/* In a network of its own, in which nothing is up.  0: as it should be; 77: not allowed here. */
+static int
+connect_without_a_network(void)
+{
+    static const struct outlet_handlers on = {.size = sizeof on, .on_close = keep_reason};
+    struct outlet_loop_opts loop_opts = OUTLET_LOOP_OPTS;
+    struct outlet_opts opts = OUTLET_OPTS;
+    struct outlet_reason why = OUTLET_REASON;
+    outlet_loop *loop;
+    outlet_conn c;
+
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNET))
+        return 77;
+    loop_opts.driver = net_driver();
+    opts.on = &on;
+    opts.user = &why;
+    if (outlet_loop_new(&loop, &loop_opts) || outlet_connect(loop, "tcp://127.0.0.1:9", &opts, &c))
+        return 1;
+    while (why.code == OUTLET_OK && outlet_loop_turn(loop, 1000) == OUTLET_OK) {
+    }
+    if (outlet_loop_free(loop))
+        return 2;
+    if (why.code != OUTLET_EUNREACH || why.phase != OUTLET_AT_CONNECT ||
+        why.side != OUTLET_BY_SYSTEM || why.sys_errno != ENETUNREACH)
+        return 3;
+    return 0;
+}
+
+static void
+who_cannot_be_reached_is_told_so(void **state)
+{
+    int status = 0;
+    pid_t child;
+
+    (void)state;
+    if (net_is_sim())
+        skip(); /* its network is always up */
+    child = fork();
+    if (child == 0)
+        _exit(connect_without_a_network());
+    assert_true(child > 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77)
+        skip(); /* this system lets us make no network */
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(who_cannot_be_reached_is_told_so),
     cmocka_unit_test(a_wrong_url_names_what_is_wrong_and_opens_nothing),
     cmocka_unit_test(wrong_arguments_are_refused),
     cmocka_unit_test(a_stopped_loop_takes_nothing_new),
