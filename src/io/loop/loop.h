@@ -38,7 +38,10 @@ enum {
     OL_CELL_BITS = 12,
     OL_CHUNK_BITS = 8, /* slots are made 256 at a time */
     OL_CHUNK_SLOTS = 1 << OL_CHUNK_BITS,
-    OL_CHUNKS_MAX = 1 << (OL_SLOT_BITS - OL_CHUNK_BITS)
+    OL_CHUNKS_MAX = 1 << (OL_SLOT_BITS - OL_CHUNK_BITS),
+    OL_GENERATION_PAGE_BITS = 10, /* generations are mapped a page at a time: 1,024 of 4 bytes */
+    OL_GENERATIONS_PER_PAGE = 1 << OL_GENERATION_PAGE_BITS,
+    OL_GENERATION_PAGES_MAX = 1 << (OL_SLOT_BITS - OL_GENERATION_PAGE_BITS)
 };
 
 struct ol_handle {
@@ -62,7 +65,7 @@ struct ol_mail;
  * gone never fits an object of the next one.  A stored value is generation << 1 | alive.
  */
 struct ol_generations {
-    _Atomic(_Atomic uint32_t *) chunks[OL_CHUNKS_MAX];
+    _Atomic(_Atomic uint32_t *) chunks[OL_GENERATION_PAGES_MAX];
 };
 
 /* One reactor's place.  Never unmapped; used again by a later loop once its reactor is gone. */

@@ -69,7 +69,7 @@ map_zeroed(size_t size)
     return p == MAP_FAILED ? NULL : p;
 }
 
-/* Tables of generations are mapped, not allocated: 512 KiB of address space, touched page by page.
+/* Tables of generations are mapped, not allocated: 128 KiB of address space, touched page by page.
  */
 static struct ol_cell *
 cell_new(uint32_t index)

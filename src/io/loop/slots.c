@@ -45,10 +45,10 @@ ol_slots_init(struct ol_slots *s, struct ol_generations *g, const ol_heap *heap,
 static _Atomic uint32_t *
 generation_of(const struct ol_slots *s, uint32_t slot)
 {
-    _Atomic uint32_t *chunk = atomic_load_explicit(&s->generations->chunks[slot >> OL_CHUNK_BITS],
-                                                   memory_order_acquire);
+    _Atomic uint32_t *chunk = atomic_load_explicit(
+        &s->generations->chunks[slot >> OL_GENERATION_PAGE_BITS], memory_order_acquire);
 
-    return chunk ? &chunk[slot & (OL_CHUNK_SLOTS - 1)] : NULL;
+    return chunk ? &chunk[slot & (OL_GENERATIONS_PER_PAGE - 1)] : NULL;
 }
 
 /* The allocation starts anywhere; the objects start on a cache line. */
@@ -94,18 +94,19 @@ static outlet_err
 make_chunk(struct ol_slots *s)
 {
     uint32_t at = s->made >> OL_CHUNK_BITS;
+    uint32_t page = s->made >> OL_GENERATION_PAGE_BITS;
     size_t size = OL_CHUNK_SLOTS * (s->hot_size + s->cold_size) + CACHE_LINE;
     uint8_t *chunk;
 
     if (at >= OL_CHUNKS_MAX)
         return OUTLET_ELIMIT;
-    if (!s->generations->chunks[at]) {
-        void *g = mmap(NULL, sizeof(uint32_t) * OL_CHUNK_SLOTS, PROT_READ | PROT_WRITE,
+    if (!s->generations->chunks[page]) {
+        void *g = mmap(NULL, sizeof(uint32_t) * OL_GENERATIONS_PER_PAGE, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
         if (g == MAP_FAILED)
             return OUTLET_ENOMEM;
-        atomic_store_explicit(&s->generations->chunks[at], g, memory_order_release);
+        atomic_store_explicit(&s->generations->chunks[page], g, memory_order_release);
     }
     chunk = ol_alloc(s->heap, size);
     if (!chunk)

@@ -35,11 +35,11 @@ new_generations(void)
 static void
 free_generations(struct ol_generations *g)
 {
-    for (size_t i = 0; i < OL_CHUNKS_MAX; i++) {
+    for (size_t i = 0; i < OL_GENERATION_PAGES_MAX; i++) {
         void *chunk = (void *)atomic_load(&g->chunks[i]);
 
         if (chunk)
-            munmap(chunk, sizeof(uint32_t) * OL_CHUNK_SLOTS);
+            munmap(chunk, sizeof(uint32_t) * OL_GENERATIONS_PER_PAGE);
     }
     munmap(g, sizeof *g);
 }
