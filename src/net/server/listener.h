@@ -71,7 +71,6 @@ void ol_listener_end(struct ol_listener *l);
 void ol_accept_start(struct ol_lsock *s);
 void ol_accept_token(struct ol_reactor *r, struct ol_settings *settings, int32_t token,
                      const struct ol_addr *from, const struct ol_addr *local);
-void ol_accept_place(struct ol_listener *l, int32_t token, const struct ol_addr *from);
 bool ol_accept_arrived(struct ol_pair_port *p, int32_t token);
 void ol_accept_port_end(struct ol_pair_port *p);
 extern const struct ol_link_ops ol_lsock_ops;
