@@ -13,19 +13,7 @@
 
 enum { BUSY_MISSES_MAX = 8 };
 
-static _Thread_local struct ol_reactor *current;
-
-struct ol_reactor *
-ol_current(void)
-{
-    return current;
-}
-
-void
-ol_current_set(struct ol_reactor *r)
-{
-    current = r;
-}
+_Thread_local struct ol_reactor *ol_current_reactor;
 
 void
 ol_alarm_set(struct ol_reactor *r, struct ol_alarm *a, ol_time deadline)
@@ -46,7 +34,7 @@ alarm_fired(struct ol_timer *t, void *arg)
     struct ol_alarm *a = OL_CONTAINER(t, struct ol_alarm, timer);
 
     a->fire(arg, a);
-    OL_ASSERT(current == arg); /* see ol_reactor_turn() */
+    OL_ASSERT(ol_current() == arg); /* see ol_reactor_turn() */
 }
 
 outlet_err
@@ -183,11 +171,11 @@ wait_for_work(struct ol_reactor *r, ol_time until)
 int
 ol_reactor_turn(struct ol_reactor *r, ol_time until)
 {
-    struct ol_reactor *outer = current;
+    struct ol_reactor *outer = ol_current();
     ol_time next = next_deadline(r);
     int n;
 
-    current = r;
+    ol_current_set(r);
     r->turning = true;
     n = wait_for_work(r, next < until ? next : until);
     r->hurry = false;
@@ -196,7 +184,8 @@ ol_reactor_turn(struct ol_reactor *r, ol_time until)
         struct ol_completion *c = &r->batch[i];
 
         c->link->ops->complete(c->link, c);
-        OL_ASSERT(current == r); /* else a forked child came back from a callback of its parent's */
+        OL_ASSERT(ol_current() ==
+                  r); /* else a forked child came back from a callback of its parent's */
     }
     ol_mail_run(r);
     ol_wheel_run(&r->wheel, r->now, alarm_fired, r);
@@ -209,7 +198,7 @@ ol_reactor_turn(struct ol_reactor *r, ol_time until)
     if (r->embedded || r->loop->world)
         r->ops->arm(r->driver, next_deadline(r));
     r->turning = false;
-    current = outer;
+    ol_current_set(outer);
     return n < 0 ? n : 0;
 }
 
@@ -226,22 +215,22 @@ ol_reactor_done(const struct ol_reactor *r)
 void
 ol_reactor_end(struct ol_reactor *r)
 {
-    struct ol_reactor *outer = current;
+    struct ol_reactor *outer = ol_current();
 
     OL_ASSERT(!r->ended);
     ol_cell_close(r->cell);
-    current = r;
+    ol_current_set(r);
     do {
         while (ol_mail_run(r)) {
         }
         if (r->live && !r->failed && ol_reactor_turn(r, 0) < 0)
             r->failed = true;
-        current = r;
+        ol_current_set(r);
     } while (!r->failed && (r->live || has_mail(r)));
     while (ol_mail_run(r)) {
     }
     ol_retired_flush(r);
-    current = outer;
+    ol_current_set(outer);
     r->ended = true;
 }
 
