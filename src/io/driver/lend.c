@@ -11,17 +11,6 @@
 
 #include <errno.h>
 
-enum {
-    LINE = 64 /* parts begin on cache lines */
-};
-_Static_assert(OL_LENT_ROOM % LINE == 0, "so that data lies on a line, too");
-
-static size_t
-round_up(size_t n)
-{
-    return (n + LINE - 1) / LINE * LINE;
-}
-
 void
 ol_lender_init(struct ol_lender *l, struct ol_budget *budget, size_t size)
 {
@@ -57,49 +46,10 @@ ol_lender_renew(struct ol_lender *l)
     l->block = NULL;
 }
 
-int
-ol_lender_offer(struct ol_lender *l, size_t min, uint8_t **data, size_t *room)
-{
-    size_t left;
-
-    if (!ol_lender_fill(l))
-        return -ENOMEM;
-    OL_ASSERT(l->used <= l->size);
-    left = l->size - l->used;
-    if (left < min + 2 * OL_LENT_ROOM)
-        return -ENOBUFS;
-    *data = l->block->bytes + l->used + OL_LENT_ROOM;
-    *room = left - 2 * OL_LENT_ROOM;
-    return 0;
-}
-
-static void
-lend(struct ol_lender *l, uint8_t *data, size_t len, size_t room_after, struct ol_lent *out)
-{
-    *out = (struct ol_lent){.data = data,
-                            .len = (uint32_t)len,
-                            .room_before = OL_LENT_ROOM,
-                            .room_after = (uint32_t)room_after,
-                            .block = l->block};
-    l->used = (size_t)(data + len + room_after - l->block->bytes);
-    l->lent++;
-    OL_ASSERT(l->used <= l->size);
-}
-
-void
-ol_lender_lend(struct ol_lender *l, uint8_t *data, size_t len, struct ol_lent *out)
-{
-    size_t end = (size_t)(data + len - l->block->bytes) + OL_LENT_ROOM;
-    size_t room_after = ol_min(round_up(end), l->size) - end + OL_LENT_ROOM;
-
-    OL_ASSERT(data == l->block->bytes + l->used + OL_LENT_ROOM);
-    lend(l, data, len, room_after, out);
-}
-
 size_t
 ol_lender_stride(size_t room)
 {
-    return round_up(room) + 2 * OL_LENT_ROOM;
+    return ol_lender_round_up(room) + 2 * OL_LENT_ROOM;
 }
 
 int
@@ -118,18 +68,6 @@ void
 ol_lender_lend_slot(struct ol_lender *l, uint8_t *data, size_t len, size_t room,
                     struct ol_lent *out)
 {
-    OL_ASSERT(data == l->block->bytes + l->used + OL_LENT_ROOM && len <= room);
-    lend(l, data, len, ol_lender_stride(room) - OL_LENT_ROOM - len, out);
-}
-
-void
-ol_lender_give_back(struct ol_lender *l, struct ol_lent *bytes)
-{
-    if (bytes->block == l->block) {
-        OL_ASSERT(l->lent > 0);
-        l->lent--;
-    } else {
-        ol_block_unref(bytes->block);
-    }
-    bytes->block = NULL;
+    OL_ASSERT(len <= room);
+    ol_lender_carve(l, data, len, ol_lender_stride(room) - OL_LENT_ROOM - len, out);
 }

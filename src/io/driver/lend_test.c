@@ -49,7 +49,7 @@ static struct ol_lent
 lend(struct ol_lender *l, size_t len)
 {
     struct ol_lent lent;
-    uint8_t *data;
+    uint8_t *data = NULL;
     size_t room;
 
     assert_int_equal(ol_lender_offer(l, len, &data, &room), 0);
