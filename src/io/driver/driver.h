@@ -226,6 +226,9 @@ struct ol_driver_ops {
 
 struct ol_driver {
     const struct ol_driver_ops *ops;
+    /* Set at open, constant then: the sends of a turn are one system call, so one that is sent
+     * early (send_now) costs more.  Else each send costs the same whenever it is made. */
+    bool gathers;
 };
 
 extern const struct ol_driver_ops ol_driver_epoll;

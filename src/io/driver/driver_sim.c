@@ -82,6 +82,7 @@ op_open(struct ol_driver **out, const struct ol_driver_opts *opts)
         goto free_addrs;
 
     d->base.ops = &ol_driver_sim;
+    d->base.gathers = d->world->gathers;
     d->budget = ol_budget_ref(opts->budget);
     d->next = d->world->drivers;
     d->world->drivers = d;

@@ -1473,6 +1473,7 @@ uring_open(struct ol_driver **out, const struct ol_driver_opts *opts)
     if (!u)
         return -ENOMEM;
     u->base.ops = &ol_driver_uring;
+    u->base.gathers = true;
     u->pid = getpid();
     atomic_init(&u->bed, AWAKE);
     ol_embed_init(&u->embed);

@@ -22,6 +22,7 @@ ol_sim_new(const ol_heap *heap, uint64_t seed, const struct ol_sim_faults *fault
 
     w->heap = heap;
     ol_rng_seed(&w->rng, seed);
+    w->gathers = seed & 1;
     key.k0 = ol_rng_next(&w->rng);
     key.k1 = ol_rng_next(&w->rng);
     ol_map_init(&w->ports, heap, key);

@@ -147,6 +147,7 @@ struct sim_event {
 
 struct ol_sim {
     const ol_heap *heap;
+    bool gathers; /* its drivers pretend to: what lies above has a way for either kind */
     struct ol_rng rng;
     ol_time now;
     uint64_t calls;

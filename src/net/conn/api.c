@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "conn.h"
+#include "wire.h"
 
 #include <limits.h>
 
@@ -202,7 +203,7 @@ make_send_mail(struct ol_visit *v, const struct ol_settings *s, const struct iov
     if (!m->buf)
         goto free_mail;
     whole = (struct iovec){(void *)(uintptr_t)m->buf->bytes, len};
-    err = s->filter->wrap(&s->framing, &whole, 1, len, &m->wrap);
+    err = s->wrap(&s->framing, &whole, 1, len, &m->wrap);
     if (err)
         goto unref_buf;
     *out = m;
@@ -270,12 +271,26 @@ send_any(outlet_conn h, const struct iovec *pieces, int n, struct outlet_buf *sh
     return result;
 }
 
+/* The connection that is being delivered to answers: nothing has to be looked up. */
+static int64_t
+answer(outlet_conn h, const void *bytes, size_t len)
+{
+    struct ol_reactor *r = ol_current();
+    struct ol_net *n = r ? ol_net_of(r) : NULL;
+
+    return n && h.id && n->wire.id == h.id ? ol_wire_put(&n->wire, bytes, len) : OL_WIRE_PAST;
+}
+
 int64_t
 outlet_send(outlet_conn h, const void *bytes, size_t len)
 {
     struct iovec piece = {(void *)(uintptr_t)bytes, len};
+    int64_t result;
 
-    return !bytes && len ? OUTLET_EINVAL : send_any(h, &piece, 1, NULL);
+    if (!bytes && len)
+        return OUTLET_EINVAL;
+    result = answer(h, bytes, len);
+    return result == OL_WIRE_PAST ? send_any(h, &piece, 1, NULL) : result;
 }
 
 int64_t
@@ -353,6 +368,7 @@ do_resume(struct ol_conn *c)
 static outlet_err
 do_end(struct ol_conn *c)
 {
+    ol_wire_leave(c);
     if (ol_conn_state(c) > CONN_OPEN || c->flags & CONN_END_ASKED)
         return OUTLET_ESTATE;
     c->flags |= CONN_END_ASKED;

@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "conn.h"
+#include "wire.h"
 
 #include <errno.h>
 
@@ -39,12 +40,6 @@ ol_conn_state_name(enum ol_conn_state s)
         [CONN_CLOSING] = "closing", [CONN_CLOSED] = "closed"};
 
     return names[s];
-}
-
-outlet_conn
-ol_conn_handle(const struct ol_conn *c)
-{
-    return (outlet_conn){c->id};
 }
 
 static uint32_t
@@ -223,8 +218,12 @@ ol_conn_linked_up(struct ol_conn *c)
 static void
 shut(struct ol_conn *c, bool reset)
 {
+    struct ol_wire *w = ol_wire_of(c);
+
     if (ol_conn_state(c) >= CONN_CLOSING)
         return;
+    if (w->conn == c)
+        ol_wire_close(w); /* as what is queued: an end without order discards it */
     ol_conn_move(c, CONN_CLOSING);
     if (c->flags & CONN_LINKED)
         ol_conn_settings(c)->transport->close(c, reset);
@@ -271,16 +270,17 @@ ol_conn_flush_step(struct ol_conn *c)
 
     if (c->queue || ol_conn_mailed(c))
         return;
-    if (t->end_writing && !(c->flags & CONN_ENDED)) {
+    /* Both sides are done: closing ends ours, and nothing is unread. */
+    if (!t->end_writing || c->flags & CONN_PEER_ENDED) {
+        shut(c, false);
+        return;
+    }
+    if (!(c->flags & CONN_ENDED)) {
         c->flags |= CONN_ENDED;
         if (t->end_writing(c) < 0) {
             shut(c, true); /* not connected any more: nothing to wait for */
             return;
         }
-    }
-    if (!t->end_writing || c->flags & CONN_PEER_ENDED) {
-        shut(c, false);
-        return;
     }
     if (ol_conn_state(c) == CONN_FLUSHING)
         ol_conn_move(c, CONN_LINGERING);
@@ -309,7 +309,8 @@ ol_conn_close(struct ol_conn *c, enum outlet_side side)
         ol_conn_break(c, CAUSE_ABORT, OUTLET_ECANCELED, OUTLET_BY_US);
         return;
     }
-    if (s != CONN_OPEN)
+    ol_wire_leave(c);
+    if (ol_conn_state(c) != CONN_OPEN)
         return;
     ol_cause_set(c, side == OUTLET_BY_US ? CAUSE_US : CAUSE_PEER, OUTLET_OK, side, 0);
     ol_conn_move(c, CONN_FLUSHING);

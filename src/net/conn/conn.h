@@ -71,11 +71,14 @@ struct ol_settings {
     struct outlet_loop *loop;
     const struct ol_transport *transport;
     const struct ol_filter *filter;
+    ol_frame_next_fn *next; /* the filter's for this framing: called for each message */
+    ol_frame_wrap_fn *wrap;
     struct outlet_handlers on;
     void *user;
     enum ol_scheme scheme;
     ol_time connect, handshake, idle, partial, stall, flush; /* durations; OL_NEVER: off */
     size_t high, low, cap;
+    size_t wire_room; /* how much may leave the short way, see wire.c; 0: nothing */
     enum outlet_full full;
     bool half_open;
     bool nodelay;
@@ -197,7 +200,7 @@ struct ol_conn_cold {
     _Atomic(struct ol_extra *) extra;
 };
 
-/* Two cache lines: all that an echo touches. */
+/* Two cache lines: nearly all that an echo touches. */
 struct ol_conn {
     struct ol_link link;
     _Atomic(struct ol_settings *) settings;
@@ -229,9 +232,21 @@ struct ol_closable {
     void (*close)(struct ol_closable *x);
 };
 
+enum { OL_WIRE_ROOM = 65536 };
+
+/* What the connection that is being delivered to has answered so far; see wire.h. */
+struct ol_wire {
+    struct ol_conn *conn; /* NULL: closed */
+    uint64_t id;          /* of conn; 0: closed */
+    size_t used;
+    size_t room;
+    uint8_t *bytes; /* NULL: not with this driver */
+};
+
 /* Per reactor. */
 struct ol_net {
     struct ol_reactor *reactor;
+    struct ol_wire wire;
     struct ol_mail attach;
     struct ol_turn_end turn_end;
     struct ol_store store;
@@ -293,6 +308,19 @@ ol_count_add(_Atomic int64_t *counter, int64_t n)
                           memory_order_relaxed);
 }
 
+static inline outlet_conn
+ol_conn_handle(const struct ol_conn *c)
+{
+    return (outlet_conn){c->id};
+}
+
+/* Bytes of messages that other threads sent and that are still under way. */
+static inline int64_t
+ol_conn_mailed(const struct ol_conn *c)
+{
+    return atomic_load_explicit(&c->cold->mailed, memory_order_relaxed);
+}
+
 void ol_shown_addr_set(struct ol_shown_addr *s, const struct ol_addr *a);
 void ol_shown_addr_get(const struct ol_shown_addr *s, struct ol_addr *out);
 
@@ -326,7 +354,6 @@ void ol_conn_end_later(struct ol_conn *c); /* ol_conn_closed() at the end of thi
 /* At once.  The first cause stays. */
 void ol_conn_fail(struct ol_conn *c, int sys_errno);
 void ol_conn_break(struct ol_conn *c, uint8_t cause, outlet_err code, enum outlet_side side);
-outlet_conn ol_conn_handle(const struct ol_conn *c);
 const char *ol_conn_state_name(enum ol_conn_state s);
 extern const struct ol_link_ops ol_conn_link_ops; /* stream.c */
 
@@ -369,8 +396,31 @@ void ol_conn_input_free(struct ol_conn *c);
 void ol_inputs_free(struct ol_inputs *free, const ol_heap *heap);
 void ol_net_feed_starved(struct ol_net *n);
 
+/* ---- wire (wire.c) ----------------------------------------------------------------------- */
+
+outlet_err ol_wire_init(struct ol_net *n);
+void ol_wire_fini(struct ol_net *n);
+void ol_wire_flush(struct ol_wire *w); /* and close it; the connection may break */
+
+static inline struct ol_wire *
+ol_wire_of(const struct ol_conn *c)
+{
+    return &ol_net_of(c->cold->reactor)->wire;
+}
+
+/* Before anything else is done with c's queue or its end.  The connection may break. */
+static inline void
+ol_wire_leave(const struct ol_conn *c)
+{
+    struct ol_wire *w = ol_wire_of(c);
+
+    if (w->conn == c)
+        ol_wire_flush(w);
+}
+
 /* ---- send (send.c) ----------------------------------------------------------------------- */
 
+bool ol_keeps_borders(const struct ol_settings *s);
 /* One message in pieces, or shared (buf, then pieces is its one piece).  As outlet_send(). */
 int64_t ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struct outlet_buf *buf);
 /* One message that is part of a file; takes the descriptor unless it fails. */
@@ -381,11 +431,12 @@ int64_t ol_conn_send_wrapped(struct ol_conn *c, struct outlet_buf *buf);
  * and a close or an end that came meanwhile waits for it. */
 int64_t ol_conn_send_taken(struct ol_conn *c, const struct ol_frame_wrap *w,
                            struct outlet_buf *buf);
-void ol_conn_mail_done(struct ol_conn *c);       /* after each: an end or a close may wait for it */
-int64_t ol_conn_mailed(const struct ol_conn *c); /* bytes of these that are still under way */
+void ol_conn_mail_done(struct ol_conn *c); /* after each: an end or a close may wait for it */
 /* A sender elsewhere was refused, or told that more than `high` is queued. */
 void ol_conn_owe_writable(struct ol_conn *c);
 void ol_conn_mark_dirty(struct ol_conn *c);
+/* What is left of messages that were taken and have begun to leave, on an empty queue. */
+void ol_conn_queue_rest(struct ol_conn *c, const struct iovec *rest);
 void ol_conn_sent(struct ol_conn *c, int32_t result); /* OL_SENT */
 void ol_conn_after_flush(struct ol_conn *c);
 void ol_conn_count_sent(struct ol_conn *c, size_t bytes);
@@ -402,6 +453,7 @@ void ol_net_forget_dirty(struct ol_net *n, struct ol_queue *gone);
 void ol_conn_peer_error(struct ol_conn *c, int sys_errno);
 
 enum {
+    OL_DIRECT_MIN = 16384, /* from here on copying costs more than a system call of its own */
     OL_DIRECT_PIECES = 18, /* gathered without joining: 16 of the user's, a head, a tail */
     OL_SHARE_MIN = 1024 /* a shared buffer below this is copied: that costs less than a reference */
 };

@@ -96,6 +96,11 @@ net_init(struct ol_net *n, struct ol_reactor *r)
         return err;
     }
     n->reactor = r;
+    err = ol_wire_init(n);
+    if (err) {
+        forget_slots(r);
+        return err;
+    }
     n->attach.run = take_up;
     n->turn_end.run = turn_end;
     ol_store_init(&n->store, &r->share, r->heap);
@@ -138,6 +143,7 @@ attach(struct outlet_loop *l)
 
 fini_slots:
     while (i-- > 0) {
+        ol_wire_fini(&nl->nets[i]);
         forget_slots(l->reactors[i]);
     }
     ol_free(&l->heap, nl->nets);
@@ -180,6 +186,7 @@ detach(struct outlet_loop *l)
 
         if (n->groups_free)
             n->groups_free(n);
+        ol_wire_fini(n);
         ol_store_fini(&n->store);
         ol_inputs_free(&n->inputs, n->reactor->heap);
     }

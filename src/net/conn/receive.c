@@ -11,6 +11,7 @@
  */
 #include "conn.h"
 #include "msg.h"
+#include "wire.h"
 
 /* Receives under way when a pause is asked for still arrive: a driver's whole buffer ring at most.
  */
@@ -30,7 +31,6 @@ deliver(struct ol_conn *c, struct outlet_msg *m)
     const struct ol_settings *s = ol_conn_settings(c);
 
     ol_count_add(&c->messages_in, 1);
-    m->conn = c;
     if (s->on.on_message)
         s->on.on_message(ol_conn_handle(c), m,
                          atomic_load_explicit(&c->user, memory_order_relaxed));
@@ -157,8 +157,10 @@ deliver_from_input(struct ol_conn *c)
         const struct ol_settings *s = ol_conn_settings(c);
         struct outlet_frame frame;
         struct outlet_msg m = {0};
-        int got = s->filter->next(&s->framing, &in->scan, in->bytes.data + at, len - at, &frame);
+        int got = 0;
 
+        if (len - at >= in->scan.need)
+            got = s->next(&s->framing, &in->scan, in->bytes.data + at, len - at, &frame);
         if (got < 0)
             refuse(c, got);
         if (got <= 0)
@@ -168,6 +170,7 @@ deliver_from_input(struct ol_conn *c)
         m.bytes = in->bytes.data + at + frame.skip;
         m.len = frame.message;
         m.input = in;
+        m.conn = c;
         at += frame.skip + frame.message + frame.tail;
         deliver(c, &m);
         if (in->given_away) {
@@ -211,12 +214,12 @@ static size_t
 feed_direct(struct ol_conn *c, const struct ol_lent *lent, size_t at)
 {
     struct ol_frame_scan scan = {0};
+    struct outlet_msg m = {.lent = lent, .conn = c};
 
     while (at < lent->len && deliverable(c)) {
         const struct ol_settings *s = ol_conn_settings(c);
         struct outlet_frame frame;
-        struct outlet_msg m = {0};
-        int got = s->filter->next(&s->framing, &scan, lent->data + at, lent->len - at, &frame);
+        int got = s->next(&s->framing, &scan, lent->data + at, lent->len - at, &frame);
 
         if (got < 0) {
             refuse(c, got);
@@ -227,10 +230,9 @@ feed_direct(struct ol_conn *c, const struct ol_lent *lent, size_t at)
                 c->input->scan = scan;
             return lent->len;
         }
-        scan = (struct ol_frame_scan){0};
+        scan = (struct ol_frame_scan){0}; /* a custom framing may have left something */
         m.bytes = lent->data + at + frame.skip;
         m.len = frame.message;
-        m.lent = lent;
         at += frame.skip + frame.message + frame.tail;
         deliver(c, &m);
     }
@@ -242,7 +244,8 @@ static void
 deliver_dgram(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags)
 {
     size_t max = ol_conn_settings(c)->framing.max;
-    struct outlet_msg m = {.bytes = lent->data, .len = lent->len, .flags = flags, .lent = lent};
+    struct outlet_msg m = {
+        .bytes = lent->data, .len = lent->len, .flags = flags, .conn = c, .lent = lent};
 
     if (m.len > max) {
         m.len = max;
@@ -273,10 +276,12 @@ void
 ol_conn_received(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags)
 {
     struct ol_reactor *r = c->cold->reactor;
+    struct ol_wire *w = &ol_net_of(r)->wire;
     size_t at = 0;
 
     if (ol_conn_state(c) != CONN_OPEN)
         return; /* closing: late words are discarded, by contract */
+    ol_wire_open(w, c);
     ol_count_add(&c->bytes_in, lent->len);
     atomic_store_explicit(&c->active, r->now, memory_order_relaxed);
     c->flags |= CONN_DELIVERING;
@@ -295,6 +300,8 @@ ol_conn_received(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags)
         }
     }
     c->flags &= (uint16_t)~CONN_DELIVERING;
+    if (w->conn == c)
+        ol_wire_flush(w);
     starve_if_needed(c);
 }
 

@@ -14,14 +14,14 @@
 
 #include <errno.h>
 
-enum { DIRECT_MIN = 16384 }; /* from here on copying costs more than a system call of its own */
-
 /* ---- the queue --------------------------------------------------------------------------- */
 
 int64_t
 ol_conn_queued(const struct ol_conn *c)
 {
-    return (c->queue ? (int64_t)c->queue->bytes : 0) +
+    const struct ol_wire *w = ol_wire_of(c);
+
+    return (c->queue ? (int64_t)c->queue->bytes : 0) + (w->conn == c ? (int64_t)w->used : 0) +
            atomic_load_explicit(&c->cold->mailed, memory_order_relaxed);
 }
 
@@ -44,8 +44,8 @@ show_queued(struct ol_conn *c)
                           memory_order_relaxed);
 }
 
-static bool
-keeps_borders(const struct ol_settings *s)
+bool
+ol_keeps_borders(const struct ol_settings *s)
 {
     return !s->transport->stream || s->full == OUTLET_FULL_DROP_OLD;
 }
@@ -54,8 +54,9 @@ static struct ol_queue *
 queue_of(struct ol_conn *c)
 {
     if (!c->queue) {
+        OL_ASSERT(ol_wire_of(c)->conn != c); /* else what waits there would be overtaken */
         c->queue = ol_queue_new(&ol_net_of(c->cold->reactor)->store,
-                                keeps_borders(ol_conn_settings(c)));
+                                ol_keeps_borders(ol_conn_settings(c)));
         if (c->queue)
             c->queue->owner = c;
     }
@@ -127,12 +128,6 @@ ol_conn_count_missed(struct ol_conn *c)
         ol_count_add(&extra->dropped, 1);
 }
 
-int64_t
-ol_conn_mailed(const struct ol_conn *c)
-{
-    return atomic_load_explicit(&c->cold->mailed, memory_order_relaxed);
-}
-
 /* ---- taken or refused -------------------------------------------------------------------- */
 
 static outlet_err
@@ -192,7 +187,7 @@ try_direct(struct ol_conn *c, const struct iovec *iov, int n, size_t whole)
     const struct ol_transport *t = ol_conn_settings(c)->transport;
     int64_t sent;
 
-    if (whole < DIRECT_MIN || c->queue || !t->send_now || ol_conn_state(c) != CONN_OPEN ||
+    if (whole < OL_DIRECT_MIN || c->queue || !t->send_now || ol_conn_state(c) != CONN_OPEN ||
         n > OL_DIRECT_PIECES)
         return 0;
     sent = t->send_now(c, iov, n);
@@ -230,6 +225,22 @@ enqueue(struct ol_conn *c, const struct iovec *iov, int n, size_t skip, struct o
     show_queued(c);
     ol_conn_mark_dirty(c);
     return OUTLET_OK;
+}
+
+void
+ol_conn_queue_rest(struct ol_conn *c, const struct iovec *rest)
+{
+    struct ol_queue *q = queue_of(c);
+
+    if (!q || ol_queue_copy(q, rest, 1, 0)) {
+        ol_conn_queue_free(c);
+        /* It was taken, so it cannot be refused any more. */
+        ol_conn_break(c, CAUSE_MEMORY, OUTLET_ENOMEM, OUTLET_BY_US);
+        return;
+    }
+    q->begun = true;
+    show_queued(c);
+    ol_conn_mark_dirty(c);
 }
 
 /*
@@ -293,8 +304,10 @@ ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struct outlet
     struct outlet_buf *joined = NULL;
     size_t len = 0;
     int64_t result;
-    outlet_err err = check_state(c);
+    outlet_err err;
 
+    ol_wire_leave(c);
+    err = check_state(c);
     if (err)
         return err;
     for (int i = 0; i < n; i++) {
@@ -311,7 +324,7 @@ ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struct outlet
         n = 1;
         buf = joined;
     }
-    err = s->filter->wrap(&s->framing, pieces, n, len, &w);
+    err = s->wrap(&s->framing, pieces, n, len, &w);
     if (err) {
         result = err;
         goto unref_joined;
@@ -340,13 +353,15 @@ ol_conn_send_file(struct ol_conn *c, int fd, int64_t offset, size_t len, bool ta
     struct iovec tail;
     struct ol_frame_wrap w;
     struct ol_queue *q;
-    outlet_err err = taken ? check_taken(c) : check_state(c);
+    outlet_err err;
 
+    ol_wire_leave(c);
+    err = taken ? check_taken(c) : check_state(c);
     if (err)
         return err;
     if (!s->transport->stream || !ol_frame_is_blind(&s->framing))
         return OUTLET_ENOTSUP;
-    err = s->filter->wrap(&s->framing, &unseen, 1, len, &w);
+    err = s->wrap(&s->framing, &unseen, 1, len, &w);
     if (err)
         return err;
     q = queue_of(c);
@@ -372,8 +387,10 @@ int64_t
 ol_conn_send_wrapped(struct ol_conn *c, struct outlet_buf *buf)
 {
     struct iovec iov[3] = {{NULL, 0}, {(void *)(uintptr_t)buf->bytes, buf->len}, {NULL, 0}};
-    outlet_err err = check_state(c);
+    outlet_err err;
 
+    ol_wire_leave(c);
+    err = check_state(c);
     if (err)
         return err;
     if (buf->len == 0 && ol_conn_settings(c)->transport->stream)
@@ -391,6 +408,7 @@ ol_conn_send_taken(struct ol_conn *c, const struct ol_frame_wrap *w, struct outl
     size_t whole = w->head_len + buf->len + w->tail_len;
     int64_t result;
 
+    ol_wire_leave(c);
     if (check_taken(c))
         return OUTLET_ESTATE;
     if (whole == 0 && s->transport->stream)

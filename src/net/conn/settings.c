@@ -50,6 +50,14 @@ ol_framing_of(const struct ol_endpoint *e, struct outlet_reason *why, struct ol_
     return err;
 }
 
+static void
+use_filter(struct ol_settings *s)
+{
+    s->filter = ol_filter_for(s->transport->stream, &s->framing);
+    s->next = s->filter->next_of(&s->framing);
+    s->wrap = s->filter->wrap_of(&s->framing);
+}
+
 outlet_err
 ol_settings_new(struct outlet_loop *l, const struct ol_endpoint *e, struct outlet_reason *why,
                 struct ol_settings **out)
@@ -82,7 +90,7 @@ ol_settings_new(struct outlet_loop *l, const struct ol_endpoint *e, struct outle
     s->loop = l;
     s->scheme = e->scheme;
     s->transport = e->scheme == OL_SCHEME_UDP ? &ol_transport_dgram : &ol_transport_stream;
-    s->filter = ol_filter_for(s->transport->stream, &s->framing);
+    use_filter(s);
     s->user = o->user;
     s->connect = duration(o->connect_ms);
     s->handshake = duration(o->handshake_ms);
@@ -96,6 +104,8 @@ ol_settings_new(struct outlet_loop *l, const struct ol_endpoint *e, struct outle
     s->full = (enum outlet_full)o->full;
     s->half_open = o->half_open > 0;
     s->nodelay = o->nodelay > 0;
+    if (s->transport->send_now && !ol_keeps_borders(s))
+        s->wire_room = ol_min(OL_WIRE_ROOM, ol_min(s->high, s->cap));
     *out = s;
     return OUTLET_OK;
 
@@ -147,7 +157,7 @@ ol_settings_reframe(const struct ol_settings *s, const char *text,
            size - sizeof s->refs);
     atomic_init(&copy->refs, 1);
     copy->framing = framing;
-    copy->filter = ol_filter_for(s->transport->stream, &framing);
+    use_filter(copy);
     if (copy->counts)
         ol_counts_ref(copy->counts);
     *out = copy;

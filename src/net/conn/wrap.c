@@ -31,7 +31,7 @@ ol_wrap_buf(const struct ol_settings *s, struct outlet_buf *plain, struct ol_bud
     struct ol_frame_wrap w;
     struct outlet_buf *b;
 
-    *err = s->filter->wrap(&s->framing, &piece, 1, plain->len, &w);
+    *err = s->wrap(&s->framing, &piece, 1, plain->len, &w);
     if (*err)
         return NULL;
     if (w.head_len + w.tail_len == 0)

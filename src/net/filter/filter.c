@@ -43,20 +43,41 @@ whole_hold_max(const struct ol_framing *f)
     return 0;
 }
 
+static ol_frame_next_fn *
+whole_next_of(const struct ol_framing *f)
+{
+    (void)f;
+    return whole_next;
+}
+
+static ol_frame_wrap_fn *
+plain_wrap_of(const struct ol_framing *f)
+{
+    (void)f;
+    return plain_wrap;
+}
+
+static ol_frame_wrap_fn *
+dgram_wrap_of(const struct ol_framing *f)
+{
+    (void)f;
+    return dgram_wrap;
+}
+
 const struct ol_filter ol_filter_none = {.name = "none",
-                                         .next = whole_next,
-                                         .wrap = plain_wrap,
+                                         .next_of = whole_next_of,
+                                         .wrap_of = plain_wrap_of,
                                          .hold_max = whole_hold_max};
 
 const struct ol_filter ol_filter_frame = {.name = "frame",
-                                          .next = ol_frame_next,
-                                          .wrap = ol_frame_wrap,
+                                          .next_of = ol_frame_next_of,
+                                          .wrap_of = ol_frame_wrap_of,
                                           .hold_max = ol_frame_hold_max,
                                           .borders = true};
 
 const struct ol_filter ol_filter_dgram = {.name = "datagram",
-                                          .next = whole_next,
-                                          .wrap = dgram_wrap,
+                                          .next_of = whole_next_of,
+                                          .wrap_of = dgram_wrap_of,
                                           .hold_max = whole_hold_max,
                                           .borders = true};
 

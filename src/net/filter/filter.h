@@ -14,12 +14,9 @@
 
 struct ol_filter {
     const char *name;
-    /* As ol_frame_next(). */
-    int (*next)(const struct ol_framing *f, struct ol_frame_scan *scan, const uint8_t *bytes,
-                size_t len, struct outlet_frame *out);
-    /* As ol_frame_wrap(). */
-    outlet_err (*wrap)(const struct ol_framing *f, const struct iovec *pieces, int n, size_t len,
-                       struct ol_frame_wrap *out);
+    /* What to call for each message: looked up once, when the framing is known. */
+    ol_frame_next_fn *(*next_of)(const struct ol_framing *f);
+    ol_frame_wrap_fn *(*wrap_of)(const struct ol_framing *f);
     size_t (*hold_max)(const struct ol_framing *f);
     bool borders; /* what one side sends as one message arrives as one message */
 };

@@ -97,6 +97,12 @@ bool ol_framing_same(const struct ol_framing *a, const struct ol_framing *b);
 int ol_frame_next(const struct ol_framing *f, struct ol_frame_scan *scan, const uint8_t *bytes,
                   size_t len, struct outlet_frame *out);
 
+/* The same for one kind of framing, without a look at which it is.  To be called only with
+ * len > 0 and len >= scan->need. */
+typedef int ol_frame_next_fn(const struct ol_framing *f, struct ol_frame_scan *scan,
+                             const uint8_t *bytes, size_t len, struct outlet_frame *out);
+ol_frame_next_fn *ol_frame_next_of(const struct ol_framing *f);
+
 /* Do head and tail depend on the message's length alone?  Then it may be wrapped unseen. */
 bool ol_frame_is_blind(const struct ol_framing *f);
 
@@ -117,5 +123,8 @@ struct ol_frame_wrap {
  * pieces for it. */
 outlet_err ol_frame_wrap(const struct ol_framing *f, const struct iovec *pieces, int n, size_t len,
                          struct ol_frame_wrap *out);
+typedef outlet_err ol_frame_wrap_fn(const struct ol_framing *f, const struct iovec *pieces, int n,
+                                    size_t len, struct ol_frame_wrap *out);
+ol_frame_wrap_fn *ol_frame_wrap_of(const struct ol_framing *f);
 
 #endif

@@ -27,6 +27,13 @@ enum {
     OL_HP_FLAG_MAX = 1023
 };
 
+/* A length and the message, nothing else: by far the most usual header, so it has a short way. */
+static inline bool
+ol_field_is_all(const struct ol_framing *f)
+{
+    return f->kind == OL_FRAME_LEN && f->offset == 0 && f->adjust == 0 && f->strip == f->width;
+}
+
 static inline uint64_t
 ol_field_max(unsigned width)
 {

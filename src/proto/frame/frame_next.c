@@ -183,6 +183,23 @@ next_len(const struct ol_framing *f, struct ol_frame_scan *scan, const uint8_t *
     return give(scan, len, f->strip, whole - f->strip, out);
 }
 
+/* The same when the field is all there is. */
+static int
+next_len_only(const struct ol_framing *f, struct ol_frame_scan *scan, const uint8_t *bytes,
+              size_t len, struct outlet_frame *out)
+{
+    uint64_t value;
+
+    if (len < f->width) {
+        return 0;
+    }
+    value = ol_field_get(bytes, f->width, f->little);
+    if (value > f->max) {
+        return OUTLET_EMSGSIZE;
+    }
+    return give(scan, len, f->width, (size_t)value, out);
+}
+
 static int
 next_varint(const struct ol_framing *f, struct ol_frame_scan *scan, const uint8_t *bytes,
             size_t len, struct outlet_frame *out)
@@ -263,14 +280,20 @@ next_custom(const struct ol_framing *f, struct ol_frame_scan *scan, const uint8_
     return 1;
 }
 
-static int (*const next_of[])(const struct ol_framing *f, struct ol_frame_scan *scan,
-                              const uint8_t *bytes, size_t len, struct outlet_frame *out) = {
+static ol_frame_next_fn *const next_of[] = {
     [OL_FRAME_NONE] = next_none,       [OL_FRAME_FIXED] = next_fixed,
     [OL_FRAME_LINE] = next_line,       [OL_FRAME_DELIM] = next_delim,
     [OL_FRAME_LEN] = next_len,         [OL_FRAME_VARINT] = next_varint,
     [OL_FRAME_BETWEEN] = next_between, [OL_FRAME_HP] = next_hp,
     [OL_FRAME_CUSTOM] = next_custom,
 };
+
+ol_frame_next_fn *
+ol_frame_next_of(const struct ol_framing *f)
+{
+    OL_ASSERT(f->kind < OL_COUNT(next_of));
+    return ol_field_is_all(f) ? next_len_only : next_of[f->kind];
+}
 
 int
 ol_frame_next(const struct ol_framing *f, struct ol_frame_scan *scan, const uint8_t *bytes,
@@ -282,7 +305,7 @@ ol_frame_next(const struct ol_framing *f, struct ol_frame_scan *scan, const uint
     if (len == 0 || len < scan->need) {
         return 0;
     }
-    return next_of[f->kind](f, scan, bytes, len, out);
+    return ol_frame_next_of(f)(f, scan, bytes, len, out);
 }
 
 /* What stands around the message, at most.  For LEN and VARINT it is also what must have arrived

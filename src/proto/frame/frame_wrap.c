@@ -235,6 +235,22 @@ wrap_len(const struct ol_framing *f, const struct iovec *pieces, int n, size_t l
     return OUTLET_OK;
 }
 
+/* The same when the field is all there is. */
+static outlet_err
+wrap_len_only(const struct ol_framing *f, const struct iovec *pieces, int n, size_t len,
+              struct ol_frame_wrap *out)
+{
+    (void)pieces;
+    (void)n;
+    if (len > f->max || len > ol_field_max(f->width)) {
+        return OUTLET_EMSGSIZE;
+    }
+    ol_field_put(out->head, f->width, f->little, len);
+    out->head_len = f->width;
+    out->tail_len = 0;
+    return OUTLET_OK;
+}
+
 static outlet_err
 wrap_varint(const struct ol_framing *f, const struct iovec *pieces, int n, size_t len,
             struct ol_frame_wrap *out)
@@ -300,8 +316,7 @@ wrap_custom(const struct ol_framing *f, const struct iovec *pieces, int n, size_
     return OUTLET_OK;
 }
 
-static outlet_err (*const wrap_of[])(const struct ol_framing *f, const struct iovec *pieces, int n,
-                                     size_t len, struct ol_frame_wrap *out) = {
+static ol_frame_wrap_fn *const wrap_of[] = {
     [OL_FRAME_NONE] = wrap_none,       [OL_FRAME_FIXED] = wrap_fixed,
     [OL_FRAME_LINE] = wrap_line,       [OL_FRAME_DELIM] = wrap_delim,
     [OL_FRAME_LEN] = wrap_len,         [OL_FRAME_VARINT] = wrap_varint,
@@ -329,6 +344,13 @@ ol_frame_is_blind(const struct ol_framing *f)
     return false;
 }
 
+ol_frame_wrap_fn *
+ol_frame_wrap_of(const struct ol_framing *f)
+{
+    OL_ASSERT(f->kind < OL_COUNT(wrap_of));
+    return ol_field_is_all(f) ? wrap_len_only : wrap_of[f->kind];
+}
+
 outlet_err
 ol_frame_wrap(const struct ol_framing *f, const struct iovec *pieces, int n, size_t len,
               struct ol_frame_wrap *out)
@@ -336,5 +358,5 @@ ol_frame_wrap(const struct ol_framing *f, const struct iovec *pieces, int n, siz
     OL_ASSERT(f->kind < OL_COUNT(wrap_of));
     OL_ASSERT(n >= 0 && (pieces || n == 0));
 
-    return wrap_of[f->kind](f, pieces, n, len, out);
+    return ol_frame_wrap_of(f)(f, pieces, n, len, out);
 }
