@@ -231,6 +231,16 @@ struct ol_driver {
     bool gathers;
 };
 
+/*
+ * Forks of this process, counted by a handler of pthread_atfork(3): asking for the pid instead is a
+ * system call for each connection that closes.
+ */
+struct ol_forks {
+    _Atomic uint32_t depth; /* forks from the process that first asked to this one */
+    _Atomic uint32_t made;  /* forks after which somebody may share our descriptors */
+};
+const struct ol_forks *ol_forks(void); /* counts from the first call on */
+
 extern const struct ol_driver_ops ol_driver_epoll;
 extern const struct ol_driver_ops ol_driver_uring;
 extern const struct ol_driver_ops ol_driver_sim;

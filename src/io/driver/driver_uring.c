@@ -113,7 +113,8 @@ struct uring {
     struct io_uring ring;
     bool is_enabled;
     bool is_child; /* links are being closed in a forked child: the ring is not there */
-    pid_t pid;     /* of who opened it */
+    const struct ol_forks *forks;
+    uint32_t depth; /* of who opened it: a forked child has no ring */
 
     int wake_fd;
     _Atomic int bed;    /* enum bed */
@@ -1356,7 +1357,7 @@ uring_close(struct ol_driver *d, struct ol_link *l, bool reset)
     l->flags |= CLOSING;
     if (reset && l->kind == OL_LINK_STREAM)
         l->flags |= RESET;
-    if (getpid() != u->pid)
+    if (atomic_load_explicit(&u->forks->depth, memory_order_relaxed) != u->depth)
         close_in_child(u, l);
     if (l->flags & LISTED)
         u->sweep_starved = true; /* it may be on that list */
@@ -1474,7 +1475,8 @@ uring_open(struct ol_driver **out, const struct ol_driver_opts *opts)
         return -ENOMEM;
     u->base.ops = &ol_driver_uring;
     u->base.gathers = true;
-    u->pid = getpid();
+    u->forks = ol_forks();
+    u->depth = atomic_load(&u->forks->depth);
     atomic_init(&u->bed, AWAKE);
     ol_embed_init(&u->embed);
     err = open_ring(u);
@@ -1507,7 +1509,7 @@ uring_free(struct ol_driver *d)
     struct uring *u = self(d);
     struct ol_budget *budget = u->budget;
 
-    if (getpid() == u->pid) {
+    if (atomic_load(&u->forks->depth) == u->depth) {
         io_uring_queue_exit(&u->ring);
         munmap(u->buffers, buffers_size());
     } else {

@@ -6,6 +6,7 @@
 #include "host.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -47,4 +48,36 @@ ol_host_random(struct ol_driver *d, void *bytes, size_t len)
             len -= (size_t)n;
         }
     }
+}
+
+static struct ol_forks forks;
+
+static void
+before_fork(void)
+{
+    atomic_fetch_add(&forks.made, 1);
+}
+
+static void
+after_fork_in_child(void)
+{
+    atomic_fetch_add(&forks.depth, 1);
+}
+
+static void
+watch_forks(void)
+{
+    int err = pthread_atfork(before_fork, NULL, after_fork_in_child);
+
+    /* Without it a child would disturb its parent; there is no memory to report it to. */
+    OL_ASSERT(err == 0);
+}
+
+const struct ol_forks *
+ol_forks(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, watch_forks);
+    return &forks;
 }

@@ -22,7 +22,6 @@ static struct {
     _Atomic(struct ol_cell *) cells[CELLS_MAX];
     uint32_t made;
     struct ol_cell *free_first;
-    _Atomic uint32_t fork_count;
 } registry = {.lock = PTHREAD_MUTEX_INITIALIZER, .once = PTHREAD_ONCE_INIT};
 
 static void
@@ -50,15 +49,14 @@ after_fork_in_child(void)
         atomic_store(&c->visitors[1], 0);
     }
     ol_current_set(NULL);
-    atomic_fetch_add(&registry.fork_count, 1);
     pthread_mutex_unlock(&registry.lock); /* it is ours: we took it before the fork */
 }
 
 static void
 watch_forks(void)
 {
-  /* Without it a child could reach its parent's connections; there is no memory to report it to. */
-  OL_ASSERT(pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) == 0);
+    /* Without it a child could reach its parent's connections; nobody is there to be told. */
+    OL_ASSERT(pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) == 0);
 }
 
 static void *
@@ -145,5 +143,5 @@ ol_cell_at(uint32_t index)
 uint32_t
 ol_fork_count(void)
 {
-    return atomic_load_explicit(&registry.fork_count, memory_order_relaxed);
+    return atomic_load_explicit(&ol_forks()->depth, memory_order_relaxed);
 }
