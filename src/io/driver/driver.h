@@ -120,6 +120,12 @@ struct ol_dgram {
     int count;
     const struct ol_addr *to;   /* NULL on a connected socket */
     const struct ol_addr *from; /* local address to send from, or NULL; the port is not used */
+    uint32_t segment; /* a train: several datagrams, each of this size but the last; 0: one */
+};
+
+enum {
+    OL_TRAIN_MAX = 64,          /* datagrams: UDP_MAX_SEGMENTS of the oldest kernels that have it */
+    OL_TRAIN_SEGMENT_MAX = 1400 /* larger ones exceed the usual path's MTU, and are then refused */
 };
 
 struct ol_tcp_facts {
@@ -192,7 +198,8 @@ struct ol_driver_ops {
     /*
      * Datagrams, in order: how many were taken (all or fewer).  Fewer: OL_SENT comes when there is
      * room, or right away if the next one failed; the first one failing is the return value, and
-     * the caller drops that one.  Keeps nothing.  -EAGAIN: no room, OL_SENT comes.
+     * the caller drops that one.  Keeps nothing.  -EAGAIN: no room, OL_SENT comes.  A train is
+     * taken whole or not at all; -EOPNOTSUPP: not as a train.
      */
     int (*send_dgrams)(struct ol_driver *d, struct ol_link *l, const struct ol_dgram *messages,
                        int count);

@@ -269,6 +269,8 @@ op_send_dgrams(struct ol_driver *driver, struct ol_link *l, const struct ol_dgra
     struct sim_driver *d = sim_of(driver);
     int err = sim_call(d->world);
 
+    if (!err && messages->segment)
+        return -EOPNOTSUPP; /* no trains here */
     return err ? err : sim_dgram_send(d->world, sim_dgram_of(socket_of(d, l)), messages, count);
 }
 

@@ -100,11 +100,7 @@ ol_sock_dgram_segment(const struct ol_sock_inbox *in, int i)
     return size > 0 && (unsigned)size < in->heads[i].msg_len ? (uint32_t)size : 0;
 }
 
-enum {
-    TRAIN_SEGMENTS = 64,     /* UDP_MAX_SEGMENTS of the oldest kernels that have it */
-    TRAIN_BYTES = 65507,     /* what one datagram could carry */
-    TRAIN_SEGMENT_MAX = 1400 /* larger ones exceed the usual path's MTU, and are then refused */
-};
+enum { TRAIN_BYTES = 65507 /* what one datagram could carry */ };
 
 /* What one sendmmsg works on: each head is one datagram, or a train of equal ones to one peer. */
 struct outbox {
@@ -168,12 +164,12 @@ train_len(const struct ol_dgram *m, int count, size_t room)
     size_t pieces = (size_t)m->count;
     int n = 1;
 
-    if (size == 0 || size > TRAIN_SEGMENT_MAX)
+    if (size == 0 || size > OL_TRAIN_SEGMENT_MAX || m->segment)
         return 1;
-    while (n < count && n < TRAIN_SEGMENTS) {
+    while (n < count && n < OL_TRAIN_MAX) {
         size_t len;
 
-        if (m[n].to != m->to || m[n].from != m->from)
+        if (m[n].segment || m[n].to != m->to || m[n].from != m->from)
             break;
         len = dgram_len(&m[n]);
         if (len == 0 || len > size || bytes + len > TRAIN_BYTES ||
@@ -226,8 +222,8 @@ put_head(struct outbox *box, int at, struct iovec *iov, const struct ol_dgram *m
     }
     if (m->from)
         put_from(head, box->control[at], m->from);
-    if (count > 1) {
-        uint16_t size = (uint16_t)dgram_len(m);
+    if (count > 1 || m->segment) {
+        uint16_t size = (uint16_t)(m->segment ? m->segment : dgram_len(m));
 
         put_control(head, box->control[at], IPPROTO_UDP, UDP_SEGMENT, &size, sizeof size);
     }
@@ -289,6 +285,8 @@ ol_sock_send_dgrams(int fd, const struct ol_dgram *messages, int count)
             trains = false;
             continue;
         }
+        if (n < 0 && messages[done].segment && refuses_trains(n))
+            n = -EOPNOTSUPP;
         if (n < 0)
             return done > 0 ? done : n;
         done += n;

@@ -13,7 +13,7 @@
 
 enum {
     SHORT_MAX = OL_CHUNK_SMALL - sizeof(struct ol_chunk),
-    RING_KEPT = 64 /* pieces of a free queue's ring */
+    RING_KEPT = 256 /* pieces of a free queue's ring, 10 KiB: several trains of datagrams */
 };
 
 static struct ol_piece *
@@ -115,6 +115,7 @@ ol_queue_free(struct ol_queue *q)
     q->owed = false;
     q->bytes = 0;
     q->dropped = 0;
+    q->peer_errno = 0;
     q->stalled_since = OL_NEVER;
     q->next_free = s->free_queues;
     s->free_queues = q;
@@ -328,7 +329,7 @@ copy_short(struct ol_queue *q, const struct iovec *pieces, int n, size_t whole)
 
     if (c ? whole > c->room - c->used : q->count > 0 || whole > SHORT_MAX)
         return false;
-    if (q->count == q->room)
+    if (q->count == q->room && !may_grow(q, c) && reserve(q, 1))
         return false;
     if (!c) {
         c = take_chunk(q, whole, 0);

@@ -61,6 +61,7 @@ struct ol_queue {
     bool dirty;     /* on the owner's list of what to flush */
     size_t bytes;   /* waiting, as counted against high, low and cap */
     size_t dropped; /* messages, of which the user has not been told */
+    int peer_errno; /* the network's word about an earlier datagram, not told yet; 0: none */
     ol_time stalled_since; /* the kernel took nothing since; OL_NEVER: it does */
     void *owner;
     struct ol_queue *next_dirty;

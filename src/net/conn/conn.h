@@ -58,7 +58,10 @@ struct ol_transport {
      */
     int (*flush)(struct ol_conn *c);
     int64_t (*send_now)(struct ol_conn *c, const struct iovec *pieces, int n); /* or NULL */
-    int (*end_writing)(struct ol_conn *c);                                     /* or NULL */
+    /* Datagrams of `segment` bytes, the last one perhaps shorter; 0: one.  All of them or none: 0,
+     * or a negated errno; -EOPNOTSUPP: not as a train. */
+    int (*send_train)(struct ol_conn *c, const struct iovec *all, uint32_t segment); /* or NULL */
+    int (*end_writing)(struct ol_conn *c);                                           /* or NULL */
     void (*close)(struct ol_conn *c, bool reset); /* leads to ol_conn_closed(), later */
 };
 
@@ -234,18 +237,23 @@ struct ol_closable {
 
 enum { OL_WIRE_ROOM = 65536 };
 
-/* What the connection that is being delivered to has answered so far; see wire.h. */
+/* What one connection has answered so far; see wire.h. */
 struct ol_wire {
     struct ol_conn *conn; /* NULL: closed */
     uint64_t id;          /* of conn; 0: closed */
     size_t used;
     size_t room;
-    uint8_t *bytes; /* NULL: not with this driver */
+    bool is_train;    /* datagrams: */
+    bool is_ended;    /* the last one was shorter than the others, so none may follow */
+    uint32_t count;   /* how many */
+    uint32_t segment; /* the size of each but the last */
+    uint8_t *bytes;
 };
 
 /* Per reactor. */
 struct ol_net {
     struct ol_reactor *reactor;
+    struct ol_conn *delivering; /* whose callbacks are being called with what arrived, or NULL */
     struct ol_wire wire;
     struct ol_mail attach;
     struct ol_turn_end turn_end;
@@ -401,6 +409,7 @@ void ol_net_feed_starved(struct ol_net *n);
 outlet_err ol_wire_init(struct ol_net *n);
 void ol_wire_fini(struct ol_net *n);
 void ol_wire_flush(struct ol_wire *w); /* and close it; the connection may break */
+void ol_wire_yield(struct ol_wire *w); /* the same when another connection wants it */
 
 static inline struct ol_wire *
 ol_wire_of(const struct ol_conn *c)
@@ -437,6 +446,10 @@ void ol_conn_owe_writable(struct ol_conn *c);
 void ol_conn_mark_dirty(struct ol_conn *c);
 /* What is left of messages that were taken and have begun to leave, on an empty queue. */
 void ol_conn_queue_rest(struct ol_conn *c, const struct iovec *rest);
+/* Datagrams that were taken, each of `segment` bytes but the last, on an empty queue.  sys_errno:
+ * what the network said meanwhile, to be told; 0: nothing. */
+void ol_conn_queue_train(struct ol_conn *c, const struct iovec *all, uint32_t segment,
+                         int sys_errno);
 void ol_conn_sent(struct ol_conn *c, int32_t result); /* OL_SENT */
 void ol_conn_after_flush(struct ol_conn *c);
 void ol_conn_count_sent(struct ol_conn *c, size_t bytes);
@@ -446,6 +459,9 @@ void ol_net_flush(struct ol_net *n);
  * says that OL_SENT is awaited. */
 int ol_conn_flush_dgrams(struct ol_conn *c, struct ol_link *link, const struct ol_addr *to,
                          const struct ol_addr *from);
+/* (stream.c) One message of a train or of a single datagram at once: 0 or a negated errno. */
+int ol_conn_send_train(struct ol_conn *c, struct ol_link *link, const struct iovec *all,
+                       struct ol_dgram like);
 void ol_conn_queue_free(struct ol_conn *c);
 int64_t ol_conn_queued(const struct ol_conn *c);      /* on its reactor */
 int64_t ol_conn_queued_seen(const struct ol_conn *c); /* from elsewhere */

@@ -276,12 +276,13 @@ void
 ol_conn_received(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags)
 {
     struct ol_reactor *r = c->cold->reactor;
-    struct ol_wire *w = &ol_net_of(r)->wire;
+    struct ol_net *n = ol_net_of(r);
     size_t at = 0;
 
     if (ol_conn_state(c) != CONN_OPEN)
         return; /* closing: late words are discarded, by contract */
-    ol_wire_open(w, c);
+    n->delivering = c;
+    ol_wire_open(&n->wire, c, r->driver->gathers);
     ol_count_add(&c->bytes_in, lent->len);
     atomic_store_explicit(&c->active, r->now, memory_order_relaxed);
     c->flags |= CONN_DELIVERING;
@@ -300,8 +301,9 @@ ol_conn_received(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags)
         }
     }
     c->flags &= (uint16_t)~CONN_DELIVERING;
-    if (w->conn == c)
-        ol_wire_flush(w);
+    n->delivering = NULL;
+    if (n->wire.conn == c && !n->wire.is_train)
+        ol_wire_flush(&n->wire);
     starve_if_needed(c);
 }
 

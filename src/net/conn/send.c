@@ -243,6 +243,30 @@ ol_conn_queue_rest(struct ol_conn *c, const struct iovec *rest)
     ol_conn_mark_dirty(c);
 }
 
+void
+ol_conn_queue_train(struct ol_conn *c, const struct iovec *all, uint32_t segment, int sys_errno)
+{
+    struct ol_queue *q = queue_of(c);
+    size_t lost = 0;
+
+    for (size_t at = 0; at < all->iov_len; at += segment) {
+        struct iovec one = {(uint8_t *)all->iov_base + at, ol_min(segment, all->iov_len - at)};
+
+        if (!q || ol_queue_copy(q, &one, 1, 0))
+            lost++;
+    }
+    if (!q) {
+        while (lost--)
+            ol_conn_count_missed(c);
+        return;
+    }
+    q->peer_errno = sys_errno;
+    if (lost)
+        count_dropped(c, lost); /* of memory; datagrams may be lost */
+    show_queued(c);
+    ol_conn_mark_dirty(c);
+}
+
 /*
  * What counts against cap.  What is in the mail was let in already and must find room; where
  * messages are dropped instead, each takes its turn when its mail is read.
@@ -586,8 +610,11 @@ ol_net_forget_dirty(struct ol_net *n, struct ol_queue *gone)
 void
 ol_net_flush(struct ol_net *n)
 {
-    struct ol_queue *last = n->dirty_last;
+    struct ol_queue *last;
 
+    if (n->wire.conn)
+        ol_wire_flush(&n->wire);
+    last = n->dirty_last;
     while (n->dirty_first) {
         struct ol_queue *q = n->dirty_first;
         bool is_last = q == last;

@@ -248,7 +248,11 @@ ol_conn_flush_dgrams(struct ol_conn *c, struct ol_link *link, const struct ol_ad
     struct iovec iov[DGRAMS_MAX + DGRAM_PIECES_MAX];
     struct ol_dgram out[DGRAMS_MAX];
     size_t sizes[DGRAMS_MAX];
+    int said = c->queue->peer_errno;
 
+    c->queue->peer_errno = 0;
+    if (said)
+        ol_conn_peer_error(c, said);
     while (c->queue->count) {
         int n = gather_dgrams(c->queue, out, sizes, iov, (struct ol_dgram){.to = to, .from = from});
         int sent = ops->send_dgrams(driver_of(c), link, out, n);
@@ -276,8 +280,27 @@ dgram_flush(struct ol_conn *c)
     return ol_conn_flush_dgrams(c, &c->link, NULL, NULL);
 }
 
+int
+ol_conn_send_train(struct ol_conn *c, struct ol_link *link, const struct iovec *all,
+                   struct ol_dgram like)
+{
+    int sent;
+
+    like.pieces = all;
+    like.count = 1;
+    sent = c->cold->reactor->ops->send_dgrams(driver_of(c), link, &like, 1);
+    return sent == 1 ? 0 : sent < 0 ? sent : -EAGAIN;
+}
+
+static int
+dgram_send_train(struct ol_conn *c, const struct iovec *all, uint32_t segment)
+{
+    return ol_conn_send_train(c, &c->link, all, (struct ol_dgram){.segment = segment});
+}
+
 const struct ol_transport ol_transport_dgram = {.name = "datagram",
                                                 .receive_start = receive_start,
                                                 .receive_stop = receive_stop,
                                                 .flush = dgram_flush,
+                                                .send_train = dgram_send_train,
                                                 .close = link_close};

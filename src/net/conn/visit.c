@@ -1,7 +1,8 @@
 /*
  * visit.c - from a handle to its connection, on whichever thread.
  *
- * On the connection's own reactor this is one compare and one load.  Elsewhere the visitor enters
+ * For the connection that is being delivered to this is one compare, on its own reactor two loads
+ * more.  Elsewhere the visitor enters
  * the reactor's cell first, and may only look at published fields and post mail.
  *
  * SPDX-License-Identifier: MIT
@@ -13,7 +14,12 @@ ol_visit_begin(outlet_conn handle, struct ol_visit *v)
 {
     struct ol_handle h;
     struct ol_reactor *here = ol_current();
+    struct ol_net *n = here ? ol_net_of(here) : NULL;
 
+    if (n && n->delivering && n->delivering->id == handle.id) {
+        *v = (struct ol_visit){.reactor = here, .conn = n->delivering, .own = true};
+        return true;
+    }
     if (!ol_handle_unpack(handle.id, OL_KIND_CONN, &h))
         return false;
     v->own = here && here->cell->index == h.cell;

@@ -6,13 +6,15 @@
  * Nearly every server answers in the callback.  A queue for that is made, filled, walked and given
  * back within microseconds; one buffer for each reactor does the same with a copy and a send, while
  * all that it touches is still in the cache.  It is used only where nothing is queued, nothing is
- * posted, no borders must be kept and `high` is far; in every other case, and for what the kernel
- * does not take, there is the queue.
+ * posted and `high` is far; in every other case, and for what the kernel does not take, there is
+ * the queue.
+ *
+ * A stream's wire ends with the delivery; borders that must be kept are left to the queue, and so
+ * is everything on drivers that gather the sends of a turn anyway.  Datagrams of one size form a
+ * train, which waits for more of them until another connection answers or the turn ends.
  *
  * What a newcomer gets wrong: while the wire is open it stands *before* the queue.  Whatever looks
  * at the queue, adds to it or ends the connection must flush it first (ol_wire_leave).
- *
- * Not on drivers that gather the sends of a turn into one system call anyway.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -32,37 +34,63 @@ ol_wire_close(struct ol_wire *w)
     w->conn = NULL;
     w->id = 0;
     w->used = 0;
+    w->count = 0;
+    w->segment = 0;
+    w->is_ended = false;
 }
 
 /* For c, if all of its sends may go this way. */
 static inline void
-ol_wire_open(struct ol_wire *w, struct ol_conn *c)
+ol_wire_open(struct ol_wire *w, struct ol_conn *c, bool gathers)
 {
     const struct ol_settings *s = ol_conn_settings(c);
+    bool is_train = !s->transport->stream;
 
-    if (!w->bytes || !s->wire_room || c->queue || c->flags & (CONN_END_ASKED | CONN_ENDED))
+    if (w->conn == c)
+        return;
+    if (w->conn)
+        ol_wire_yield(w);
+    if (!s->wire_room || c->queue || (gathers && !is_train) ||
+        c->flags & (CONN_END_ASKED | CONN_ENDED))
         return;
     w->conn = c;
     w->id = c->id;
     w->room = s->wire_room;
+    w->is_train = is_train;
 }
 
-/* As outlet_send() on the connection that it is open for, or OL_WIRE_PAST. */
-static inline int64_t
-ol_wire_put(struct ol_wire *w, const void *bytes, size_t len)
+/* May a message of `len` bytes stand behind the others? */
+static inline bool
+ol_wire_fits(const struct ol_wire *w, size_t len)
+{
+    if (len + OL_WIRE_AROUND_MAX > w->room - w->used)
+        return false;
+    return !w->is_train || w->count == 0 ||
+           (len <= w->segment && !w->is_ended && w->count < OL_TRAIN_MAX);
+}
+
+/* The next train, if the last one left as a whole. */
+static inline bool
+ol_wire_again(struct ol_wire *w, size_t len)
 {
     struct ol_conn *c = w->conn;
-    const struct ol_settings *s = ol_conn_settings(c);
+
+    if (!w->is_train || w->count == 0)
+        return false;
+    ol_wire_flush(w);
+    ol_wire_open(w, c, true);
+    return w->conn == c && ol_wire_fits(w, len);
+}
+
+/* Framed and behind what is there.  Room for the longest head and tail must be left. */
+static inline outlet_err
+ol_wire_append(struct ol_wire *w, const struct ol_settings *s, const void *bytes, size_t len)
+{
     struct iovec piece = {(void *)(uintptr_t)bytes, len};
     struct ol_frame_wrap around;
-    uint8_t *begin = w->bytes + w->used;
-    uint8_t *at = begin;
-    outlet_err err;
+    uint8_t *at = w->bytes + w->used;
+    outlet_err err = s->wrap(&s->framing, &piece, 1, len, &around);
 
-    /* Before the framing looks at it, which may count its calls. */
-    if (len >= OL_DIRECT_MIN || len + OL_WIRE_AROUND_MAX > w->room - w->used || ol_conn_mailed(c))
-        return OL_WIRE_PAST;
-    err = s->wrap(&s->framing, &piece, 1, len, &around);
     if (err)
         return err;
     if (around.head_len == 4) /* mostly: a store instead of a call */
@@ -76,9 +104,30 @@ ol_wire_put(struct ol_wire *w, const void *bytes, size_t len)
     if (around.tail_len)
         memcpy(at, around.tail, around.tail_len);
     at += around.tail_len;
-    if (at == begin)
-        return OL_WIRE_PAST; /* nothing to write */
-    w->used += (size_t)(at - begin);
+    w->used = (size_t)(at - w->bytes);
+    return OUTLET_OK;
+}
+
+/* As outlet_send() on the connection that it is open for, or OL_WIRE_PAST. */
+static inline int64_t
+ol_wire_put(struct ol_wire *w, const void *bytes, size_t len)
+{
+    struct ol_conn *c = w->conn;
+    const struct ol_settings *s = ol_conn_settings(c);
+    size_t most = w->is_train ? OL_TRAIN_SEGMENT_MAX : OL_DIRECT_MIN;
+    outlet_err err;
+
+    /* Before the framing looks at it, which may count its calls. */
+    if (len == 0 || len > most || ol_conn_mailed(c))
+        return OL_WIRE_PAST;
+    if (!ol_wire_fits(w, len) && !ol_wire_again(w, len))
+        return OL_WIRE_PAST;
+    err = ol_wire_append(w, s, bytes, len);
+    if (err)
+        return err;
+    if (w->count++ == 0)
+        w->segment = (uint32_t)len;
+    w->is_ended = len < w->segment;
     ol_count_add(&c->messages_out, 1);
     return (int64_t)w->used;
 }

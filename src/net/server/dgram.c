@@ -14,6 +14,7 @@
 struct ol_dsock {
     const ol_heap *heap;
     struct ol_map peers;
+    struct peer *last; /* who was found last: a train is from one peer.  NULL: look it up */
     struct ol_list unconfirmed; /* of struct peer, longest silent first */
     struct ol_list waiting;     /* peers whose queue waits for room in the socket */
 };
@@ -86,11 +87,15 @@ same_peer(const struct ol_map_node *node, const void *key, size_t len)
 }
 
 static struct peer *
-find_peer(const struct ol_dsock *d, const struct ol_addr *from)
+find_peer(struct ol_dsock *d, const struct ol_addr *from)
 {
-    struct ol_map_node *n = ol_map_find(&d->peers, from, OL_ADDR_INET_SIZE, same_peer);
+    struct ol_map_node *n;
 
-    return n ? OL_CONTAINER(n, struct peer, node) : NULL;
+    if (d->last && memcmp(&d->last->from, from, OL_ADDR_INET_SIZE) == 0)
+        return d->last;
+    n = ol_map_find(&d->peers, from, OL_ADDR_INET_SIZE, same_peer);
+    d->last = n ? OL_CONTAINER(n, struct peer, node) : NULL;
+    return d->last;
 }
 
 static void
@@ -98,6 +103,8 @@ forget_peer(struct peer *p)
 {
     struct ol_lsock *s = p->sock;
 
+    if (s->dgram->last == p)
+        s->dgram->last = NULL;
     ol_map_remove(&s->dgram->peers, &p->node);
     ol_list_remove(&p->unconfirmed);
     ol_list_remove(&p->waiting);
@@ -335,6 +342,16 @@ peer_flush(struct ol_conn *c)
     return sys;
 }
 
+static int
+peer_send_train(struct ol_conn *c, const struct iovec *all, uint32_t segment)
+{
+    struct peer *p = peer_of(c);
+    struct ol_dgram like = {.to = &p->from, .from = p->has_to ? &p->to : NULL, .segment = segment};
+
+    p->answered = true;
+    return ol_conn_send_train(c, &p->sock->link, all, like);
+}
+
 static void
 peer_close(struct ol_conn *c, bool reset)
 {
@@ -349,6 +366,7 @@ const struct ol_transport ol_transport_peer = {.name = "datagram peer",
                                                .receive_start = peer_receive_start,
                                                .receive_stop = peer_receive_stop,
                                                .flush = peer_flush,
+                                               .send_train = peer_send_train,
                                                .close = peer_close};
 
 /* ---- to anyone --------------------------------------------------------------------------- */
