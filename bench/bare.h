@@ -49,14 +49,20 @@ bare_ready(int port)
     fflush(stdout);
 }
 
-static inline void
-bare_ready_fd(int fd)
+static inline int
+bare_port(int fd)
 {
     struct sockaddr_in in = {0};
     socklen_t len = sizeof in;
 
     getsockname(fd, (struct sockaddr *)&in, &len);
-    bare_ready(in.sin_family == AF_INET ? ntohs(in.sin_port) : 0);
+    return in.sin_family == AF_INET ? ntohs(in.sin_port) : 0;
+}
+
+static inline void
+bare_ready_fd(int fd)
+{
+    bare_ready(bare_port(fd));
 }
 
 /* A bound socket: `where` is a path for "unix" and a port on 127.0.0.1 for everything else. */
@@ -74,6 +80,7 @@ bare_bind(const char *kind, const char *where, int type)
     in.sin_port = htons((uint16_t)atoi(where));
     snprintf(un.sun_path, sizeof un.sun_path, "%s", where);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one); /* fails on unix, and may */
     if (bind(fd, is_unix ? (void *)&un : (void *)&in, is_unix ? sizeof un : sizeof in))
         bare_die("bind");
     return fd;

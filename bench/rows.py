@@ -84,7 +84,8 @@ PUBLISH = (Server("epoll", ("server_publish", "single", "{port}", "{size}"), "ba
 SENDERS = (Server("mutex", ("server_senders", "mutex", "{port}", "4", "{size}"), "bare"),
            Server("mutex-queue", ("server_senders", "queue", "{port}", "4", "{size}"), "bare"),
            *outlet("{port}", "senders_outlet", ("4", "{size}")))
-REACTORS = (bare("tcp")[0], *outlet("tcp://127.0.0.1:{port}"),
+REACTORS = (bare("tcp")[0], Server("epoll2", ("server_epoll", "tcp", "{port}", "two"), "bare"),
+            *outlet("tcp://127.0.0.1:{port}"),
             *outlet("tcp://127.0.0.1:{port}", more=("2",), prefix="outlet2"))
 PAIR = {"prefix": "outlet-pair", "client_program": "client_outlet"}
 # Outlet at both ends, with busy_poll and without.

@@ -2,18 +2,19 @@
  * server_epoll.c - the bare loop: what a stream echo costs when nothing stands between the program
  * and epoll.
  *
- *     server_epoll tcp PORT | unix PATH | frame PORT [spin]
+ *     server_epoll tcp PORT | unix PATH | frame PORT [spin | two]
  *
  * One receive of up to 64 KiB into one buffer and one send for each readable connection and turn;
  * what the kernel does not take at once waits in memory of that connection, which reads nothing
  * until it is gone.  "frame" sends whole messages only (a 4-byte big-endian length before each), in
- * one send.  "spin" never sleeps.
+ *  one send.  "spin" never sleeps.  "two" threads listen at the port and share nothing else.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "bare.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sys/epoll.h>
 
 struct conn {
@@ -22,9 +23,10 @@ struct conn {
     struct bare_bytes rest; /* what the kernel did not take */
 };
 
-static uint8_t buffer[BARE_MESSAGE_MAX + 4 + BARE_ROOM];
+static _Thread_local uint8_t buffer[BARE_MESSAGE_MAX + 4 + BARE_ROOM];
+static _Thread_local int epfd;
 static bool is_framed;
-static int epfd;
+static int timeout = -1;
 
 static void
 arm(struct conn *c, uint32_t events)
@@ -128,17 +130,12 @@ welcome(int listener)
     }
 }
 
-int
-main(int argc, char **argv)
+static void *
+serve(void *arg)
 {
     struct epoll_event e = {.events = EPOLLIN};
-    int timeout = argc > 3 && strcmp(argv[3], "spin") == 0 ? 0 : -1;
-    int listener;
+    int listener = *(int *)arg;
 
-    if (argc < 3)
-        return 2;
-    is_framed = strcmp(argv[1], "frame") == 0;
-    listener = bare_listen(argv[1], argv[2], SOCK_STREAM | SOCK_NONBLOCK);
     epfd = epoll_create1(EPOLL_CLOEXEC);
     if (epoll_ctl(epfd, EPOLL_CTL_ADD, listener, &e))
         bare_die("epoll_ctl");
@@ -157,4 +154,31 @@ main(int argc, char **argv)
                 echo(c);
         }
     }
+    return NULL;
+}
+
+int
+main(int argc, char **argv)
+{
+    const char *more = argc > 3 ? argv[3] : "";
+    pthread_t other;
+    int fds[2];
+
+    if (argc < 3)
+        return 2;
+    is_framed = strcmp(argv[1], "frame") == 0;
+    timeout = strcmp(more, "spin") == 0 ? 0 : -1;
+    fds[0] = bare_bind(argv[1], argv[2], SOCK_STREAM | SOCK_NONBLOCK);
+    if (strcmp(more, "two") == 0) {
+        char port[8];
+
+        snprintf(port, sizeof port, "%d", bare_port(fds[0]));
+        fds[1] = bare_bind(argv[1], port, SOCK_STREAM | SOCK_NONBLOCK);
+        if (listen(fds[1], BARE_BACKLOG) || pthread_create(&other, NULL, serve, &fds[1]))
+            bare_die("the other thread");
+    }
+    if (listen(fds[0], BARE_BACKLOG))
+        bare_die("listen");
+    bare_ready_fd(fds[0]);
+    serve(&fds[0]);
 }
