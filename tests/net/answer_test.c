@@ -168,7 +168,8 @@ an_answer_leaves_before_the_end_that_follows_it(void **state)
     }
 }
 
-/* ---- what is told ----------------------------------------------------------------------------- */
+/* ---- what is told -----------------------------------------------------------------------------
+ */
 
 static void
 answer_above_high(struct end *e, outlet_msg *m)
@@ -214,7 +215,8 @@ the_queue_is_told_and_writable_is_paid(void **state)
     }
 }
 
-/* ---- more than the kernel takes --------------------------------------------------------------- */
+/* ---- more than the kernel takes ---------------------------------------------------------------
+ */
 
 enum { BLOCK = 8192, BLOCKS = 2048 };
 
@@ -274,7 +276,8 @@ what_the_kernel_does_not_take_follows_in_order(void **state)
     }
 }
 
-/* ---- a framing that counts -------------------------------------------------------------------- */
+/* ---- a framing that counts --------------------------------------------------------------------
+ */
 
 static int
 split_byte(void *user, const uint8_t *bytes, size_t len, struct outlet_frame *frame, size_t *need)
@@ -341,7 +344,8 @@ each_message_is_wrapped_once(void **state)
     net_close(&n);
 }
 
-/* ---- others ----------------------------------------------------------------------------------- */
+/* ---- others -----------------------------------------------------------------------------------
+ */
 
 static void
 answer_to_all(struct end *e, outlet_msg *m)
@@ -389,7 +393,8 @@ others_are_reached_from_the_same_callback(void **state)
     }
 }
 
-/* ---- datagrams -------------------------------------------------------------------------------- */
+/* ---- datagrams --------------------------------------------------------------------------------
+ */
 
 static const size_t dgrams[] = {64,  64,   64,   10,   64,  64, 1400, 1400, 1401, 1401, 8000, 1,
                                 100, 1400, 1300, 1300, 200, 64, 64,   64,   63,   65,   65};

@@ -15,9 +15,9 @@
 
 enum { CONNS = 5, CHILD_SECONDS = 60 };
 
-/* The runtime of a sanitizer keeps locks of its own that a thread may hold at the fork, and the child
- * then waits for ever: seen in free() of both.  Only a program that is busy in other threads meets
- * it.  Without a sanitizer libc sees to that. */
+/* The runtime of a sanitizer keeps locks of its own that a thread may hold at the fork, and the
+ * child then waits for ever: seen in free() of both.  Only a program that is busy in other threads
+ * meets it.  Without a sanitizer libc sees to that. */
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 enum { FORKS_WHILE_BUSY = 0 };
 #else

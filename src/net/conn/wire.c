@@ -7,8 +7,8 @@
 
 #include <errno.h>
 
-/* Fewer are put off to the turn's end, where what others answered meanwhile leaves in the same system
- * call. */
+/* Fewer are put off to the turn's end, where what others answered meanwhile leaves in the same
+ * system call. */
 enum { YIELD_MIN = 8 };
 
 outlet_err
