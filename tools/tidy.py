@@ -66,10 +66,12 @@ WORDS = (
 
 # What compilers, coverage and sanitizers put into the data of an object.
 FOREIGN_DATA = re.compile(r"^(?:__|\.L|_GLOBAL_|completed\.|\.bss|\.data)")
-# All that a process has only once: the registry of reactors, and for each thread its reactor.
+# All that a process has only once: the registry of reactors, how often it has forked, and for each
+# thread its reactor.
 MAY_CHANGE = {
     ("src_io_loop_registry.c.o", "registry"),
-    ("src_io_loop_reactor.c.o", "current"),
+    ("src_io_driver_host.c.o", "forks"),
+    ("src_io_loop_reactor.c.o", "ol_current_reactor"),
 }
 
 

@@ -50,18 +50,21 @@ ol_host_random(struct ol_driver *d, void *bytes, size_t len)
     }
 }
 
-static struct ol_forks forks;
+static struct {
+    pthread_once_t once;
+    struct ol_forks count;
+} forks = {.once = PTHREAD_ONCE_INIT};
 
 static void
 before_fork(void)
 {
-    atomic_fetch_add(&forks.made, 1);
+    atomic_fetch_add(&forks.count.made, 1);
 }
 
 static void
 after_fork_in_child(void)
 {
-    atomic_fetch_add(&forks.depth, 1);
+    atomic_fetch_add(&forks.count.depth, 1);
 }
 
 static void
@@ -76,8 +79,6 @@ watch_forks(void)
 const struct ol_forks *
 ol_forks(void)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-    pthread_once(&once, watch_forks);
-    return &forks;
+    pthread_once(&forks.once, watch_forks);
+    return &forks.count;
 }
