@@ -28,8 +28,10 @@ ol_wire_fini(struct ol_net *n)
 static void
 flush_stream(struct ol_conn *c, struct iovec all)
 {
-    int64_t sent = ol_conn_settings(c)->transport->send_now(c, &all, 1);
+    int64_t sent = -EAGAIN;
 
+    if (!c->cold->reactor->driver->gathers)
+        sent = ol_conn_settings(c)->transport->send_now(c, &all, 1);
     if (sent < 0 && sent != -EAGAIN) {
         ol_conn_fail(c, (int)-sent);
         return;

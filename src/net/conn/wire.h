@@ -9,8 +9,9 @@
  * posted and `high` is far; in every other case, and for what the kernel does not take, there is
  * the queue.
  *
- * A stream's wire ends with the delivery; borders that must be kept are left to the queue, and so
- * is everything on drivers that gather the sends of a turn anyway.  Datagrams of one size form a
+ * A stream's wire ends with the delivery, and borders that must be kept are left to the queue.  On
+ * drivers that gather the sends of a turn what was answered becomes one message of the queue, which
+ * pays only where a delivery has many: with framing.  Datagrams of one size form a
  * train, which waits for more of them until another connection answers or the turn ends.
  *
  * What a newcomer gets wrong: while the wire is open it stands *before* the queue.  Whatever looks
@@ -50,7 +51,7 @@ ol_wire_open(struct ol_wire *w, struct ol_conn *c, bool gathers)
         return;
     if (w->conn)
         ol_wire_yield(w);
-    if (!s->wire_room || c->queue || (gathers && !is_train) ||
+    if (!s->wire_room || c->queue || (gathers && !is_train && !s->filter->borders) ||
         c->flags & (CONN_END_ASKED | CONN_ENDED))
         return;
     w->conn = c;
