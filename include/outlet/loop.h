@@ -59,7 +59,8 @@ struct outlet_loop_opts {
     int64_t threads;    /* reactors, up to 1,024; 0: 1; OUTLET_PER_CORE: one for each core that this
                            process may use */
     const char *driver; /* "epoll", "uring", "sim"; NULL: what the environment says in
-                           OUTLET_DRIVER, else epoll */
+                           OUTLET_DRIVER, else io_uring, or epoll where that is missing or
+                           forbidden (Linux before 6.1, containers) */
     int64_t memory_max; /* bytes of queues, partial messages and retained buffers; 0: half of the
                            machine's memory; -1: off.  From 7/8 of it on reading stops, at it new
                            work is refused with OUTLET_ENOMEM */
@@ -78,7 +79,8 @@ struct outlet_loop_opts {
  *
  * Memory  copies `*opts` (may be NULL); gives *out, to end with outlet_loop_free().
  * Thread  any.
- * Calls   log, before it returns, when it falls back from io_uring to epoll.
+ * Calls   log, before it returns, when it falls back from io_uring to epoll: a warning if
+ *         OUTLET_DRIVER asked for it.
  * Errors  OUTLET_EINVAL   an option is wrong, or OUTLET_DRIVER is neither "epoll" nor "uring".
  *         OUTLET_ENOTSUP  the driver that was asked for by option does not work here.
  *         OUTLET_ENOMEM   also with 4,096 reactors in this process.

@@ -68,13 +68,13 @@ open_reactors(struct outlet_loop *l, const struct ol_driver_ops *ops)
 
 /*
  * A driver named by the program must work; one named by the environment, or the default, may be
- * missing here, and then epoll takes its place with one line in the log.
+ * missing here, and then epoll takes its place: with one line in the log if somebody asked for it.
  */
 static outlet_err
 choose_driver(struct outlet_loop *l, const char *named)
 {
     const char *wish = named ? named : getenv("OUTLET_DRIVER");
-    const struct ol_driver_ops *ops = &ol_driver_epoll;
+    const struct ol_driver_ops *ops = &ol_driver_uring; /* what measures best: docs/benchmark.md */
     outlet_err err;
 
     if (l->world)
@@ -88,8 +88,8 @@ choose_driver(struct outlet_loop *l, const char *named)
         }
     }
     err = open_reactors(l, ops);
-    if (err == OUTLET_ENOTSUP && ops == &ol_driver_uring && !named) {
-        ol_log(&l->log, OUTLET_LOG_WARN,
+    if (err && ops == &ol_driver_uring && !named) {
+        ol_log(&l->log, wish && *wish ? OUTLET_LOG_WARN : OUTLET_LOG_DEBUG,
                "io_uring is missing or forbidden on this system: using epoll instead");
         err = open_reactors(l, &ol_driver_epoll);
     }
