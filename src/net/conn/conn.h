@@ -248,6 +248,8 @@ struct ol_wire {
     uint32_t count;   /* how many */
     uint32_t segment; /* the size of each but the last */
     uint8_t *bytes;
+    int64_t
+        used_max; /* of the loop's memory: above, what is taken might find no place in a queue */
 };
 
 /* Per reactor. */
