@@ -222,6 +222,7 @@ eng_load_json(const struct eng_load_opts *opts, const struct eng_load_result *r,
     json_number(out, "errors", (int64_t)r->errors);
     json_latency(out, r->hist);
     json_real(out, "seconds", r->seconds);
+    json_number(out, "cpu_ns", r->cpu_ns);
     json_text(out, "mode", modes[opts->mode]);
     json_text(out, "driver", r->driver ? r->driver : "");
     json_number(out, "connections", opts->connections);

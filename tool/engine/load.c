@@ -146,6 +146,9 @@ share_out(struct eng_load *load, struct load_worker *w, int64_t i)
     w->n = load->opts.connections / threads + (i < rest);
     w->n += load->opts.mode == ENG_LOAD_FANOUT; /* who speaks is the last */
     w->left = INT64_MAX;
+    w->share = INT64_MAX;
+    atomic_store(&w->cpu_from, -1);
+    atomic_store(&w->cpu_until, -1);
     if (load->opts.count) {
         w->share = load->opts.count / threads + (i < load->opts.count % threads);
         w->left = w->share;
@@ -334,6 +337,16 @@ measured_until(struct eng_load *load)
     return last < until ? last : until;
 }
 
+/* Of the measured time; known when it is over. */
+static int64_t
+cpu_of(const struct load_worker *w)
+{
+    int64_t from = atomic_load(&w->cpu_from);
+    int64_t until = atomic_load(&w->cpu_until);
+
+    return from >= 0 && until > from ? until - from : 0;
+}
+
 static void
 add_up(const struct eng_load *load, struct eng_load_result *out)
 {
@@ -351,6 +364,7 @@ add_up(const struct eng_load *load, struct eng_load_result *out)
         out->reordered += value(&w->reordered);
         out->duplicates += value(&w->duplicates);
         out->connections += value(&w->connections);
+        out->cpu_ns += cpu_of(w);
         eng_hist_merge_corrected(out->hist, w->hist, load->opts.correct_ns);
     }
     out->errors = out->failed + out->closed + out->wrong + out->unanswered;

@@ -53,6 +53,25 @@ send_some(struct load_conn *c, size_t n)
     return outlet_send(c->c, from, n * size);
 }
 
+/* `k` messages left, or should have, at `stamp`. */
+static void
+keep_time(struct load_conn *c, int64_t k, int64_t stamp)
+{
+    uint32_t mask = (uint32_t)(c->w->ring - 1);
+
+    if (c->runs) {
+        if (c->run_next == c->run_first || c->runs[(c->run_next - 1) & mask].stamp != stamp)
+            c->runs[c->run_next++ & mask].stamp = stamp;
+        c->runs[(c->run_next - 1) & mask].upto = c->sent + (uint64_t)k;
+        return;
+    }
+    for (int64_t i = 0; i < k; i++) {
+        c->stamps[(c->sent + (uint64_t)i) & mask] = stamp;
+    }
+    if (c->seen) /* datagrams go one by one */
+        c->seen[c->sent & mask] = UNDER_WAY;
+}
+
 void
 conn_send(struct load_conn *c, int64_t n, int64_t stamp)
 {
@@ -68,11 +87,7 @@ conn_send(struct load_conn *c, int64_t n, int64_t stamp)
             send_failed(c, sent);
             return;
         }
-        for (int64_t i = 0; i < k; i++) {
-            c->stamps[(c->sent + (uint64_t)i) & (w->ring - 1)] = stamp;
-        }
-        if (c->seen)
-            c->seen[c->sent & (w->ring - 1)] = UNDER_WAY;
+        keep_time(c, k, stamp);
         c->sent += (uint64_t)k;
         c->out_at += (size_t)k * size;
         if (c->out_at >= load->period)
@@ -80,7 +95,7 @@ conn_send(struct load_conn *c, int64_t n, int64_t stamp)
         c->flying += k;
         w->flying += k;
         w->left -= k;
-        if (is_measured(w, w->now))
+        if (w->measuring)
             add(&w->bytes_out, (size_t)k * size);
         n -= k;
     }
@@ -167,20 +182,22 @@ static void
 answered(struct load_conn *c, int64_t n)
 {
     struct load_worker *w = c->w;
-    int64_t now = w->now;
+    uint64_t end = c->got + (uint64_t)n;
 
-    for (int64_t i = 0; i < n; i++) {
-        int64_t stamp = c->stamps[(c->got + (uint64_t)i) & (w->ring - 1)];
+    while (c->got < end) {
+        const struct load_run *run = &c->runs[c->run_first & (uint32_t)(w->ring - 1)];
+        uint64_t upto = run->upto <= end ? run->upto : end;
 
-        if (is_measured(w, stamp))
-            eng_hist_record(w->hist, now - stamp);
+        if (is_measured(w, run->stamp))
+            eng_hist_record_n(w->hist, w->now - run->stamp, upto - c->got);
+        c->got = upto;
+        c->run_first += run->upto == upto;
     }
-    c->got += (uint64_t)n;
     c->flying -= n;
     w->flying -= n;
     w->done += n;
-    w->heard = now;
-    if (is_measured(w, now))
+    w->heard = w->now;
+    if (w->measuring)
         add(&w->messages, (uint64_t)n);
 }
 
@@ -292,7 +309,7 @@ datagram_back(struct load_conn *c, uint64_t number)
         c->last = number + 1;
     if (is_measured(w, stamp))
         eng_hist_record(w->hist, w->now - stamp);
-    if (is_measured(w, w->now))
+    if (w->measuring)
         add(&w->messages, 1);
     w->heard = w->now;
     forget_done(c);
@@ -430,7 +447,7 @@ publish_came(struct load_conn *c, const uint8_t *bytes, size_t len)
     }
     c->got += whole;
     w->heard = w->now;
-    if (is_measured(w, w->now))
+    if (w->measuring)
         add(&w->messages, whole);
     all_heard(w);
 }
@@ -463,27 +480,71 @@ on_open(outlet_conn handle, void *user)
         conn_refill(c);
 }
 
-static void
-on_message(outlet_conn handle, outlet_msg *m, void *user)
+/* What came is counted.  NULL: it is no answer. */
+static inline const uint8_t *
+came(struct load_conn *c, outlet_msg *m, size_t *len)
 {
-    struct load_conn *c = user;
     struct load_worker *w = c->w;
+    const uint8_t *bytes = outlet_msg_data(m, len);
+
+    (void)worker_now(w);
+    if (w->measuring)
+        add(&w->bytes_in, *len);
+    return c->state == CONN_OPEN ? bytes : NULL;
+}
+
+static void
+on_bytes(outlet_conn handle, outlet_msg *m, void *user)
+{
     size_t len;
-    const uint8_t *bytes = outlet_msg_data(m, &len);
+    const uint8_t *bytes = came(user, m, &len);
 
     (void)handle;
-    if (is_measured(w, worker_now(w)))
-        add(&w->bytes_in, len);
-    if (c->state != CONN_OPEN || w->load->opts.mode == ENG_LOAD_HOLD)
-        return;
-    if (w->load->opts.mode == ENG_LOAD_FANOUT)
-        publish_came(c, bytes, len);
-    else if (w->load->kind == KIND_BYTES)
-        bytes_came(c, bytes, len);
-    else if (w->load->kind == KIND_FRAMES)
-        frame_came(c, bytes, len);
-    else
-        datagram_came(c, bytes, len);
+    if (bytes)
+        bytes_came(user, bytes, len);
+}
+
+static void
+on_frame(outlet_conn handle, outlet_msg *m, void *user)
+{
+    size_t len;
+    const uint8_t *bytes = came(user, m, &len);
+
+    (void)handle;
+    if (bytes)
+        frame_came(user, bytes, len);
+}
+
+static void
+on_datagram(outlet_conn handle, outlet_msg *m, void *user)
+{
+    size_t len;
+    const uint8_t *bytes = came(user, m, &len);
+
+    (void)handle;
+    if (bytes)
+        datagram_came(user, bytes, len);
+}
+
+static void
+on_publish(outlet_conn handle, outlet_msg *m, void *user)
+{
+    size_t len;
+    const uint8_t *bytes = came(user, m, &len);
+
+    (void)handle;
+    if (bytes)
+        publish_came(user, bytes, len);
+}
+
+/* Held: a server may say what it likes. */
+static void
+on_chatter(outlet_conn handle, outlet_msg *m, void *user)
+{
+    size_t len;
+
+    (void)handle;
+    (void)came(user, m, &len); /* it is counted, and answers nothing */
 }
 
 static void
@@ -571,14 +632,36 @@ on_close(outlet_conn handle, const struct outlet_reason *why, void *user)
     worker_finish_if_done(w);
 }
 
-static const struct outlet_handlers handlers = {
-    .size = sizeof(struct outlet_handlers),
-    .on_open = on_open,
-    .on_message = on_message,
-    .on_writable = on_writable,
-    .on_event = on_event,
-    .on_close = on_close,
-};
+#define HANDLERS(message)                                                                    \
+    {                                                                                        \
+        .size = sizeof(struct outlet_handlers), .on_open = on_open, .on_message = (message), \
+        .on_writable = on_writable, .on_event = on_event, .on_close = on_close,              \
+    }
+
+/* For each kind of answer a table of its own, so that an answer is not asked which kind it is. */
+static const struct outlet_handlers byte_handlers = HANDLERS(on_bytes);
+static const struct outlet_handlers frame_handlers = HANDLERS(on_frame);
+static const struct outlet_handlers datagram_handlers = HANDLERS(on_datagram);
+static const struct outlet_handlers publish_handlers = HANDLERS(on_publish);
+static const struct outlet_handlers hold_handlers = HANDLERS(on_chatter);
+
+static const struct outlet_handlers *
+handlers_of(const struct eng_load *load)
+{
+    if (load->opts.mode == ENG_LOAD_HOLD)
+        return &hold_handlers;
+    if (load->opts.mode == ENG_LOAD_FANOUT)
+        return &publish_handlers;
+    switch (load->kind) {
+    case KIND_BYTES:
+        return &byte_handlers;
+    case KIND_FRAMES:
+        return &frame_handlers;
+    case KIND_DATAGRAMS:
+        break;
+    }
+    return &datagram_handlers;
+}
 
 /* ---- pair: both ends have the same handlers, the user data tells them apart ---- */
 
@@ -598,11 +681,12 @@ pair_open(outlet_conn handle, void *user)
 static void
 pair_message(outlet_conn handle, outlet_msg *m, void *user)
 {
+    const struct load_conn *c = user;
     size_t len;
     const uint8_t *bytes = outlet_msg_data(m, &len);
 
-    if (!is_mirror(user))
-        on_message(handle, m, user);
+    if (!is_mirror(c))
+        handlers_of(c->w->load)->on_message(handle, m, user);
     else if (outlet_send(handle, bytes, len) < 0)
         (void)outlet_abort(handle); /* what is missing ends the other end, which is told */
 }
@@ -641,6 +725,8 @@ restart(struct load_conn *c)
     c->out_at = 0;
     c->in_at = 0;
     c->part = 0;
+    c->run_first = 0;
+    c->run_next = 0;
     c->last = 0;
     c->state = CONN_DIALLING;
     c->dialled = c->w->now;
@@ -659,7 +745,7 @@ conn_dial(struct load_conn *c)
     outlet_err err;
 
     restart(c);
-    opts.on = load->is_pair ? &pair_handlers : &handlers;
+    opts.on = load->is_pair ? &pair_handlers : handlers_of(load);
     opts.user = c;
     opts.why = &why;
     if (load->kind == KIND_FRAMES && size > MESSAGE)
