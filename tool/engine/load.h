@@ -155,8 +155,8 @@ struct eng_picture_row {
     uint64_t count;
 };
 int eng_load_picture(const struct eng_hist *h, struct eng_picture_row rows[ENG_PICTURE_ROWS]);
-/* Latency by percentile, as SVG. */
-void eng_load_plot(const struct eng_load_result *r, const char *title, struct eng_bytes *out);
+/* Latency by percentile, as SVG; each line of `titles` above it. */
+void eng_load_plot(const struct eng_load_result *r, const char *titles, struct eng_bytes *out);
 void eng_load_time_text(char *text, size_t room, double ns); /* "12.3 µs" */
 /* One JSON line (json.c of load): `load`. */
 void eng_load_json(const struct eng_load_opts *opts, const struct eng_load_result *r,

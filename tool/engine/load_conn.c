@@ -15,12 +15,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NUMBER_BYTES = 4 };
-
 /* ---- out ---- */
 
-static void
-send_failed(struct load_conn *c, int64_t code)
+void
+conn_send_failed(struct load_conn *c, int64_t code)
 {
     struct outlet_reason why = OUTLET_REASON;
 
@@ -66,7 +64,11 @@ keep_time(struct load_conn *c, int64_t k, int64_t stamp)
         return;
     }
     for (int64_t i = 0; i < k; i++) {
-        c->stamps[(c->sent + (uint64_t)i) & mask] = stamp;
+        uint64_t at = (c->sent + (uint64_t)i) & mask;
+
+        c->stamps[at] = stamp;
+        if (c->w->hearers)
+            c->w->hearers[at] = 0;
     }
     if (c->seen) /* datagrams go one by one */
         c->seen[c->sent & mask] = UNDER_WAY;
@@ -84,7 +86,7 @@ conn_send(struct load_conn *c, int64_t n, int64_t stamp)
         int64_t sent = send_some(c, (size_t)k);
 
         if (sent < 0) {
-            send_failed(c, sent);
+            conn_send_failed(c, sent);
             return;
         }
         keep_time(c, k, stamp);
@@ -133,8 +135,8 @@ conn_refill(struct load_conn *c)
 
 /* ---- back ---- */
 
-static void
-was_wrong(struct load_conn *c, const char *text)
+void
+conn_was_wrong(struct load_conn *c, const char *text)
 {
     struct outlet_reason why = OUTLET_REASON;
 
@@ -144,11 +146,10 @@ was_wrong(struct load_conn *c, const char *text)
     load_fault(c->w->load, ENG_LOAD_WRONG, &why, false);
 }
 
-/* A stream that went astray cannot be followed any further. */
-static void
-give_up(struct load_conn *c, const char *text)
+void
+conn_give_up(struct load_conn *c, const char *text)
 {
-    was_wrong(c, text);
+    conn_was_wrong(c, text);
     c->w->open--;
     c->w->flying -= c->flying;
     c->w->done += c->flying;
@@ -157,8 +158,8 @@ give_up(struct load_conn *c, const char *text)
     (void)outlet_abort(c->c); /* on_close follows, or has been called */
 }
 
-static bool
-is_as_sent(const struct eng_load *load, size_t at, const uint8_t *bytes, size_t len)
+bool
+load_is_as_sent(const struct eng_load *load, size_t at, const uint8_t *bytes, size_t len)
 {
     while (len > load->period) {
         if (memcmp(bytes, load->pattern + at, load->period) != 0)
@@ -167,14 +168,6 @@ is_as_sent(const struct eng_load *load, size_t at, const uint8_t *bytes, size_t 
         len -= load->period;
     }
     return memcmp(bytes, load->pattern + at, len) == 0;
-}
-
-static void
-move_on(const struct eng_load *load, size_t *at, size_t len)
-{
-    *at += len;
-    if (*at >= load->period)
-        *at %= load->period;
 }
 
 /* The `n` oldest came back. */
@@ -232,14 +225,14 @@ bytes_came(struct load_conn *c, const uint8_t *bytes, size_t len)
         whole = (int64_t)(part / load->opts.size);
     part -= (size_t)whole * load->opts.size;
     if (whole > c->flying || (whole == c->flying && part > 0)) {
-        give_up(c, "more came back than was sent");
+        conn_give_up(c, "more came back than was sent");
         return;
     }
-    if (load->opts.check && !is_as_sent(load, c->in_at, bytes, len)) {
-        give_up(c, "other bytes came back than were sent");
+    if (load->opts.check && !load_is_as_sent(load, c->in_at, bytes, len)) {
+        conn_give_up(c, "other bytes came back than were sent");
         return;
     }
-    move_on(load, &c->in_at, len);
+    load_move_on(load, &c->in_at, len);
     c->part = part;
     if (whole == 0)
         return;
@@ -253,30 +246,23 @@ frame_came(struct load_conn *c, const uint8_t *bytes, size_t len)
     const struct eng_load *load = c->w->load;
 
     if (c->flying == 0) {
-        was_wrong(c, "a message came that answers nothing");
+        conn_was_wrong(c, "a message came that answers nothing");
         return;
     }
-    if (load->opts.check && (len != load->opts.size || !is_as_sent(load, c->in_at, bytes, len))) {
-        give_up(c, "another message came back than was sent");
+    if (load->opts.check &&
+        (len != load->opts.size || !load_is_as_sent(load, c->in_at, bytes, len))) {
+        conn_give_up(c, "another message came back than was sent");
         return;
     }
-    move_on(load, &c->in_at, load->opts.size);
+    load_move_on(load, &c->in_at, load->opts.size);
     answered(c, 1);
     after_answer(c);
 }
 
 /* ---- datagrams ---- */
 
-/* The oldest ones that are done with leave the ring. */
-static void
-forget_done(struct load_conn *c)
-{
-    while (c->got < c->sent && c->seen[c->got & (c->w->ring - 1)] != UNDER_WAY)
-        c->got++;
-}
-
-static void
-datagram_done(struct load_conn *c, uint64_t number, uint8_t how)
+void
+conn_datagram_done(struct load_conn *c, uint64_t number, uint8_t how)
 {
     struct load_worker *w = c->w;
 
@@ -284,6 +270,9 @@ datagram_done(struct load_conn *c, uint64_t number, uint8_t how)
     c->flying--;
     w->flying--;
     w->done++;
+    /* The oldest ones that are done with leave the ring. */
+    while (c->got < c->sent && c->seen[c->got & (w->ring - 1)] != UNDER_WAY)
+        c->got++;
 }
 
 static void
@@ -301,7 +290,7 @@ datagram_back(struct load_conn *c, uint64_t number)
         add(&w->lost, (uint64_t)-1);
         c->seen[number & (w->ring - 1)] = CAME_BACK;
     } else {
-        datagram_done(c, number, CAME_BACK);
+        conn_datagram_done(c, number, CAME_BACK);
     }
     if (number + 1 < c->last)
         add(&w->reordered, 1);
@@ -312,12 +301,10 @@ datagram_back(struct load_conn *c, uint64_t number)
     if (w->measuring)
         add(&w->messages, 1);
     w->heard = w->now;
-    forget_done(c);
 }
 
-/* The whole number, of which 32 bits travelled; false: none that was sent lately. */
-static bool
-number_of(const struct load_conn *c, const uint8_t *bytes, uint64_t *number)
+bool
+conn_number_of(const struct load_conn *c, const uint8_t *bytes, uint64_t *number)
 {
     uint32_t low;
 
@@ -337,11 +324,11 @@ datagram_came(struct load_conn *c, const uint8_t *bytes, size_t len)
     if (load->opts.check || load->numbered) {
         if (len != load->opts.size ||
             (load->opts.check && memcmp(bytes + head, load->pattern + head, len - head) != 0)) {
-            was_wrong(c, "another datagram came back than was sent");
+            conn_was_wrong(c, "another datagram came back than was sent");
             return;
         }
     }
-    if (load->numbered && !number_of(c, bytes, &number)) {
+    if (load->numbered && !conn_number_of(c, bytes, &number)) {
         add(&w->duplicates, 1); /* older than anything that can be new */
         return;
     }
@@ -365,91 +352,9 @@ conn_give_up_old(struct load_conn *c, int64_t before)
             continue;
         if (c->stamps[number & (w->ring - 1)] > before)
             break;
-        datagram_done(c, number, GIVEN_UP);
-        add(&w->lost, 1);
+        conn_datagram_done(c, number, GIVEN_UP);
+        add(&w->lost, w->hearers ? fanout_missing(c, number) : 1);
     }
-    forget_done(c);
-}
-
-/* ---- fan-out: one speaks, the others hear ---- */
-
-/* The message that everybody has makes room for the next. */
-static void
-all_heard(struct load_worker *w)
-{
-    struct load_conn *speaker = &w->conns[w->n - 1];
-
-    while (speaker->got < speaker->sent && w->hearers[speaker->got & (w->ring - 1)] == w->n - 1) {
-        w->hearers[speaker->got & (w->ring - 1)] = 0;
-        speaker->got++;
-        speaker->flying--;
-        w->flying--;
-        w->done++;
-    }
-    conn_refill(speaker);
-    worker_finish_if_done(w);
-}
-
-/*
- * A server may not have had everybody in its books when the first messages were sent.  The first
- * one that a connection hears tells which it is.
- */
-static bool
-find_place(struct load_conn *c, const uint8_t *bytes, size_t len)
-{
-    struct load_worker *w = c->w;
-    const struct eng_load *load = w->load;
-    const struct load_conn *speaker = &w->conns[w->n - 1];
-    size_t n = len < load->opts.size ? len : load->opts.size;
-
-    for (uint64_t k = speaker->got; k < speaker->sent; k++) {
-        size_t at = (size_t)(k % load->each) * load->opts.size;
-
-        if (n == load->opts.size && memcmp(bytes, load->pattern + at, n) == 0) {
-            for (uint64_t i = speaker->got; i < k; i++) {
-                w->hearers[i & (w->ring - 1)]++;
-            }
-            c->got = k;
-            c->in_at = at;
-            c->synced = true;
-            return true;
-        }
-    }
-    return false;
-}
-
-static void
-publish_came(struct load_conn *c, const uint8_t *bytes, size_t len)
-{
-    struct load_worker *w = c->w;
-    const struct eng_load *load = w->load;
-    const struct load_conn *speaker = &w->conns[w->n - 1];
-    size_t part = c->part + len;
-    uint64_t whole = load->kind == KIND_BYTES ? part / load->opts.size : 1;
-
-    /* A greeting, or what the speaker hears. */
-    if (c == speaker || (!c->synced && load->numbered && !find_place(c, bytes, len)))
-        return;
-    if (c->got + whole > speaker->sent ||
-        (load->opts.check && !is_as_sent(load, c->in_at, bytes, len)) ||
-        (load->opts.check && load->kind != KIND_BYTES && len != load->opts.size)) {
-        give_up(c, "something else was heard than was said");
-        return;
-    }
-    move_on(load, &c->in_at, load->kind == KIND_BYTES ? len : load->opts.size);
-    c->part = load->kind == KIND_BYTES ? part - (size_t)whole * load->opts.size : 0;
-    for (uint64_t i = 0; i < whole; i++) {
-        int64_t stamp = speaker->stamps[(c->got + i) & (w->ring - 1)];
-
-        w->hearers[(c->got + i) & (w->ring - 1)]++;
-        if (is_measured(w, stamp))
-            eng_hist_record(w->hist, w->now - stamp);
-    }
-    c->got += whole;
-    w->heard = w->now;
-    if (w->measuring)
-        add(&w->messages, whole);
-    all_heard(w);
 }
 
 /* ---- callbacks ---- */
@@ -473,6 +378,8 @@ on_open(outlet_conn handle, void *user)
         add(&w->messages, 1);
         w->done++;
     }
+    if (load->opts.mode == ENG_LOAD_FANOUT)
+        fanout_opened(c);
     load_opened(c);
     if (load->opts.mode == ENG_LOAD_CHURN)
         conn_send(c, 1, c->dialled);
@@ -534,7 +441,7 @@ on_publish(outlet_conn handle, outlet_msg *m, void *user)
 
     (void)handle;
     if (bytes)
-        publish_came(user, bytes, len);
+        fanout_heard(user, bytes, len);
 }
 
 /* Held: a server may say what it likes. */

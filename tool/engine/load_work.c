@@ -104,7 +104,7 @@ fanout_not_heard(struct load_conn *speaker)
     struct load_worker *w = speaker->w;
 
     for (uint64_t k = speaker->got; speaker->flying > 0 && k < speaker->sent; k++) {
-        uint64_t missing = (uint64_t)(w->n - 1 - w->hearers[k & (w->ring - 1)]);
+        uint64_t missing = fanout_missing(speaker, k);
 
         not_back(w, speaker->stamps[k & (w->ring - 1)], missing);
         add(&w->unanswered, missing);
@@ -135,10 +135,10 @@ count_unanswered(struct load_worker *w)
     for (int64_t i = 0; i < w->n && w->flying > 0; i++) {
         struct load_conn *c = &w->conns[i];
 
-        if (w->hearers && i == w->n - 1)
-            fanout_not_heard(c);
-        else if (w->load->kind == KIND_DATAGRAMS)
+        if (w->load->kind == KIND_DATAGRAMS)
             conn_give_up_old(c, w->now);
+        else if (w->hearers)
+            fanout_not_heard(c);
         else
             stream_not_back(c);
     }
@@ -214,10 +214,8 @@ is_over(const struct load_worker *w)
 static struct load_conn *
 with_room(struct load_worker *w)
 {
-    int64_t speaker = w->load->opts.mode == ENG_LOAD_FANOUT ? w->n - 1 : -1;
-
-    if (speaker >= 0)
-        return conn_has_room(&w->conns[speaker]) ? &w->conns[speaker] : NULL;
+    if (w->hearers)
+        return conn_has_room(fanout_speaker(w)) ? fanout_speaker(w) : NULL;
     if (w->flying >= w->open * w->load->opts.depth)
         return NULL;
     for (int64_t i = 0; i < w->n; i++) {
@@ -306,13 +304,13 @@ dial_again(struct load_worker *w)
 static void
 start_all(struct load_worker *w)
 {
-    int64_t speaker = w->load->opts.mode == ENG_LOAD_FANOUT ? w->n - 1 : 0;
+    int64_t first = w->hearers ? w->n - 1 : 0;
 
     if (w->interval > 0) {
         worker_pace(w);
         return;
     }
-    for (int64_t i = w->has_sent ? w->n : speaker; i < w->n; i++) {
+    for (int64_t i = w->has_sent ? w->n : first; i < w->n; i++) {
         conn_refill(&w->conns[i]);
     }
     w->has_sent = true;
@@ -324,7 +322,7 @@ sweep(struct load_worker *w)
     w->swept = w->now;
     if (!w->seen)
         return;
-    for (int64_t i = 0; i < w->n; i++) {
+    for (int64_t i = w->hearers ? w->n - 1 : 0; i < w->n; i++) {
         conn_give_up_old(&w->conns[i], w->now - LOSS_NS);
         if (w->conns[i].state == CONN_OPEN && w->now >= w->start)
             conn_refill(&w->conns[i]);
@@ -403,8 +401,10 @@ take_memory(struct load_worker *w)
     w->stamps = stamps ? eng_alloc(stamps * w->ring * sizeof *w->stamps) : NULL;
     w->seen = datagrams && stamps ? eng_alloc(stamps * w->ring) : NULL;
     w->hearers = fans ? eng_alloc(w->ring * sizeof *w->hearers) : NULL;
+    w->heard_rings = fans && datagrams ? eng_alloc(n * w->ring * sizeof *w->heard_rings) : NULL;
     if (!w->hist || !w->conns || !w->scratch || (runs && !w->runs) || (stamps && !w->stamps) ||
-        (datagrams && stamps && !w->seen) || (fans && !w->hearers))
+        (datagrams && stamps && !w->seen) || (fans && !w->hearers) ||
+        (fans && datagrams && !w->heard_rings))
         return OUTLET_ENOMEM;
     memcpy(w->scratch, load->pattern, load->opts.size);
     for (size_t i = 0; i < n; i++) {
@@ -414,6 +414,7 @@ take_memory(struct load_worker *w)
         w->conns[i].runs = w->runs ? w->runs + ring : NULL;
         w->conns[i].stamps = w->stamps ? w->stamps + ring : NULL;
         w->conns[i].seen = w->seen ? w->seen + ring : NULL;
+        w->conns[i].heard = w->heard_rings ? w->heard_rings + i * w->ring : NULL;
     }
     return OUTLET_OK;
 }
@@ -505,4 +506,5 @@ worker_free(struct load_worker *w)
     eng_free(w->scratch);
     eng_free(w->seen);
     eng_free(w->hearers);
+    eng_free(w->heard_rings);
 }

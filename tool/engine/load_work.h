@@ -4,6 +4,7 @@
  *     load.c         threads, the common clock marks, what came out
  *     load_work.c    one worker: opening connections, the schedule, the end
  *     load_conn.c    one connection: messages out, messages back
+ *     load_fanout.c  one connection speaks, the others hear
  *
  * What a newcomer gets wrong: to read the clock for each message.  worker_now() reads it once a
  * turn and again after a few callbacks.  And to send outside a callback, which would go through the
@@ -20,6 +21,8 @@
 #include <time.h>
 
 enum { NEVER_SEEN = 0, UNDER_WAY, CAME_BACK, GIVEN_UP }; /* a datagram */
+
+enum { NUMBER_BYTES = 4 }; /* at the head of a datagram */
 
 enum kind {
     KIND_BYTES, /* no borders: answers are told by their number of bytes */
@@ -56,6 +59,7 @@ struct load_conn {
     uint32_t run_next;
     int64_t *stamps; /* datagrams and fan-out: when each left, or should have; a ring */
     uint8_t *seen;   /* datagrams: what became of each; a ring */
+    uint32_t *heard; /* datagrams of a fan-out: the number in each place, plus one; a ring */
     uint64_t last;   /* datagrams: the greatest number that came, plus one */
     int64_t dialled;
 };
@@ -96,6 +100,7 @@ struct load_worker {
     struct load_run *runs;
     int64_t *stamps;
     uint8_t *seen;
+    uint32_t *heard_rings;
     uint8_t *scratch; /* a datagram to be numbered */
 
     int64_t left;  /* messages that may still be sent */
@@ -226,6 +231,33 @@ outlet_err conn_dial(struct load_conn *c);
 void conn_refill(struct load_conn *c);
 bool conn_has_room(const struct load_conn *c);
 void conn_send(struct load_conn *c, int64_t n, int64_t stamp);
+void conn_send_failed(struct load_conn *c, int64_t code);
 void conn_give_up_old(struct load_conn *c, int64_t before);
+void conn_was_wrong(struct load_conn *c, const char *text);
+/* A stream that went astray cannot be followed any further. */
+void conn_give_up(struct load_conn *c, const char *text);
+void conn_datagram_done(struct load_conn *c, uint64_t number, uint8_t how);
+/* The whole number, of which 32 bits travelled; false: none that `c` sent lately. */
+bool conn_number_of(const struct load_conn *c, const uint8_t *bytes, uint64_t *number);
+bool load_is_as_sent(const struct eng_load *load, size_t at, const uint8_t *bytes, size_t len);
+
+static inline void
+load_move_on(const struct eng_load *load, size_t *at, size_t len)
+{
+    *at += len;
+    if (*at >= load->period)
+        *at %= load->period;
+}
+
+/* load_fanout.c */
+static inline struct load_conn *
+fanout_speaker(const struct load_worker *w)
+{
+    return &w->conns[w->n - 1];
+}
+
+void fanout_opened(struct load_conn *c);
+void fanout_heard(struct load_conn *c, const uint8_t *bytes, size_t len);
+uint64_t fanout_missing(const struct load_conn *speaker, uint64_t number); /* who has not heard */
 
 #endif
