@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """peer.py - a stranger made of plain sockets, for the end-to-end tests.
 
-    peer.py listen  tcp|udp|unix [ADDRESS] echo|twist|leave|stop|count|greet|reset|silent|hold|full|all
+    peer.py listen  tcp|udp|unix [ADDRESS] echo|twist|leave|stop|count|greet|reset|silent|hold|
+                                           full|all
     peer.py connect tcp|udp|unix ADDRESS   pipe|reset
 
 A listener prints {"event":"listening","url":...} like outlet does, serves one client and ends
