@@ -206,7 +206,7 @@ add_cpu(const struct load_job *j, struct eng_bytes *out)
 {
     const struct eng_load_result *r = &j->r;
     double cpus = r->seconds > 0 ? (double)r->cpu_ns / 1e9 / r->seconds : 0;
-    bool busy = cpus >= BUSY * (double)j->opts.threads;
+    bool busy = cpus >= BUSY * (double)r->threads;
     char percent[32];
     char each[32];
 
@@ -322,7 +322,10 @@ load_tell_step(struct load_job *j, bool held)
 
     rate_text(rate, j->opts.rate);
     rate_text(got, j->r.rate);
-    eng_load_time_text(value, sizeof value, eng_load_rule_value(&j->bound, &j->r));
+    if (eng_hist_total(j->r.hist))
+        eng_load_time_text(value, sizeof value, eng_load_rule_value(&j->bound, &j->r));
+    else
+        snprintf(value, sizeof value, "-");
     tell(j, held ? TEXT_LOAD_STEP_HELD : TEXT_LOAD_STEP_FAILED,
          (const char *const[CLI_ARGS]){rate, got, j->bound.text, value});
 }

@@ -228,7 +228,7 @@ eng_load_json(const struct eng_load_opts *opts, const struct eng_load_result *r,
     json_number(out, "connections", opts->connections);
     json_number(out, "depth", opts->depth);
     json_number(out, "size", (int64_t)opts->size);
-    json_number(out, "threads", opts->threads);
+    json_number(out, "threads", r->threads);
     if (opts->rate > 0)
         json_real(out, "rate_asked", opts->rate);
     if (found_rate >= 0)

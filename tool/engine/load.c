@@ -228,6 +228,7 @@ int
 eng_load_start(const struct eng_load_opts *opts, struct eng_load **out, struct outlet_reason *why)
 {
     struct eng_load *load;
+    int broken_as;
     outlet_err err = outlet_url_check(opts->url, OUTLET_TO_CONNECT, why);
 
     if (err)
@@ -254,7 +255,12 @@ eng_load_start(const struct eng_load_opts *opts, struct eng_load **out, struct o
         err = start_threads(load);
     if (err) {
         eng_load_end(load);
-        return broken(why, err);
+        broken_as = broken(why, err);
+        if (err == OUTLET_ENOMEM)
+            snprintf(why->text, sizeof why->text,
+                     "no memory for %lld connections with %lld messages in flight; ask for fewer",
+                     (long long)opts->connections, (long long)opts->depth);
+        return broken_as;
     }
     *out = load;
     return ENG_DONE;
@@ -412,7 +418,8 @@ eng_load_look(struct eng_load *load, struct eng_load_result *out)
     int64_t end = measured_until(load);
 
     eng_hist_clear(hist);
-    *out = (struct eng_load_result){.hist = hist, .driver = load->driver};
+    *out = (struct eng_load_result){
+        .hist = hist, .driver = load->driver, .threads = load->opts.threads};
     out->measuring = from != INT64_MAX && end > from;
     out->seconds = out->measuring ? (double)(end - from) / 1e9 : 0;
     add_up(load, out);

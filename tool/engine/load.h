@@ -84,6 +84,7 @@ struct eng_load_result {
     uint64_t reordered;
     uint64_t duplicates;
     uint64_t connections; /* open now */
+    int64_t threads;      /* no more than there are connections, or messages */
     int64_t cpu_ns;       /* what this side used of it, all threads; 0 until it is over */
     double seconds;       /* measured so far */
     double rate;
