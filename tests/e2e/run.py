@@ -20,7 +20,7 @@ for its end and compares.  What a step may say:
     file         a path that must hold `holds` (or holds_hex, holds_data) in the end
     stderr       the exact text; stderr_match = [patterns]
     exit         the exit code, 0 unless said; a list when several are right
-    tty          standard input and output are a terminal
+    tty          standard input and output are a terminal, `columns` wide (80 unless said)
     env          more environment
     await        a name: wait until its standard output (stdout, stdout_match, stdout_json) or
                  standard error (stderr_match) has that
@@ -48,6 +48,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 import tomllib
@@ -92,6 +93,7 @@ class Process:
         files = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "ours": [], "before": None}
         if step.get("tty"):
             self.typed, slave = pty.openpty()
+            termios.tcsetwinsize(slave, (24, step.get("columns", 80)))
             files.update(stdin=slave, stdout=slave, ours=[slave])
         elif out == "closed":
             reader, writer = os.pipe()

@@ -98,21 +98,10 @@ now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* Columns of a UTF-8 text: Chinese characters are two wide. */
-static int
-columns(const char *text)
-{
-    int n = 0;
-
-    for (const uint8_t *at = (const uint8_t *)text; *at; at++)
-        n += *at < 0x80 ? 1 : (*at & 0xc0) == 0xc0 ? 2 : 0;
-    return n;
-}
-
 static void
 add_cell(struct eng_bytes *out, const char *text, int width)
 {
-    eng_bytes_printf(out, "%*s", width - columns(text), "");
+    eng_bytes_printf(out, "%*s", width - eng_text_columns(text), "");
     eng_bytes_text(out, text);
 }
 
@@ -159,9 +148,9 @@ paint(struct live *live)
         eng_bytes_printf(&out, "\033[%dA", DRIVERS * ENG_DEMO_TRANSPORTS + 1);
     eng_bytes_text(&out, "  ");
     eng_bytes_text(&out, cli_text(lang, TEXT_DEMO_TRANSPORT));
-    eng_bytes_printf(&out, "%*s", 10 - columns(cli_text(lang, TEXT_DEMO_TRANSPORT)), "");
+    eng_bytes_printf(&out, "%*s", 10 - eng_text_columns(cli_text(lang, TEXT_DEMO_TRANSPORT)), "");
     eng_bytes_text(&out, cli_text(lang, TEXT_DEMO_DRIVER));
-    eng_bytes_printf(&out, "%*s", 8 - columns(cli_text(lang, TEXT_DEMO_DRIVER)), "");
+    eng_bytes_printf(&out, "%*s", 8 - eng_text_columns(cli_text(lang, TEXT_DEMO_DRIVER)), "");
     add_cell(&out, cli_text(lang, TEXT_DEMO_CLIENTS), 9);
     add_cell(&out, cli_text(lang, TEXT_DEMO_ROUND_TRIPS), 14);
     add_cell(&out, cli_text(lang, TEXT_DEMO_RATE), 12);

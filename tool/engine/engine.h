@@ -59,6 +59,8 @@ bool eng_utf8_valid(const uint8_t *bytes, size_t len);
 void eng_text_hex(struct eng_bytes *out, const uint8_t *bytes, size_t len, const char *between);
 /* Safe on a terminal: control characters and broken UTF-8 as \n, \t, \xHH. */
 void eng_text_visible(struct eng_bytes *out, const uint8_t *bytes, size_t len);
+/* Columns of a UTF-8 text on a terminal: Chinese characters are two wide. */
+int eng_text_columns(const char *text);
 /* "16 B", "1.2 KB", "3.4 MB" */
 void eng_text_size(char *text, size_t room, uint64_t bytes);
 

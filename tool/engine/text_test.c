@@ -80,6 +80,21 @@ sizes_have_a_unit(void **state)
     assert_string_equal(text, "18.4 EB");
 }
 
+static void
+chinese_is_two_columns_wide(void **state)
+{
+    (void)state;
+    assert_int_equal(eng_text_columns(""), 0);
+    assert_int_equal(eng_text_columns("p50 1.2 ms"), 10);
+    assert_int_equal(eng_text_columns("12 \u00b5s"), 5);
+    assert_int_equal(eng_text_columns("\u2588\u258f"), 2);
+    assert_int_equal(eng_text_columns("每秒 5"), 6);
+    assert_int_equal(eng_text_columns("：\uac00\U00020000"), 6);
+    assert_int_equal(eng_text_columns("\xff"
+                                      "a"),
+                     2);
+}
+
 int
 main(void)
 {
@@ -87,6 +102,7 @@ main(void)
         cmocka_unit_test(utf8_is_judged_as_the_standard_says),
         cmocka_unit_test(nothing_that_a_terminal_obeys_is_shown),
         cmocka_unit_test(sizes_have_a_unit),
+        cmocka_unit_test(chinese_is_two_columns_wide),
     };
 
     return cmocka_run_group_tests_name("text", tests, NULL, NULL);
