@@ -87,10 +87,8 @@ static outlet_err
 read_item(struct ol_settings *s, const struct ol_url *u, struct ol_part item,
           struct outlet_reason *why)
 {
-    const char *text = u->text + item.at;
-    const char *equals = memchr(text, '=', item.len);
-    size_t key_len = equals ? (size_t)(equals - text) : item.len;
-    struct ol_part value = {.present = equals != NULL, .at = item.at + item.len};
+    struct ol_part key;
+    struct ol_part value;
     enum ol_option_id id;
     struct ol_setting *set;
     outlet_err err;
@@ -98,11 +96,8 @@ read_item(struct ol_settings *s, const struct ol_url *u, struct ol_part item,
     if (item.len == 0)
         return ol_refuse(why, OUTLET_EINVAL, (ptrdiff_t)item.at, "",
                          "an option is empty; take one of the commas away");
-    if (equals) {
-        value.at = item.at + key_len + 1;
-        value.len = item.len - key_len - 1;
-    }
-    err = ol_option_find(text, key_len, (ptrdiff_t)item.at, &id, why);
+    ol_part_halve(u, item, &key, &value);
+    err = ol_option_find(u->text + key.at, key.len, (ptrdiff_t)item.at, &id, why);
     if (err)
         return err;
     set = &s->of[id];
@@ -122,23 +117,13 @@ outlet_err
 ol_settings_read(struct ol_settings *s, const struct ol_url *u, struct ol_part run,
                  struct outlet_reason *why)
 {
-    size_t end = run.at + run.len;
     size_t at = run.at;
+    struct ol_part item;
+    outlet_err err = OUTLET_OK;
 
-    if (run.len == 0)
-        return OUTLET_OK;
-    for (;;) {
-        struct ol_part item = {.present = true, .at = at};
-        outlet_err err;
-
-        while (at < end && u->text[at] != ',' && u->text[at] != '&')
-            at++;
-        item.len = at - item.at;
+    while (!err && ol_part_next(u, run, &at, &item))
         err = read_item(s, u, item, why);
-        if (err || at == end)
-            return err;
-        at++;
-    }
+    return err;
 }
 
 static int64_t
