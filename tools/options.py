@@ -15,7 +15,8 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TABLE = re.compile(r"(<!-- options -->\n).*?(<!-- /options -->)", re.S)
 CONSTANTS = {"KIB": 1 << 10, "MIB": 1 << 20, "SIZE_TOP": 1 << 40, "MS_TOP": 365 * 86400000,
-             "COUNT_TOP": (1 << 31) - 1, "OUTLET_OFF": -1, "OUTLET_ON": 1, "OL_DATAGRAM_MAX": 65507,
+             "COUNT_TOP": (1 << 31) - 1, "ACCEPTS_TOP": 1000000,
+             "OUTLET_OFF": -1, "OUTLET_ON": 1, "OL_DATAGRAM_MAX": 65507,
              "OUTLET_FULL_REFUSE": 1, "OUTLET_FULL_CLOSE": 4, "true": True, "false": False}
 
 MEANING = {
@@ -41,16 +42,26 @@ MEANING = {
     "backlog": ("clients waiting to be accepted; the system may lower it", "等待接受的客户端数；系统可能会调低"),
     "conns": ("connections of the listener at once", "监听器同时存在的连接数"),
     "conns_per_address": ("of these, from one IP address", "其中来自同一 IP 地址的连接数"),
+    "accepts_per_second": ("clients taken in a second by the whole listener; udp: new peers",
+                           "整个监听器每秒接受的客户端数；udp 为新对端数"),
+    "allow": ("an address or prefix that may come in, then others may not; the key may be repeated",
+              "允许进入的地址或前缀，其余的则不允许；可重复给出"),
+    "deny": ("an address or prefix that may not come in; the key may be repeated",
+             "不允许进入的地址或前缀；可重复给出"),
     "mode": ("permissions of the socket's path", "套接字路径的权限"),
 }
 WORDS = {
     "en": {"head": ("key", "is", "default", "takes", "where"), "all": "everywhere",
            "nobody": "nowhere yet", "LISTEN": "listening", "CONNECT": "connecting", "join": ", ",
            "limit": "descriptor limit less 64", "umask": "as umask says", "up to": "up to {}",
+           "everyone": "everyone", "nobody denied": "nobody",
+           "prefix": "`192.168.1.7`, `10.0.0.0/8`, `2001:db8::/32`",
            "listen": "listening", "connect": "connecting", "or off": ", `off`"},
     "zh": {"head": ("键", "含义", "默认值", "取值", "适用"), "all": "全部", "nobody": "暂无",
            "LISTEN": "监听时", "CONNECT": "连接时", "join": "、", "limit": "描述符上限减 64",
-           "umask": "由 umask 决定", "up to": "不超过 {}", "listen": "监听", "connect": "连接",
+           "umask": "由 umask 决定", "up to": "不超过 {}",
+           "everyone": "所有人", "nobody denied": "无",
+           "prefix": "`192.168.1.7`、`10.0.0.0/8`、`2001:db8::/32`", "listen": "监听", "connect": "连接",
            "or off": "、`off`"},
 }
 
@@ -104,6 +115,8 @@ def default(words, key, kind, values):
         return "`none`"
     if key == "mode":
         return words["umask"]
+    if kind == "LIST":
+        return words["everyone"] if key == "allow" else words["nobody denied"]
     listen, listen_udp, connect, connect_udp = (shown(kind, v) for v in values)
     if key == "conns":
         return f"{words['limit']}; udp: {listen_udp}"
@@ -118,7 +131,7 @@ def default(words, key, kind, values):
 
 def takes(words, kind, most, may_off):
     """The syntax of a value."""
-    text = {"FRAME": "", "SWITCH": "`on`",
+    text = {"FRAME": "", "LIST": words["prefix"], "SWITCH": "`on`",
             "FULL": "`refuse`" + "".join(f"{words['join']}`{v}`"
                                         for v in ("drop_new", "drop_old", "close"))}.get(kind)
     if text is None:

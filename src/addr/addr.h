@@ -46,11 +46,14 @@ bool ol_addr_is_any(const struct ol_addr *a); /* 0.0.0.0 or :: */
 enum ol_scheme { OL_SCHEME_TCP, OL_SCHEME_UNIX, OL_SCHEME_UDP, OL_SCHEME_PAIR };
 
 enum {
-    OL_URL_MAX = 4096,
+    OL_URL_MAX = 65536,
     OL_HOST_MAX = 255,
     OL_ENDPOINT_ADDRS = 8,
-    OL_ENDPOINT_TEXT = 2048 /* room for any endpoint as text */
+    OL_RULES_MAX = 1024,                                  /* of allow and deny together */
+    OL_RULE_TEXT = 50,                                    /* "allow=", a prefix, a comma */
+    OL_ENDPOINT_TEXT = 2048 + OL_RULES_MAX * OL_RULE_TEXT /* room for any endpoint as text */
 };
+_Static_assert(OL_ENDPOINT_TEXT <= OL_URL_MAX, "it is read again");
 
 /*
  * A URL after parsing, with the options of the caller's struct merged in (the URL wins) and every
@@ -58,7 +61,9 @@ enum {
  * user, why, framing, and two that are settled where they are used: conns 0 is the descriptor limit
  * less 64, mode 0 is as umask says.  Off is OUTLET_OFF everywhere; `low` is never off.
  *
- * opts.frame points into `frame` below: after copying an endpoint, set it again.
+ * opts.frame points into `frame` below: after copying an endpoint, set it again.  The lists allow
+ * and deny are not copied: what is in opts was the caller's, what stands in the URL is read there
+ * again (ol_rules_new).  Both must still be there when an endpoint with lists is printed, too.
  */
 struct ol_endpoint {
     enum ol_scheme scheme;
@@ -72,8 +77,9 @@ struct ol_endpoint {
                                    "" with any_host, loopback, unix, pair */
     struct ol_addr addr;        /* literal address, unix path, or pair name in path */
     struct outlet_opts opts;
-    char frame[256];  /* the framing text as written, not decoded; "none" */
-    int32_t frame_at; /* where its value stands in the URL; -1: not from the URL */
+    char frame[256];       /* the framing text as written, not decoded; "none" */
+    int32_t frame_at;      /* where its value stands in the URL; -1: not from the URL */
+    const char *lists_url; /* the URL, when a list stands there; else NULL */
 };
 
 /*
@@ -91,6 +97,16 @@ size_t ol_endpoint_print(const struct ol_endpoint *e, uint16_t port, char *text,
 /* An address literal ("1.2.3.4", "fe80::1%eth0" by zone number or interface name) without a port.
  */
 bool ol_addr_parse(const char *text, size_t len, struct ol_addr *out);
+
+/*
+ * Who may come in, of allow and deny: the most specific prefix that holds an address decides, of
+ * two equal ones deny.  What none holds may come in unless there is an allow.  A v4-mapped address
+ * is the IPv4 one.  *out NULL: there are no lists.
+ */
+struct ol_rules;
+outlet_err ol_rules_new(const ol_heap *heap, const struct ol_endpoint *e, struct ol_rules **out);
+void ol_rules_free(const ol_heap *heap, struct ol_rules *rules);
+bool ol_rules_admit(const struct ol_rules *rules, const struct ol_addr *who);
 
 const char *ol_scheme_name(enum ol_scheme s);
 

@@ -28,6 +28,7 @@ enum {
 #define SIZE_TOP (MIB * MIB)                     /* sums of a few of them fit in 63 bits */
 #define MS_TOP ((int64_t)365 * 24 * 3600 * 1000) /* in nanoseconds, too */
 #define COUNT_TOP ((int64_t)INT32_MAX)
+#define ACCEPTS_TOP ((int64_t)OL_RATE_MAX)
 
 /* clang-format off */
 #define ROW(id, field, type, max, off, schemes, roles, listen, listen_udp, connect, connect_udp) \
@@ -60,6 +61,10 @@ const struct ol_option ol_options[OL_OPTIONS] = {
     ROW(CONNS, conns, COUNT, COUNT_TOP, true, TCP | UNIX | UDP, LISTEN, 0, 65536, 0, 0),
     ROW_EACH(CONNS_PER_ADDRESS, conns_per_address, COUNT, COUNT_TOP, true, TCP | UDP, LISTEN,
              EACH(OUTLET_OFF)),
+    ROW_EACH(ACCEPTS_PER_SECOND, accepts_per_second, COUNT, ACCEPTS_TOP, true, TCP | UNIX | UDP,
+             LISTEN, EACH(OUTLET_OFF)),
+    ROW_EACH(ALLOW, allow, LIST, 0, false, TCP | UDP, LISTEN, EACH(0)),
+    ROW_EACH(DENY, deny, LIST, 0, false, TCP | UDP, LISTEN, EACH(0)),
     ROW_EACH(MODE, mode, MODE, 0777, false, UNIX, LISTEN, EACH(0)),
 };
 /* clang-format on */
@@ -80,7 +85,14 @@ static const char *const examples[] = {
     [OL_OPTION_SWITCH] = "on or off",
     [OL_OPTION_FULL] = "refuse, drop_new, drop_old or close",
     [OL_OPTION_MODE] = "permissions in octal such as 0660",
+    [OL_OPTION_LIST] = "an address or prefix such as 192.168.1.7 or 10.0.0.0/8",
 };
+
+bool
+ol_option_is_text(const struct ol_option *o)
+{
+    return o->type == OL_OPTION_FRAME || o->type == OL_OPTION_LIST;
+}
 
 int64_t
 ol_option_fallback(const struct ol_option *o, enum ol_scheme s, enum outlet_role r)
@@ -223,7 +235,7 @@ ol_option_read(const struct ol_option *o, const char *text, ptrdiff_t at, int64_
 {
     bool good = false;
 
-    OL_ASSERT(o->type != OL_OPTION_FRAME); /* that one is text */
+    OL_ASSERT(!ol_option_is_text(o));
     if (strcmp(text, "off") == 0) {
         *out = OUTLET_OFF;
         return OUTLET_OK; /* ol_option_check() knows whether it may be */
@@ -243,6 +255,7 @@ ol_option_read(const struct ol_option *o, const char *text, ptrdiff_t at, int64_
         good = read_full(text, out);
         break;
     case OL_OPTION_FRAME:
+    case OL_OPTION_LIST:
         break;
     }
     if (!good)
@@ -315,7 +328,7 @@ print_mode(int64_t value, struct ol_text *t)
 void
 ol_option_print(const struct ol_option *o, int64_t value, struct ol_text *t)
 {
-    OL_ASSERT(o->type != OL_OPTION_FRAME);
+    OL_ASSERT(!ol_option_is_text(o));
     if (value == OUTLET_OFF) {
         ol_text_add(t, "off");
         return;
@@ -339,6 +352,7 @@ ol_option_print(const struct ol_option *o, int64_t value, struct ol_text *t)
         print_mode(value, t);
         break;
     case OL_OPTION_FRAME:
+    case OL_OPTION_LIST:
         break;
     }
 }

@@ -20,7 +20,8 @@ enum ol_option_type {
     OL_OPTION_COUNT,
     OL_OPTION_SWITCH, /* on, off */
     OL_OPTION_FULL,   /* enum outlet_full by name */
-    OL_OPTION_MODE    /* octal */
+    OL_OPTION_MODE,   /* octal */
+    OL_OPTION_LIST    /* text: a prefix of addresses each time that the key is given, see rules.h */
 };
 
 /* Which row; the rows stand in this order. */
@@ -42,6 +43,9 @@ enum ol_option_id {
     OL_OPT_BACKLOG,
     OL_OPT_CONNS,
     OL_OPT_CONNS_PER_ADDRESS,
+    OL_OPT_ACCEPTS_PER_SECOND,
+    OL_OPT_ALLOW,
+    OL_OPT_DENY,
     OL_OPT_MODE,
     OL_OPTIONS
 };
@@ -61,6 +65,9 @@ struct ol_option {
 };
 
 extern const struct ol_option ol_options[OL_OPTIONS];
+
+/* Text in the struct, not a number. */
+bool ol_option_is_text(const struct ol_option *o);
 
 int64_t ol_option_fallback(const struct ol_option *o, enum ol_scheme s, enum outlet_role r);
 

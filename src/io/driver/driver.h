@@ -107,6 +107,9 @@ struct ol_listen_spec {
     int backlog;
     int mode;     /* permissions of a unix path; -1: as umask says */
     bool nodelay; /* tcp: accepted sockets */
+    /* Accepting ends after each client (more = false): who comes next waits in the backlog.  epoll
+     * brings what one look finds, at most 64. */
+    bool singly;
 };
 
 struct ol_connect_spec {
