@@ -151,6 +151,15 @@ set(struct cli *cli, int id, const char *value)
     return true;
 }
 
+/* Of an option whose argument is written in brackets: the next word if it is a time, else none. */
+static const char *
+optional_value(char **argv, int *i)
+{
+    int64_t ms;
+
+    return argv[*i + 1] && eng_parse_duration(argv[*i + 1], &ms) ? argv[++*i] : NULL;
+}
+
 /* --word, --word=value, --word value */
 static bool
 long_option(struct cli *cli, char **argv, int *i)
@@ -170,6 +179,8 @@ long_option(struct cli *cli, char **argv, int *i)
         cli_usage(cli, TEXT_USAGE_TAKES_NO_VALUE, name);
         return false;
     }
+    if (argument && argument[0] == '[')
+        return set(cli, id, word[len] ? word + len + 1 : optional_value(argv, i));
     if (argument && !word[len] && !argv[*i + 1]) {
         cli_usage(cli, TEXT_USAGE_NEEDS_VALUE, name, argument);
         return false;
