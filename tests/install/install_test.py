@@ -73,6 +73,9 @@ def test_layout(there):
         "cmake/outlet/outletConfigVersion.cmake")]
     if there.args.tool:
         want.append(there.prefix / "bin/outlet")
+        want += [there.prefix / "share" / name for name in (
+            "bash-completion/completions/outlet", "zsh/site-functions/_outlet",
+            "fish/vendor_completions.d/outlet.fish")]
     missing = [str(path) for path in want if not path.exists()]
     if missing:
         sys.exit("not installed: " + ", ".join(missing))

@@ -25,8 +25,9 @@ def environment(**more):
 class Running:
     """A program that runs; its standard output is read as it comes."""
 
-    def __init__(self, argv, size=None, stdin=subprocess.DEVNULL, env=None):
-        """`size`: (rows, columns) of a terminal that is its standard input and output."""
+    def __init__(self, argv, size=None, errors=subprocess.PIPE, env=None):
+        """`size`: (rows, columns) of a terminal that is its standard input and output, and with
+        `errors` subprocess.STDOUT its standard error."""
         self.text = b""
         self.ended = False
         slave = None
@@ -37,7 +38,7 @@ class Running:
             self.fd, slave = os.pipe()
         try:
             self.child = subprocess.Popen(
-                argv, stdin=slave if size else stdin, stdout=slave, stderr=subprocess.PIPE,
+                argv, stdin=slave if size else subprocess.DEVNULL, stdout=slave, stderr=errors,
                 env=env or environment(), start_new_session=True,
                 preexec_fn=(lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) if size else None)
         finally:
@@ -66,6 +67,7 @@ class Running:
             if answer:
                 return answer
             if not self.more(end - time.monotonic()):
+                self.child.send_signal(signal.SIGKILL)
                 raise AssertionError(f"it did not come: {self.text[-2000:]!r}\n{self.finish()}")
 
     def type(self, text):
@@ -76,7 +78,7 @@ class Running:
         if number:
             self.child.send_signal(number)
         try:
-            said = self.child.communicate(timeout=PATIENCE)[1].decode(errors="replace")
+            said = (self.child.communicate(timeout=PATIENCE)[1] or b"").decode(errors="replace")
         except subprocess.TimeoutExpired:
             self.child.send_signal(signal.SIGKILL)
             self.child.communicate()

@@ -161,6 +161,7 @@ int cli_run_session(struct cli *cli, struct eng_session_opts *opts);
 int cli_connect(struct cli *cli);
 int cli_listen(struct cli *cli);
 int cli_load(struct cli *cli);
+int cli_completion(struct cli *cli);
 int cli_ps(struct cli *cli);
 int cli_demo(struct cli *cli);
 int cli_help(struct cli *cli);
