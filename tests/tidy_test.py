@@ -14,6 +14,7 @@ import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))  # what it imports itself
 spec = importlib.util.spec_from_file_location("tidy", ROOT / "tools" / "tidy.py")
 sys.dont_write_bytecode = True
 tidy = importlib.util.module_from_spec(spec)
@@ -197,6 +198,11 @@ class TidyTest(unittest.TestCase):
         self.write("liboutlet.map", CLEAN["liboutlet.map"].replace(
             "outlet_one;", "outlet_one; outlet_old;"))
         self.bites("symbol_map", "outlet_old is here and not in the headers")
+
+    def test_a_function_that_has_no_man_page(self):
+        text = CLEAN["include/outlet/one.h"].replace(" */\nOUTLET_API", " */\n\nOUTLET_API")
+        self.write("include/outlet/one.h", text)
+        self.bites("man_pages", "outlet_one has no man page")
 
     def test_a_wildcard_is_no_map(self):
         self.write("liboutlet.map", CLEAN["liboutlet.map"].replace("outlet_one", "outlet_*"))

@@ -21,6 +21,8 @@ import re
 import subprocess
 import sys
 
+import man
+
 CODE = (".c", ".h", ".hpp", ".cpp")
 SCRIPT = (".py", ".sh")
 COLUMNS = 100
@@ -307,6 +309,15 @@ def symbol_map(tree):
         yield "liboutlet.map", 1, f"{name} stands here twice"
 
 
+def man_pages(tree):
+    """Every function of the map must have a page of section 3, which tools/man.py writes from the
+    comments: where it cannot read one, the page would be missing after `make install`."""
+    written = man.functions_of(dict(tree.under("include/outlet", endings=(".h",))))
+    for name in read_map(tree.files.get("liboutlet.map", "")):
+        if name not in written:
+            yield "liboutlet.map", 1, f"{name} has no man page: tools/man.py cannot read it"
+
+
 def public_structs(tree):
     """A public struct begins with its size, so that it can grow; a handle is one field."""
     for path, text in tree.under("include/outlet", endings=(".h",)):
@@ -421,8 +432,8 @@ def links(tree):
                 yield path, line_of(text, m.start()), f"leads nowhere: {m.group(1)}"
 
 
-RULES = (layers, one_place, banned_calls, four_labels, symbol_map, public_structs, registered,
-         openings, layout, words, snippets, links)
+RULES = (layers, one_place, banned_calls, four_labels, symbol_map, man_pages, public_structs,
+         registered, openings, layout, words, snippets, links)
 
 
 # ---- the built libraries -----------------------------------------------------------------------
