@@ -85,6 +85,13 @@ class Running:
             raise AssertionError("it does not end") from None
         return self.child.returncode, said
 
+    def rest(self, number=None):
+        """(exit code, all that it wrote); `number` is a signal to send first."""
+        code = self.finish(number)[0]
+        while self.more(0):
+            pass
+        return code, self.text.decode(errors="replace")
+
     def close(self):
         if self.child.poll() is None:
             self.child.send_signal(signal.SIGKILL)

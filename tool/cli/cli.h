@@ -105,6 +105,8 @@ struct cli {
     bool quiet;
     bool verbose;
     bool terminal; /* standard output is one */
+    bool colours;  /* on standard output */
+    bool error_colours;
     enum cli_form form;
     struct cli_out out;
 };
@@ -149,6 +151,13 @@ int cli_signals_read(int fd); /* the signal; 0: none is waiting */
 /* The terminal (term.c). */
 bool cli_can_paint(const struct cli *cli); /* a terminal that can move its cursor */
 bool cli_screen_size(int *rows, int *columns);
+enum cli_ink { INK_NONE, INK_DIM, INK_BOLD, INK_IN, INK_OUT, INK_GOOD, INK_BAD };
+
+/* `mode`: auto, always or never; NULL: auto. */
+void cli_set_colours(struct cli *cli, const char *mode);
+/* What begins a colour, and INK_NONE ends it; "" where there are none.  A colour only repeats what
+ * a word or a sign says. */
+const char *cli_ink(bool colours, enum cli_ink ink);
 int cli_resize_open(void); /* readable when the size has changed; read as cli_signals_read() */
 
 /* listen and connect (session.c) */

@@ -280,9 +280,11 @@ common_options(struct cli *cli)
 {
     static const char *const forms[] = {"", "text", "hex", "both", "raw", "none", NULL};
     static const char *const langs[] = {"en", "zh", NULL};
+    static const char *const colours[] = {"auto", "always", "never", NULL};
     const bool *has = cli->options.has;
     int form = FORM_DEFAULT;
     int lang = cli->lang;
+    int colour = 0;
 
     cli->quiet = has[OPT_QUIET];
     cli->verbose = has[OPT_VERBOSE];
@@ -293,6 +295,9 @@ common_options(struct cli *cli)
     if (!one_of(cli, OPT_OUTPUT, forms, &form))
         return false;
     cli->form = (enum cli_form)form;
+    if (!one_of(cli, OPT_COLOR, colours, &colour))
+        return false;
+    cli_set_colours(cli, colours[colour]);
     return true;
 }
 
@@ -301,6 +306,7 @@ static void
 look_ahead(struct cli *cli, char **argv)
 {
     const char *lang = NULL;
+    const char *colour = NULL;
 
     for (int i = 1; argv[i] && strcmp(argv[i], "--") != 0; i++) {
         if (strcmp(argv[i], "--json") == 0)
@@ -309,7 +315,12 @@ look_ahead(struct cli *cli, char **argv)
             lang = argv[i] + 7;
         else if (strcmp(argv[i], "--lang") == 0 && argv[i + 1])
             lang = argv[i + 1];
+        else if (strncmp(argv[i], "--color=", 8) == 0)
+            colour = argv[i] + 8;
+        else if (strcmp(argv[i], "--color") == 0 && argv[i + 1])
+            colour = argv[i + 1];
     }
+    cli_set_colours(cli, colour);
     cli->lang = cli_lang_from(lang);
 }
 

@@ -170,8 +170,10 @@ add_cell(struct eng_bytes *out, int column, const char *text, size_t width)
 static void
 add_head(const struct ps *ps, struct eng_bytes *out, const size_t width[COLUMNS])
 {
+    eng_bytes_text(out, cli_ink(ps->cli->colours, INK_BOLD));
     for (int i = 0; i < COLUMNS; i++)
         add_cell(out, i, cli_text(ps->cli->lang, columns[i].head), width[i]);
+    eng_bytes_text(out, cli_ink(ps->cli->colours, INK_NONE));
 }
 
 static void
@@ -248,10 +250,14 @@ add_line(struct ps *ps, const struct eng_socket *s, const char *change)
     if (ps->cli->json) {
         eng_socket_json(&line, s, change);
     } else {
+        enum cli_ink ink = change && *change == '+' ? INK_GOOD : INK_BAD;
+        bool colours = ps->cli->colours && change;
+
+        eng_bytes_text(&line, cli_ink(colours, ink));
         if (ps->every_ms)
             eng_bytes_printf(&line, "%s ", change ? change : " ");
         add_row(s, &line, ps->width);
-        eng_bytes_text(&line, "\n");
+        eng_bytes_printf(&line, "%s\n", cli_ink(colours, INK_NONE));
     }
     if (!line.failed)
         cli_out_add(&ps->cli->out, line.data, line.len);
