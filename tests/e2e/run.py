@@ -329,7 +329,9 @@ class Case:
             argv[:1] = [sys.executable, str(HERE / "peer.py")]
         env = {k: v for k, v in os.environ.items()
                if k not in ("LANG", "LC_ALL", "LC_MESSAGES", "OUTLET_LANG")}
-        env.update({"OUTLET_DRIVER": self.driver, "TERM": "xterm", **step.get("env", {})})
+        # Colours have tests of their own (tests/tool/terminal_test.py); here words are compared.
+        env.update({"OUTLET_DRIVER": self.driver, "TERM": "xterm", "NO_COLOR": "1",
+                    **step.get("env", {})})
         process = Process(argv, step, env, self.data)
         name = step.get("background")
         self.running[name or f"step {len(self.running)}"] = process

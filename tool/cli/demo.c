@@ -9,7 +9,6 @@
 #include "cli.h"
 
 #include <poll.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -98,10 +97,16 @@ now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+static int
+columns(const char *text)
+{
+    return (int)eng_text_width(text, strlen(text));
+}
+
 static void
 add_cell(struct eng_bytes *out, const char *text, int width)
 {
-    eng_bytes_printf(out, "%*s", width - eng_text_columns(text), "");
+    eng_bytes_printf(out, "%*s", width - columns(text), "");
     eng_bytes_text(out, text);
 }
 
@@ -148,9 +153,9 @@ paint(struct live *live)
         eng_bytes_printf(&out, "\033[%dA", DRIVERS * ENG_DEMO_TRANSPORTS + 1);
     eng_bytes_text(&out, "  ");
     eng_bytes_text(&out, cli_text(lang, TEXT_DEMO_TRANSPORT));
-    eng_bytes_printf(&out, "%*s", 10 - eng_text_columns(cli_text(lang, TEXT_DEMO_TRANSPORT)), "");
+    eng_bytes_printf(&out, "%*s", 10 - columns(cli_text(lang, TEXT_DEMO_TRANSPORT)), "");
     eng_bytes_text(&out, cli_text(lang, TEXT_DEMO_DRIVER));
-    eng_bytes_printf(&out, "%*s", 8 - eng_text_columns(cli_text(lang, TEXT_DEMO_DRIVER)), "");
+    eng_bytes_printf(&out, "%*s", 8 - columns(cli_text(lang, TEXT_DEMO_DRIVER)), "");
     add_cell(&out, cli_text(lang, TEXT_DEMO_CLIENTS), 9);
     add_cell(&out, cli_text(lang, TEXT_DEMO_ROUND_TRIPS), 14);
     add_cell(&out, cli_text(lang, TEXT_DEMO_RATE), 12);
@@ -227,14 +232,12 @@ live(struct cli *cli, int64_t time_ms)
 int
 cli_demo(struct cli *cli)
 {
-    const char *term = getenv("TERM");
-    bool can_paint = cli->terminal && term && strcmp(term, "dumb") != 0;
     int64_t time_ms = 0;
 
     if (cli->options.has[OPT_TIME] && !eng_parse_duration(cli->options.value[OPT_TIME], &time_ms))
         return cli_usage(cli, TEXT_USAGE_BAD_VALUE, "--time", cli->options.value[OPT_TIME],
                          "500ms");
-    if (cli->options.has[OPT_ROUND] || cli->json || !can_paint)
+    if (cli->options.has[OPT_ROUND] || cli->json || !cli_can_paint(cli))
         return rounds(cli);
     return live(cli, time_ms);
 }

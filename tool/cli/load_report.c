@@ -112,7 +112,8 @@ load_paint(struct load_job *j)
         eng_bytes_text(&line, "  ");
         add_times(&line, j->r.hist, least);
         eng_bytes_add(&line, "", 1);
-        if (line.failed || eng_text_columns((char *)line.data) < columns)
+        if (line.failed ||
+            eng_text_width((char *)line.data, strlen((char *)line.data)) < (size_t)columns)
             break;
         line.len = head;
     }
@@ -177,7 +178,7 @@ add_picture(struct eng_bytes *out, const struct eng_hist *h)
         char to[32];
 
         eng_load_time_text(to, sizeof to, (double)rows[i].to);
-        eng_bytes_printf(out, "  < %*s%s  ", 8 - eng_text_columns(to), "", to);
+        eng_bytes_printf(out, "  < %*s%s  ", 8 - (int)eng_text_width(to, strlen(to)), "", to);
         add_bar(out, rows[i].count, most);
         if (rows[i].count && percent < 0.005)
             eng_bytes_text(out, " < 0.01 %\n");

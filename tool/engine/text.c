@@ -9,7 +9,7 @@
 #include "engine.h"
 
 #include <stdio.h>
-#include <string.h>
+#include <wchar.h>
 
 size_t
 eng_utf8_next(const uint8_t *bytes, size_t len)
@@ -114,38 +114,28 @@ eng_text_visible(struct eng_bytes *out, const uint8_t *bytes, size_t len)
     }
 }
 
-static bool
-is_wide(uint32_t code)
+static wchar_t
+code_of(const uint8_t *bytes, size_t n)
 {
-    static const uint32_t wide[][2] = {{0x1100, 0x115f},  {0x2e80, 0xa4cf},   {0xac00, 0xd7a3},
-                                       {0xf900, 0xfaff},  {0xfe30, 0xfe6f},   {0xff00, 0xff60},
-                                       {0xffe0, 0xffe6},  {0x1f300, 0x1f64f}, {0x1f900, 0x1f9ff},
-                                       {0x20000, 0x3fffd}};
+    uint32_t code = n == 1 ? bytes[0] : bytes[0] & (0x7fu >> n);
 
-    for (size_t i = 0; i < sizeof wide / sizeof wide[0]; i++) {
-        if (code >= wide[i][0] && code <= wide[i][1])
-            return true;
-    }
-    return false;
+    for (size_t i = 1; i < n; i++)
+        code = code << 6 | (bytes[i] & 0x3f);
+    return (wchar_t)code;
 }
 
-int
-eng_text_columns(const char *text)
+size_t
+eng_text_width(const char *text, size_t len)
 {
-    const uint8_t *at = (const uint8_t *)text;
-    size_t left = strlen(text);
-    int columns = 0;
+    const uint8_t *bytes = (const uint8_t *)text;
+    size_t columns = 0;
 
-    while (left > 0) {
-        size_t n = eng_utf8_next(at, left);
-        uint32_t code = n == 3 ? at[0] & 0x0f : n == 4 ? at[0] & 0x07 : 0;
+    for (size_t i = 0; i < len;) {
+        size_t n = eng_utf8_next(bytes + i, len - i);
+        int width = n > 1 ? wcwidth(code_of(bytes + i, n)) : 1;
 
-        for (size_t i = 1; n > 2 && i < n; i++)
-            code = code << 6 | (at[i] & 0x3f);
-        columns += is_wide(code) ? 2 : 1;
-        n = n ? n : 1;
-        at += n;
-        left -= n;
+        columns += width >= 0 ? (size_t)width : 1;
+        i += n ? n : 1;
     }
     return columns;
 }
