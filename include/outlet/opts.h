@@ -114,6 +114,20 @@ struct outlet_opts {
                                           newcomers are dropped */
     int64_t conns_per_address;         /* listen, tcp and udp; 0: off */
     int64_t mode;                      /* listen, unix: permissions of the path; 0: as umask says */
+    int64_t reuse;                     /* listen, tcp and udp: other processes of this user that say
+                                          the same share the port (SO_REUSEPORT); 0: off */
+
+    int64_t keepalive_s;               /* tcp: after so long a silence the system asks the peer
+                                          whether it is there; 0: off */
+    int64_t keepalive_interval_s;      /* ... and asks again; 0: as the system says */
+    int64_t keepalive_probes;          /* ... so often, then it is gone; 0: as the system says */
+    int64_t user_timeout_ms;           /* tcp: what was sent must be acknowledged by then; 0: off,
+                                          the system gives up after about 15 minutes */
+    int64_t dscp;                      /* tcp and udp: class of traffic, 1 to 63; 0: none */
+    const char *device;                /* tcp and udp: only through this network device; NULL: any;
+                                          copied */
+    const char *local;                 /* connect, tcp and udp: from this address, port or both;
+                                          NULL: the system chooses; copied */
 };
 #define OUTLET_OPTS {.size = sizeof(struct outlet_opts)}
 /* clang-format on */

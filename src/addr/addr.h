@@ -24,7 +24,8 @@ enum ol_addr_kind {
 enum {
     OL_PATH_MAX = 107,      /* sun_path less one */
     OL_ADDR_INET_SIZE = 24, /* the part before `path`: all of an internet address */
-    OL_ADDR_TEXT = 328      /* room for any address as text: 107 bytes as %XX, '@', NUL */
+    OL_ADDR_TEXT = 328,     /* room for any address as text: 107 bytes as %XX, '@', NUL */
+    OL_DEVICE_MAX = 15      /* IFNAMSIZ less one */
 };
 
 struct ol_addr {
@@ -49,7 +50,9 @@ enum {
     OL_URL_MAX = 4096,
     OL_HOST_MAX = 255,
     OL_ENDPOINT_ADDRS = 8,
-    OL_ENDPOINT_TEXT = 2048 /* room for any endpoint as text */
+    OL_OPTION_TEXT_MAX = 63, /* bytes of `device` and its like */
+    OL_TEXT_OPTIONS = 2,     /* how many there are beside `frame` */
+    OL_ENDPOINT_TEXT = 2048  /* room for any endpoint as text */
 };
 
 /*
@@ -58,7 +61,8 @@ enum {
  * user, why, framing, and two that are settled where they are used: conns 0 is the descriptor limit
  * less 64, mode 0 is as umask says.  Off is OUTLET_OFF everywhere; `low` is never off.
  *
- * opts.frame points into `frame` below: after copying an endpoint, set it again.
+ * opts.frame points into `frame` below and the other texts into `texts`: after copying an endpoint,
+ * ol_endpoint_moved().
  */
 struct ol_endpoint {
     enum ol_scheme scheme;
@@ -74,6 +78,8 @@ struct ol_endpoint {
     struct outlet_opts opts;
     char frame[256];  /* the framing text as written, not decoded; "none" */
     int32_t frame_at; /* where its value stands in the URL; -1: not from the URL */
+    char texts[OL_TEXT_OPTIONS][OL_OPTION_TEXT_MAX + 1]; /* in the order of their options */
+    struct ol_addr local; /* connect: to bind to before; OL_ADDR_NONE with a port: any address */
 };
 
 /*
@@ -85,12 +91,17 @@ struct ol_endpoint {
 outlet_err ol_endpoint_parse(const char *url, enum outlet_role role, const struct outlet_opts *opts,
                              struct ol_endpoint *out, struct outlet_reason *why);
 
+/* It was copied: its options shall point into itself. */
+void ol_endpoint_moved(struct ol_endpoint *e);
+
 /* The canonical text, the secret as "***", with `port` in place of the URL's (0: keep it). */
 size_t ol_endpoint_print(const struct ol_endpoint *e, uint16_t port, char *text, size_t room);
 
 /* An address literal ("1.2.3.4", "fe80::1%eth0" by zone number or interface name) without a port.
  */
 bool ol_addr_parse(const char *text, size_t len, struct ol_addr *out);
+/* "1.2.3.4", "1.2.3.4:5", "fe80::1%eth0", "[::1]:5", ":5" (OL_ADDR_NONE with a port). */
+bool ol_addr_parse_local(const char *text, struct ol_addr *out);
 
 const char *ol_scheme_name(enum ol_scheme s);
 

@@ -344,6 +344,66 @@ parse_place(struct ol_url *u, struct ol_endpoint *e, struct outlet_reason *why)
 }
 
 static outlet_err
+check_device(const struct ol_settings *s, struct outlet_reason *why)
+{
+    const struct ol_setting *set = &s->of[OL_OPT_DEVICE];
+
+    if (!set->given || (strlen(set->text) <= OL_DEVICE_MAX && ol_lookup_zone(set->text)))
+        return OUTLET_OK;
+    return ol_refuse(why, OUTLET_EINVAL, set->value_at, "device",
+                     "this computer has no network device `%.15s`; `ip link` lists them",
+                     set->text);
+}
+
+static outlet_err
+settle_local(const struct ol_settings *s, struct ol_endpoint *e, struct outlet_reason *why)
+{
+    const struct ol_setting *set = &s->of[OL_OPT_LOCAL];
+
+    if (!set->given)
+        return OUTLET_OK;
+    if (!ol_addr_parse_local(set->text, &e->local))
+        return ol_refuse(why, OUTLET_EINVAL, set->value_at, "local",
+                         "the key `local` takes an address of this computer, a port or both, such "
+                         "as 192.0.2.7, [2001:db8::7]:9000 or :9000");
+    if (e->has_literal && e->local.kind != OL_ADDR_NONE && e->local.kind != e->addr.kind)
+        return ol_refuse(why, OUTLET_EINVAL, set->value_at, "local",
+                         "`local` and the host are addresses of different families");
+    return OUTLET_OK;
+}
+
+/* In the order of their rows. */
+static void
+store_texts(const struct ol_settings *s, struct ol_endpoint *e)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < OL_OPTIONS; i++) {
+        if (ol_options[i].type == OL_OPTION_TEXT)
+            memcpy(e->texts[n++], s->of[i].text, sizeof e->texts[0]);
+    }
+    OL_ASSERT(n == OL_TEXT_OPTIONS);
+}
+
+void
+ol_endpoint_moved(struct ol_endpoint *e)
+{
+    size_t n = 0;
+
+    e->opts.frame = e->frame;
+    for (size_t i = 0; i < OL_OPTIONS; i++) {
+        const char *text = NULL;
+
+        if (ol_options[i].type != OL_OPTION_TEXT)
+            continue;
+        if (e->texts[n][0] != '\0')
+            text = e->texts[n];
+        memcpy((char *)&e->opts + ol_options[i].offset, &text, sizeof text);
+        n++;
+    }
+}
+
+static outlet_err
 parse_options(const struct ol_url *u, const struct outlet_opts *opts, struct ol_endpoint *e,
               struct outlet_reason *why)
 {
@@ -361,6 +421,10 @@ parse_options(const struct ol_url *u, const struct outlet_opts *opts, struct ol_
         err = ol_settings_merge(&s, &e->opts, why);
     if (!err)
         err = ol_settings_settle(&s, why);
+    if (!err)
+        err = check_device(&s, why);
+    if (!err)
+        err = settle_local(&s, e, why);
     if (err)
         return err;
     if (mode->given && e->addr.kind == OL_ADDR_ABSTRACT)
@@ -369,6 +433,7 @@ parse_options(const struct ol_url *u, const struct outlet_opts *opts, struct ol_
                          "leave it out");
     e->opts.size = sizeof e->opts;
     ol_settings_store(&s, &e->opts);
+    store_texts(&s, e);
     memcpy(e->frame, s.frame, sizeof e->frame);
     e->frame_at = (int32_t)s.of[OL_OPT_FRAME].value_at;
     return OUTLET_OK;
@@ -407,6 +472,6 @@ ol_endpoint_parse(const char *url, enum outlet_role role, const struct outlet_op
         return err;
 
     *out = e;
-    out->opts.frame = out->frame;
+    ol_endpoint_moved(out);
     return OUTLET_OK;
 }

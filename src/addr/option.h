@@ -20,7 +20,10 @@ enum ol_option_type {
     OL_OPTION_COUNT,
     OL_OPTION_SWITCH, /* on, off */
     OL_OPTION_FULL,   /* enum outlet_full by name */
-    OL_OPTION_MODE    /* octal */
+    OL_OPTION_MODE,   /* octal */
+    OL_OPTION_S,      /* 60, 60s, 10m */
+    OL_OPTION_DSCP,   /* a number, or a class by name */
+    OL_OPTION_TEXT    /* decoded; endpoint.c knows what it must be */
 };
 
 /* Which row; the rows stand in this order. */
@@ -43,6 +46,14 @@ enum ol_option_id {
     OL_OPT_CONNS,
     OL_OPT_CONNS_PER_ADDRESS,
     OL_OPT_MODE,
+    OL_OPT_REUSE,
+    OL_OPT_KEEPALIVE_S,
+    OL_OPT_KEEPALIVE_INTERVAL_S,
+    OL_OPT_KEEPALIVE_PROBES,
+    OL_OPT_USER_TIMEOUT_MS,
+    OL_OPT_DSCP,
+    OL_OPT_DEVICE,
+    OL_OPT_LOCAL,
     OL_OPTIONS
 };
 
@@ -67,6 +78,12 @@ int64_t ol_option_fallback(const struct ol_option *o, enum ol_scheme s, enum out
 /* OUTLET_EINVAL with a suggestion when there is no such key. */
 outlet_err ol_option_find(const char *key, size_t len, ptrdiff_t at, enum ol_option_id *out,
                           struct outlet_reason *why);
+
+static inline bool
+ol_option_is_text(const struct ol_option *o)
+{
+    return o->type == OL_OPTION_FRAME || o->type == OL_OPTION_TEXT;
+}
 
 /* Does this scheme, in this role, honour the key? */
 outlet_err ol_option_allowed(const struct ol_option *o, enum ol_scheme s, enum outlet_role r,

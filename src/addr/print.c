@@ -70,8 +70,14 @@ print_options(const struct ol_endpoint *e, struct ol_text *t)
         const struct ol_option *o = &ol_options[i];
         int64_t value = 0;
 
-        if (o->type == OL_OPTION_FRAME) {
-            if (strcmp(e->frame, "none") == 0)
+        const char *said = NULL;
+
+        if (o->type == OL_OPTION_TEXT)
+            memcpy(&said, (const char *)&e->opts + o->offset, sizeof said);
+        if (o->type == OL_OPTION_FRAME && strcmp(e->frame, "none") != 0)
+            said = e->frame;
+        if (ol_option_is_text(o)) {
+            if (!said)
                 continue;
         } else {
             memcpy(&value, (const char *)&e->opts + o->offset, sizeof value);
@@ -82,7 +88,9 @@ print_options(const struct ol_endpoint *e, struct ol_text *t)
         ol_text_add(t, o->key);
         ol_text_add(t, "=");
         if (o->type == OL_OPTION_FRAME)
-            ol_text_add(t, e->frame);
+            ol_text_add(t, said); /* its escapes are its own */
+        else if (said)
+            ol_text_add_escaped(t, said, strlen(said), "%,&#@");
         else
             ol_option_print(o, value, t);
         join = ",";

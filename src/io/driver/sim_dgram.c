@@ -136,6 +136,7 @@ sim_dgram_connect(struct sim_driver *d, struct ol_link *l, const struct ol_conne
         return -EAFNOSUPPORT;
     sim_destination(&to);
     sim_source(&to, &from);
+    sim_local(&spec->local, &from);
     err = dgram_new(d, l, &from, OL_PORT_ALONE, &g);
     if (err)
         return err;

@@ -116,6 +116,17 @@ sim_source(const struct ol_addr *to, struct ol_addr *from)
         memcpy(from->ip, "\x7f\0\0\1", 4);
 }
 
+/* This machine has every address. */
+void
+sim_local(const struct ol_addr *local, struct ol_addr *from)
+{
+    if (local->kind == from->kind) {
+        memcpy(from->ip, local->ip, ip_len(from));
+        from->zone = local->zone;
+    }
+    from->port = local->port;
+}
+
 uint16_t
 sim_ephemeral_port(struct ol_sim *w)
 {
@@ -168,7 +179,10 @@ taken(const struct sim_port *p, const struct ol_addr *at, enum ol_share_port sha
         bool meet = same_ip(at, &b->at) ||
                     (sim_is_inet(at) && (ol_addr_is_any(at) || ol_addr_is_any(&b->at)));
 
-        if (meet && (share != OL_PORT_SIBLING || b->share == OL_PORT_ALONE))
+        bool may = share == OL_PORT_SHARED ? b->share == OL_PORT_SHARED
+                                           : share == OL_PORT_SIBLING && b->share != OL_PORT_ALONE;
+
+        if (meet && !may)
             return true;
     }
     return false;

@@ -193,8 +193,9 @@ size_t sim_name_size(const struct ol_addr *a);
 uint8_t *sim_name_pack(const struct ol_addr *a, uint8_t *to); /* answers the byte after */
 const uint8_t *sim_name_unpack(const uint8_t *from, struct ol_addr *a);
 bool sim_is_inet(const struct ol_addr *a);
-void sim_destination(struct ol_addr *to);                        /* "any" means loopback */
-void sim_source(const struct ol_addr *to, struct ol_addr *from); /* without the port */
+void sim_destination(struct ol_addr *to);                          /* "any" means loopback */
+void sim_source(const struct ol_addr *to, struct ol_addr *from);   /* without the port */
+void sim_local(const struct ol_addr *local, struct ol_addr *from); /* what it says, if anything */
 uint16_t sim_ephemeral_port(struct ol_sim *w);
 /* `at` with port 0 gets one; b->at says which. */
 int sim_bind(struct ol_sim *w, struct sim_bound *b, struct sim_socket *s, const struct ol_addr *at,

@@ -165,6 +165,51 @@ is_internet(const struct ol_addr *a)
     return a->kind == OL_ADDR_V4 || a->kind == OL_ADDR_V6;
 }
 
+static int
+set_keepalive(int fd, const struct ol_tuning *t)
+{
+    int err = set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+
+    if (!err)
+        err = set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, t->keepalive_s);
+    if (!err && t->keepalive_interval_s)
+        err = set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, t->keepalive_interval_s);
+    if (!err && t->keepalive_probes)
+        err = set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, t->keepalive_probes);
+    return err;
+}
+
+/* The two lowest bits of the byte are the congestion's (RFC 3168), not ours. */
+static int
+set_dscp(int fd, enum ol_addr_kind kind, int dscp)
+{
+    if (kind == OL_ADDR_V6)
+        return set_int(fd, IPPROTO_IPV6, IPV6_TCLASS, dscp << 2);
+    return set_int(fd, IPPROTO_IP, IP_TOS, dscp << 2);
+}
+
+/* Of a socket that is neither bound nor connected; does nothing to what is no internet socket. */
+static int
+tune(int fd, const struct ol_addr *a, bool is_dgram, const struct ol_tuning *t)
+{
+    bool is_tcp = is_internet(a) && !is_dgram;
+    size_t len = strlen(t->device);
+    int err = 0;
+
+    if (is_tcp && t->nodelay)
+        err = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (!err && is_tcp && t->keepalive_s)
+        err = set_keepalive(fd, t);
+    if (!err && is_tcp && t->user_timeout_ms)
+        err = set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, t->user_timeout_ms);
+    if (!err && is_internet(a) && t->dscp)
+        err = set_dscp(fd, (enum ol_addr_kind)a->kind, t->dscp);
+    if (!err && is_internet(a) && len)
+        err = setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, t->device, (socklen_t)len) == 0 ? 0
+                                                                                          : -errno;
+    return err;
+}
+
 /* Where the kernel does not know it (before 5.0) datagrams come one by one. */
 static void
 take_trains(int fd)
@@ -197,13 +242,13 @@ prepare_listener(int fd, const struct ol_listen_spec *spec)
      * let a stranger share the port. */
     if (!err && !is_dgram)
         err = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-    if (!err && !is_dgram && spec->nodelay)
-        err = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (!err)
+        err = tune(fd, &spec->at, is_dgram, &spec->tuning);
     if (!err && is_dgram && spec->at.kind == OL_ADDR_V4)
         err = set_int(fd, IPPROTO_IP, IP_PKTINFO, 1);
     if (!err && is_dgram && spec->at.kind == OL_ADDR_V6)
         err = set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
-    if (!err && spec->share == OL_PORT_SIBLING)
+    if (!err && (spec->share == OL_PORT_SIBLING || spec->share == OL_PORT_SHARED))
         err = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     if (!err && is_dgram)
         take_trains(fd);
@@ -429,20 +474,43 @@ ol_sock_accept(int fd, struct ol_addr *from)
     return got;
 }
 
+/*
+ * With an address alone the port is picked when connecting: for each peer anew, so there may be
+ * more connections than ports.  With a port, an earlier one in TIME_WAIT must not hold it.
+ */
+static int
+bind_local(int fd, const struct ol_connect_spec *spec)
+{
+    struct ol_addr at = spec->local;
+    int err;
+
+    if (!is_internet(&spec->to) || (at.kind == OL_ADDR_NONE && at.port == 0))
+        return 0;
+    if (at.kind == OL_ADDR_NONE)
+        at.kind = spec->to.kind;
+    if (at.port == 0)
+        err = set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+    else
+        err = spec->kind == OL_LINK_STREAM ? set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1) : 0;
+    return err ? err : bind_to(fd, &at);
+}
+
 int
 ol_sock_open(const struct ol_connect_spec *spec)
 {
     bool is_dgram = spec->kind == OL_LINK_DGRAM;
     int fd = new_socket(&spec->to, is_dgram);
-    int err = 0;
+    int err;
 
     if (fd < 0)
         return fd;
     if (is_dgram) {
         grow_dgram_buffers(fd);
         take_trains(fd);
-    } else if (spec->nodelay && is_internet(&spec->to))
-        err = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    }
+    err = tune(fd, &spec->to, is_dgram, &spec->tuning);
+    if (!err)
+        err = bind_local(fd, spec);
     if (err) {
         close(fd);
         return err;

@@ -41,7 +41,7 @@ make_dial(struct ol_reactor *r, struct ol_settings *s, const struct ol_endpoint 
         err = OUTLET_ENOMEM;
         goto discard_conn;
     }
-    d->count = ol_endpoint_addrs(e, d->addrs, OL_DIAL_ADDRS);
+    ol_dial_fill(d, e);
     extra->dial = d;
     *m = (struct ol_conn_mail){.id = c->id, .run = run_dial};
     out->id = c->id;

@@ -18,6 +18,10 @@ static const char *const sentences[] = {
     [CAUSE_SYSTEM] = "",
     [CAUSE_REFUSED_BY_CALLBACK] = "refused by the accept callback",
     [CAUSE_RESOLVE] = "the name is neither an address nor in /etc/hosts",
+    [CAUSE_LOCAL] =
+        "`local` cannot be used: this computer has no such address, or the port is taken",
+    [CAUSE_LOCAL_FAMILY] = "`local` is of a family in which the host has no address",
+    [CAUSE_DEVICE] = "`device` needs the capability CAP_NET_RAW here",
     [CAUSE_CONNECT_TIME] = "no answer within connect_ms",
     [CAUSE_IDLE] = "nothing was sent or received within idle_ms",
     [CAUSE_PARTIAL] = "a message began and did not end within partial_ms",

@@ -84,7 +84,7 @@ struct ol_settings {
     size_t wire_room; /* how much may leave the short way, see wire.c; 0: nothing */
     enum outlet_full full;
     bool half_open;
-    bool nodelay;
+    struct ol_tuning tuning;
     outlet_listener listener;
     struct ol_counts *counts; /* NULL: made by connect */
     struct ol_framing framing;
@@ -376,6 +376,9 @@ enum ol_cause {
     CAUSE_SYSTEM, /* sys_errno says */
     CAUSE_REFUSED_BY_CALLBACK,
     CAUSE_RESOLVE,
+    CAUSE_LOCAL,
+    CAUSE_LOCAL_FAMILY,
+    CAUSE_DEVICE,
     CAUSE_CONNECT_TIME,
     CAUSE_IDLE,
     CAUSE_PARTIAL,
@@ -500,9 +503,12 @@ enum { OL_DIAL_ADDRS = OL_ENDPOINT_ADDRS };
 struct ol_dial {
     int count;
     int next;
+    int others;           /* addresses of another family than `local` */
+    struct ol_addr local; /* to bind to before */
     struct ol_addr addrs[OL_DIAL_ADDRS];
 };
 
+void ol_dial_fill(struct ol_dial *d, const struct ol_endpoint *e); /* all zero before */
 void ol_conn_dial(struct ol_conn *c); /* begun, and nothing was tried yet */
 void ol_dial_next(struct ol_conn *c);
 void ol_dial_connected(struct ol_conn *c, int32_t result);

@@ -89,9 +89,23 @@ ol_conn_dial(struct ol_conn *c)
         dial_pair(c);
         return;
     }
-    if (d->count == 0)
+    if (d->count == 0 && d->others)
+        ol_cause_set(c, CAUSE_LOCAL_FAMILY, OUTLET_EADDR, OUTLET_BY_SYSTEM, 0);
+    else if (d->count == 0)
         ol_cause_set(c, CAUSE_RESOLVE, OUTLET_ERESOLVE, OUTLET_BY_SYSTEM, 0);
     ol_dial_next(c);
+}
+
+/* What failed before anything was sent is about our own end. */
+static enum ol_cause
+cannot_open(const struct ol_dial *d, const struct ol_settings *s, int sys_errno)
+{
+    if (sys_errno == EPERM && s->tuning.device[0])
+        return CAUSE_DEVICE;
+    if ((sys_errno == EADDRINUSE || sys_errno == EADDRNOTAVAIL) &&
+        (d->local.kind != OL_ADDR_NONE || d->local.port))
+        return CAUSE_LOCAL;
+    return CAUSE_SYSTEM;
 }
 
 /* The connection is DIALING, without a link. */
@@ -107,7 +121,8 @@ ol_dial_next(struct ol_conn *c)
         struct ol_connect_spec spec = {.kind = s->transport->stream ? OL_LINK_STREAM
                                                                     : OL_LINK_DGRAM,
                                        .to = d->addrs[d->next],
-                                       .nodelay = s->nodelay};
+                                       .local = d->local,
+                                       .tuning = s->tuning};
         int sys = r->ops->connect(r->driver, &c->link, &spec);
 
         ol_shown_addr_set(&c->cold->peer, &spec.to);
@@ -117,7 +132,8 @@ ol_dial_next(struct ol_conn *c)
             return;
         }
         if (d->next == d->count)
-            ol_cause_set(c, CAUSE_SYSTEM, ol_err_from_errno(-sys), OUTLET_BY_SYSTEM, -sys);
+            ol_cause_set(c, cannot_open(d, s, -sys), ol_err_from_errno(-sys), OUTLET_BY_SYSTEM,
+                         -sys);
     }
     ol_dial_done(c);
     ol_conn_closed(c);
@@ -161,6 +177,19 @@ loopback(bool v6, uint16_t port)
         a.ip[3] = 1;
     }
     return a;
+}
+
+void
+ol_dial_fill(struct ol_dial *d, const struct ol_endpoint *e)
+{
+    int count = ol_endpoint_addrs(e, d->addrs, OL_DIAL_ADDRS);
+
+    d->local = e->local;
+    for (int i = 0; i < count; i++) {
+        if (d->local.kind == OL_ADDR_NONE || d->addrs[i].kind == d->local.kind)
+            d->addrs[d->count++] = d->addrs[i];
+    }
+    d->others = count - d->count;
 }
 
 int
