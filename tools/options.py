@@ -15,7 +15,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TABLE = re.compile(r"(<!-- options -->\n).*?(<!-- /options -->)", re.S)
 CONSTANTS = {"KIB": 1 << 10, "MIB": 1 << 20, "SIZE_TOP": 1 << 40, "MS_TOP": 365 * 86400000,
-             "COUNT_TOP": (1 << 31) - 1, "KEEPALIVE_TOP": 32767, "PROBES_TOP": 127,
+             "COUNT_TOP": (1 << 31) - 1, "KEEPALIVE_TOP": 32767, "PROBES_TOP": 127, "TTL_TOP": 255,
              "OUTLET_OFF": -1, "OUTLET_ON": 1, "OL_DATAGRAM_MAX": 65507,
              "OUTLET_FULL_REFUSE": 1, "OUTLET_FULL_CLOSE": 4, "true": True, "false": False}
 
@@ -59,8 +59,15 @@ MEANING = {
     "device": ("only through this network device (SO_BINDTODEVICE)", "只经由此网络设备（SO_BINDTODEVICE）"),
     "local": ("to connect from: an address, a port or both: `192.0.2.7`, `:9000`, `[::1]:9000`",
               "从哪里发起连接：地址、端口或两者：`192.0.2.7`、`:9000`、`[::1]:9000`"),
+    "interface": ("through which groups are joined and sent to: name, number or an address of it",
+                  "加入组播组、向组发送所用的网络接口：名字、编号或它的某个地址"),
+    "ttl": ("hops that what is sent to a group may go", "发往组播组的数据报最多经过几跳"),
+    "loop": ("this computer hears what it sends to a group, too", "本机也能听到自己发往组播组的数据报"),
+    "broadcast": ("broadcast addresses may be sent to (SO_BROADCAST)",
+                  "允许向广播地址发送（SO_BROADCAST）"),
 }
-TEXTS = {"device": ("any", "任意"), "local": ("the system chooses", "由系统选择")}
+TEXTS = {"interface": ("the system chooses", "由系统选择"),
+         "device": ("any", "任意"), "local": ("the system chooses", "由系统选择")}
 SYSTEMS = {"keepalive_interval_s": "75", "keepalive_probes": "9", "dscp": None}
 WORDS = {
     "en": {"head": ("key", "is", "default", "takes", "where"), "all": "everywhere",

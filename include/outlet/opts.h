@@ -128,6 +128,13 @@ struct outlet_opts {
                                           copied */
     const char *local;                 /* connect, tcp and udp: from this address, port or both;
                                           NULL: the system chooses; copied */
+
+    const char *interface;             /* udp: groups are joined and sent to through it: a name, a
+                                          number or an address of it; NULL: the system chooses;
+                                          copied */
+    int64_t ttl;                       /* udp: hops that what is sent to a group may go; 0: 1 */
+    int64_t loop;                      /* udp: this computer hears what it sends to groups; 0: on */
+    int64_t broadcast;                 /* udp: broadcast addresses may be sent to; 0: off */
 };
 #define OUTLET_OPTS {.size = sizeof(struct outlet_opts)}
 /* clang-format on */

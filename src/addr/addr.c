@@ -47,6 +47,20 @@ ol_addr_is_any(const struct ol_addr *a)
     return a->kind == OL_ADDR_V6 && memcmp(a->ip, zero, 16) == 0;
 }
 
+bool
+ol_addr_is_group(const struct ol_addr *a)
+{
+    if (a->kind == OL_ADDR_V4)
+        return (a->ip[0] & 0xf0) == 0xe0;
+    return a->kind == OL_ADDR_V6 && a->ip[0] == 0xff;
+}
+
+bool
+ol_addr_is_broadcast(const struct ol_addr *a)
+{
+    return a->kind == OL_ADDR_V4 && memcmp(a->ip, "\xff\xff\xff\xff", 4) == 0;
+}
+
 static void
 add_ip(struct ol_text *t, int family, const uint8_t *ip)
 {
@@ -92,9 +106,9 @@ ol_addr_print(const struct ol_addr *a, char *text, size_t room)
     return t.len;
 }
 
-/* A number or an interface's name; 0: neither.  Interface numbers are positive ints. */
-static uint32_t
-parse_zone(const char *text)
+/* Interface numbers are positive ints. */
+uint32_t
+ol_addr_zone(const char *text)
 {
     uint64_t number = 0;
 
@@ -176,7 +190,7 @@ ol_addr_parse(const char *text, size_t len, struct ol_addr *out)
     else
         return false;
     if (zone) {
-        a.zone = parse_zone(zone);
+        a.zone = ol_addr_zone(zone);
         if (a.zone == 0)
             return false;
     }

@@ -42,7 +42,9 @@ bool ol_addr_same(const struct ol_addr *a, const struct ol_addr *b);
 /* "127.0.0.1:80", "[fe80::1%3]:80", "/run/a.sock", "@name" (non-printing bytes as %XX), "" for
  * none. */
 size_t ol_addr_print(const struct ol_addr *a, char *text, size_t room);
-bool ol_addr_is_any(const struct ol_addr *a); /* 0.0.0.0 or :: */
+bool ol_addr_is_any(const struct ol_addr *a);       /* 0.0.0.0 or :: */
+bool ol_addr_is_group(const struct ol_addr *a);     /* multicast */
+bool ol_addr_is_broadcast(const struct ol_addr *a); /* 255.255.255.255; a subnet's cannot be told */
 
 enum ol_scheme { OL_SCHEME_TCP, OL_SCHEME_UNIX, OL_SCHEME_UDP, OL_SCHEME_PAIR };
 
@@ -51,8 +53,8 @@ enum {
     OL_HOST_MAX = 255,
     OL_ENDPOINT_ADDRS = 8,
     OL_OPTION_TEXT_MAX = 63, /* bytes of `device` and its like */
-    OL_TEXT_OPTIONS = 2,     /* how many there are beside `frame` */
-    OL_ENDPOINT_TEXT = 2048  /* room for any endpoint as text */
+    OL_TEXT_OPTIONS = 3,     /* how many there are beside `frame` */
+    OL_ENDPOINT_TEXT = 3072  /* room for any endpoint as text */
 };
 
 /*
@@ -80,6 +82,8 @@ struct ol_endpoint {
     int32_t frame_at; /* where its value stands in the URL; -1: not from the URL */
     char texts[OL_TEXT_OPTIONS][OL_OPTION_TEXT_MAX + 1]; /* in the order of their options */
     struct ol_addr local; /* connect: to bind to before; OL_ADDR_NONE with a port: any address */
+    uint32_t interface;   /* of groups and broadcasts; 0: the system chooses */
+    bool many;            /* connect, udp: to a group or by broadcast, so anybody may answer */
 };
 
 /*
@@ -100,6 +104,7 @@ size_t ol_endpoint_print(const struct ol_endpoint *e, uint16_t port, char *text,
 /* An address literal ("1.2.3.4", "fe80::1%eth0" by zone number or interface name) without a port.
  */
 bool ol_addr_parse(const char *text, size_t len, struct ol_addr *out);
+uint32_t ol_addr_zone(const char *text); /* an interface by number or name; 0: neither */
 /* "1.2.3.4", "1.2.3.4:5", "fe80::1%eth0", "[::1]:5", ":5" (OL_ADDR_NONE with a port). */
 bool ol_addr_parse_local(const char *text, struct ol_addr *out);
 

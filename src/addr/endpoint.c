@@ -372,6 +372,73 @@ settle_local(const struct ol_settings *s, struct ol_endpoint *e, struct outlet_r
     return OUTLET_OK;
 }
 
+static outlet_err
+settle_interface(const struct ol_settings *s, struct ol_endpoint *e, struct outlet_reason *why)
+{
+    const struct ol_setting *set = &s->of[OL_OPT_INTERFACE];
+    struct ol_addr a;
+
+    e->interface = e->has_literal && ol_addr_is_group(&e->addr) ? e->zone : 0;
+    if (!set->given)
+        return OUTLET_OK;
+    if (ol_addr_parse(set->text, strlen(set->text), &a))
+        e->interface = a.zone ? a.zone : ol_lookup_holder(&a);
+    else
+        e->interface = ol_addr_zone(set->text);
+    if (e->interface == 0)
+        return ol_refuse(
+            why, OUTLET_EINVAL, set->value_at, "interface",
+            "this computer has no network interface `%.32s`; give the name, the number "
+            "or an address of one",
+            set->text);
+    if (e->zone && e->zone != e->interface)
+        return ol_refuse(why, OUTLET_EINVAL, set->value_at, "interface",
+                         "`interface` is another one than the host's after the `%%`");
+    return OUTLET_OK;
+}
+
+/* Keys about groups, where nothing will ever be sent to one. */
+static outlet_err
+refuse_alone(const struct ol_settings *s, enum ol_option_id id, const char *of,
+             struct outlet_reason *why)
+{
+    if (!s->of[id].given)
+        return OUTLET_OK;
+    return ol_refuse(why, OUTLET_EINVAL, s->of[id].key_at, ol_options[id].key,
+                     "the key `%s` is about sending to %s, which the host is not; leave it out",
+                     ol_options[id].key, of);
+}
+
+/* Groups and broadcasts: who is meant by the host, through which interface, and may we? */
+static outlet_err
+settle_many(const struct ol_url *u, const struct ol_settings *s, struct ol_endpoint *e,
+            struct outlet_reason *why)
+{
+    bool is_group = e->has_literal && ol_addr_is_group(&e->addr);
+    bool connects = e->role == OUTLET_TO_CONNECT;
+    bool broadcast = s->of[OL_OPT_BROADCAST].value == OUTLET_ON;
+    outlet_err err = settle_interface(s, e, why);
+
+    e->many = connects && (is_group || broadcast);
+    if (!err && connects && !broadcast && e->has_literal && ol_addr_is_broadcast(&e->addr))
+        err = ol_refuse(why, OUTLET_EINVAL, at_of(u->host), "broadcast",
+                        "%s is a broadcast address; to send to it add broadcast=on", e->host);
+    if (!err && is_group && e->addr.kind == OL_ADDR_V6 && (e->addr.ip[1] & 15) <= 2 &&
+        e->interface == 0)
+        err = ol_refuse(why, OUTLET_EINVAL, at_of(u->host), "",
+                        "a link-local group needs its interface; write for example "
+                        "[ff02::1%%eth0] or interface=eth0");
+    if (!err && connects && !is_group)
+        err = refuse_alone(s, OL_OPT_TTL, "a group", why);
+    if (!err && connects && !is_group)
+        err = refuse_alone(s, OL_OPT_LOOP, "a group", why);
+    if (!err && connects && !e->many)
+        err = refuse_alone(s, OL_OPT_INTERFACE, "a group or a broadcast address", why);
+    if (!err && is_group && e->addr.kind == OL_ADDR_V6 && e->addr.zone == 0)
+        e->addr.zone = e->interface; /* the URL keeps what was written */
+    return err;
+}
+
 /* In the order of their rows. */
 static void
 store_texts(const struct ol_settings *s, struct ol_endpoint *e)
@@ -425,6 +492,8 @@ parse_options(const struct ol_url *u, const struct outlet_opts *opts, struct ol_
         err = check_device(&s, why);
     if (!err)
         err = settle_local(&s, e, why);
+    if (!err && e->scheme == OL_SCHEME_UDP)
+        err = settle_many(u, &s, e, why);
     if (err)
         return err;
     if (mode->given && e->addr.kind == OL_ADDR_ABSTRACT)

@@ -30,6 +30,7 @@ enum {
 #define COUNT_TOP ((int64_t)INT32_MAX)
 #define KEEPALIVE_TOP ((int64_t)32767) /* the kernel's own limits */
 #define PROBES_TOP ((int64_t)127)
+#define TTL_TOP ((int64_t)255)
 
 /* clang-format off */
 #define ROW(id, field, type, max, off, schemes, roles, listen, listen_udp, connect, connect_udp) \
@@ -73,6 +74,11 @@ const struct ol_option ol_options[OL_OPTIONS] = {
     ROW_EACH(DSCP, dscp, DSCP, 63, false, TCP | UDP, BOTH, EACH(0)),
     ROW_EACH(DEVICE, device, TEXT, 0, false, TCP | UDP, BOTH, EACH(0)),
     ROW_EACH(LOCAL, local, TEXT, 0, false, TCP | UDP, CONNECT, EACH(0)),
+
+    ROW_EACH(INTERFACE, interface, TEXT, 0, false, UDP, BOTH, EACH(0)),
+    ROW_EACH(TTL, ttl, COUNT, TTL_TOP, false, UDP, BOTH, EACH(1)),
+    ROW_EACH(LOOP, loop, SWITCH, OUTLET_ON, true, UDP, BOTH, EACH(OUTLET_ON)),
+    ROW_EACH(BROADCAST, broadcast, SWITCH, OUTLET_ON, true, UDP, BOTH, EACH(OUTLET_OFF)),
 };
 /* clang-format on */
 
@@ -120,6 +126,10 @@ static const struct {
     {"so_bindtodevice", "device"},
     {"bind", "local"},
     {"sourceport", "local"},
+    {"so_broadcast", "broadcast"},
+    {"ip_multicast_ttl", "ttl"},
+    {"ip_multicast_loop", "loop"},
+    {"ip_multicast_if", "interface"},
     {"reuseport", "reuse"},
     {"so_reuseport", "reuse"},
 };

@@ -28,6 +28,7 @@ parse(const char *url, enum outlet_role role, const struct outlet_opts *opts)
     e.opts.frame = NULL; /* these point into what is about to be copied */
     e.opts.device = NULL;
     e.opts.local = NULL;
+    e.opts.interface = NULL;
     return e;
 }
 
@@ -107,6 +108,9 @@ defaults_are_those_written_beside_the_fields(void **state)
             .reuse = OFF,
             .keepalive_s = OFF,
             .user_timeout_ms = OFF,
+            .ttl = 1,
+            .loop = OUTLET_ON,
+            .broadcast = OFF,
         };
 
         assert_memory_equal(&o, &want, sizeof o);

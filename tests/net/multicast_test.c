@@ -211,7 +211,7 @@ without_loop_this_computer_does_not_hear_itself(void **state)
 
     (void)state;
     if (!net_is_sim())
-        skip(); /* the loopback interface brings back what it was given: see tuning_test.c, and e2e */
+        skip(); /* the loopback interface brings back what it was given: see the e2e cases */
     net_open(&n, NULL);
     net_listen(&n, &s, NULL, "udp://239.255.42.4:0#interface=lo");
     net_connect(&n, &silent, NULL, "%s#interface=lo,loop=off", s.at);

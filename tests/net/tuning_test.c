@@ -190,6 +190,68 @@ datagram_sockets_have_it_too(void **state)
     net_close(&n);
 }
 
+static void
+datagrams_to_many_are_tuned_at_both_ends(void **state)
+{
+    static const char keys[] = "interface=lo,ttl=7,loop=off,broadcast";
+    struct net n;
+    struct server s = {0};
+    struct end e = {0};
+    char local[64];
+
+    (void)state;
+    if (net_is_sim())
+        skip(); /* nothing can be asked there; what it models is in multicast_test.c */
+    net_open(&n, NULL);
+    net_listen(&n, &s, NULL, "udp://127.0.0.1:0#%s", keys);
+    net_connect(&n, &e, NULL, "udp://239.255.42.9:9#%s,local=127.0.0.1", keys);
+    UNTIL(&n, e.opens);
+    for (int i = 0; i < 2; i++) {
+        int fd;
+
+        if (i)
+            assert_true(outlet_info(e.c, "local", local, sizeof local) > 0);
+        else
+            assert_true(outlet_listener_info(s.l, "local", local, sizeof local) > 0);
+        fd = find(local, NULL); /* neither is connected */
+        assert_int_equal(option(fd, IPPROTO_IP, IP_MULTICAST_TTL), 7);
+        assert_int_equal(option(fd, IPPROTO_IP, IP_MULTICAST_LOOP), 0);
+        assert_int_equal(option(fd, SOL_SOCKET, SO_BROADCAST), 1);
+        assert_int_equal(ntohl((uint32_t)option(fd, IPPROTO_IP, IP_UNICAST_IF)), 1);
+    }
+    net_close(&n);
+}
+
+static void
+groups_of_ipv6_are_tuned_too(void **state)
+{
+    struct net n;
+    struct server s = {0};
+    struct end e = {0};
+    char local[64];
+
+    (void)state;
+    if (net_is_sim())
+        skip();
+    net_open(&n, NULL);
+    net_listen(&n, &s, NULL, "udp://[ff02::1:9%%251]:0#ttl=8,loop=off");
+    net_connect(&n, &e, NULL, "udp://[ff02::1:9]:9#interface=lo,ttl=9,loop=off");
+    UNTIL(&n, e.opens);
+    for (int i = 0; i < 2; i++) {
+        int fd;
+
+        if (i)
+            assert_true(outlet_info(e.c, "local", local, sizeof local) > 0);
+        else
+            assert_true(outlet_listener_info(s.l, "local", local, sizeof local) > 0);
+        fd = find(local, NULL);
+        assert_int_equal(option(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS), 8 + i);
+        assert_int_equal(option(fd, IPPROTO_IPV6, IPV6_MULTICAST_LOOP), 0);
+        assert_int_equal(option(fd, IPPROTO_IPV6, IPV6_MULTICAST_IF), 1);
+    }
+    net_close(&n);
+}
+
 /* ---- local ------------------------------------------------------------------------------- */
 
 static void
@@ -385,6 +447,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(both_ends_have_what_their_url_says),
     cmocka_unit_test(without_a_key_the_system_decides),
     cmocka_unit_test(datagram_sockets_have_it_too),
+    cmocka_unit_test(datagrams_to_many_are_tuned_at_both_ends),
+    cmocka_unit_test(groups_of_ipv6_are_tuned_too),
     cmocka_unit_test(a_connection_leaves_from_where_it_was_told),
     cmocka_unit_test(an_address_alone_takes_no_port_before_connecting),
     cmocka_unit_test(a_local_address_that_is_not_ours_says_so),

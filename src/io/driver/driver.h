@@ -114,11 +114,15 @@ struct ol_tuning {
     int user_timeout_ms;
     int dscp;
     char device[OL_DEVICE_MAX + 1]; /* "": any.  -EPERM: not allowed to */
+    uint32_t interface; /* udp: of groups that are joined or sent to, and of broadcasts; 0: any */
+    int ttl;            /* ... hops; 0: one */
+    bool deaf;          /* ... this machine does not hear what is sent to a group */
+    bool broadcast;     /* may be sent to; else -EACCES */
 };
 
 struct ol_listen_spec {
     enum ol_link_kind kind; /* LISTENER: stream; DGRAM: a datagram socket, receives right away */
-    struct ol_addr at;
+    struct ol_addr at;      /* DGRAM: a group is joined, and the port bound at any address */
     enum ol_share_port share;
     int backlog;
     int mode; /* permissions of a unix path; -1: as umask says */
@@ -126,7 +130,8 @@ struct ol_listen_spec {
 };
 
 struct ol_connect_spec {
-    enum ol_link_kind kind; /* STREAM or DGRAM (connected) */
+    enum ol_link_kind kind; /* STREAM or DGRAM */
+    bool many; /* DGRAM: not connected: sends to whom each message says, and hears all */
     struct ol_addr to;
     struct ol_addr local; /* to bind to before; OL_ADDR_NONE: any address, with this port if any */
     struct ol_tuning tuning;

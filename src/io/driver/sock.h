@@ -47,7 +47,7 @@ int ol_sock_accept(int fd, struct ol_addr *from);
 
 /* A descriptor that is not connected yet, but bound if `local` says so. */
 int ol_sock_open(const struct ol_connect_spec *spec);
-int ol_sock_connect(int fd, const struct ol_addr *to); /* 0, -EINPROGRESS, or why not */
+int ol_sock_connect(int fd, const struct ol_connect_spec *spec); /* 0, -EINPROGRESS, or why not */
 int ol_sock_error(int fd); /* 0 or the negated SO_ERROR, which it clears */
 int ol_sock_pair(int32_t tokens[2]);
 void ol_sock_close(int fd, bool reset); /* reset: a TCP peer gets RST and loses what is under way */

@@ -22,6 +22,7 @@ static const char *const sentences[] = {
         "`local` cannot be used: this computer has no such address, or the port is taken",
     [CAUSE_LOCAL_FAMILY] = "`local` is of a family in which the host has no address",
     [CAUSE_DEVICE] = "`device` needs the capability CAP_NET_RAW here",
+    [CAUSE_BROADCAST] = "not allowed to send there; if it is a broadcast address add broadcast=on",
     [CAUSE_CONNECT_TIME] = "no answer within connect_ms",
     [CAUSE_IDLE] = "nothing was sent or received within idle_ms",
     [CAUSE_PARTIAL] = "a message began and did not end within partial_ms",

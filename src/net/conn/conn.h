@@ -52,6 +52,7 @@ struct ol_counts {
 struct ol_transport {
     const char *name;
     bool stream; /* bytes without borders, and a half-close */
+    bool many;   /* datagrams to one address and from anybody */
     int (*receive_start)(struct ol_conn *c);
     void (*receive_stop)(struct ol_conn *c);
     /* Take from the queue what the kernel takes.  0, or a negated errno that ends the connection.
@@ -67,6 +68,7 @@ struct ol_transport {
 
 extern const struct ol_transport ol_transport_stream;
 extern const struct ol_transport ol_transport_dgram; /* a connected datagram socket */
+extern const struct ol_transport ol_transport_many;  /* a datagram socket that is not */
 
 struct ol_settings {
     _Atomic uint32_t refs;
@@ -379,6 +381,7 @@ enum ol_cause {
     CAUSE_LOCAL,
     CAUSE_LOCAL_FAMILY,
     CAUSE_DEVICE,
+    CAUSE_BROADCAST,
     CAUSE_CONNECT_TIME,
     CAUSE_IDLE,
     CAUSE_PARTIAL,
@@ -400,7 +403,9 @@ void ol_cause_tell(const struct ol_conn *c, struct outlet_reason *out);
 
 /* ---- receive (receive.c) ----------------------------------------------------------------- */
 
-void ol_conn_received(struct ol_conn *c, const struct ol_lent *bytes, uint32_t flags);
+/* `from`: who sent this datagram, if that is not the connection's one peer; else NULL. */
+void ol_conn_received(struct ol_conn *c, const struct ol_lent *bytes, uint32_t flags,
+                      const struct ol_addr *from);
 /* Messages held back by a pause, now that there is none. */
 void ol_conn_deliver_held(struct ol_conn *c);
 void ol_conn_input_free(struct ol_conn *c);

@@ -96,16 +96,26 @@ ol_conn_dial(struct ol_conn *c)
     ol_dial_next(c);
 }
 
+/* udp: the kernel's word for a broadcast address that we may not use; it knows those of subnets. */
+static enum ol_cause
+cannot_connect(const struct ol_conn *c, int sys_errno)
+{
+    return sys_errno == EACCES && !ol_conn_settings(c)->transport->stream ? CAUSE_BROADCAST
+                                                                          : CAUSE_SYSTEM;
+}
+
 /* What failed before anything was sent is about our own end. */
 static enum ol_cause
-cannot_open(const struct ol_dial *d, const struct ol_settings *s, int sys_errno)
+cannot_open(const struct ol_conn *c, const struct ol_dial *d, int sys_errno)
 {
+    const struct ol_settings *s = ol_conn_settings(c);
+
     if (sys_errno == EPERM && s->tuning.device[0])
         return CAUSE_DEVICE;
     if ((sys_errno == EADDRINUSE || sys_errno == EADDRNOTAVAIL) &&
         (d->local.kind != OL_ADDR_NONE || d->local.port))
         return CAUSE_LOCAL;
-    return CAUSE_SYSTEM;
+    return cannot_connect(c, sys_errno);
 }
 
 /* The connection is DIALING, without a link. */
@@ -120,6 +130,7 @@ ol_dial_next(struct ol_conn *c)
     while (ol_conn_state(c) == CONN_DIALING && d->next < d->count) {
         struct ol_connect_spec spec = {.kind = s->transport->stream ? OL_LINK_STREAM
                                                                     : OL_LINK_DGRAM,
+                                       .many = s->transport->many,
                                        .to = d->addrs[d->next],
                                        .local = d->local,
                                        .tuning = s->tuning};
@@ -132,7 +143,7 @@ ol_dial_next(struct ol_conn *c)
             return;
         }
         if (d->next == d->count)
-            ol_cause_set(c, cannot_open(d, s, -sys), ol_err_from_errno(-sys), OUTLET_BY_SYSTEM,
+            ol_cause_set(c, cannot_open(c, d, -sys), ol_err_from_errno(-sys), OUTLET_BY_SYSTEM,
                          -sys);
     }
     ol_dial_done(c);
@@ -151,7 +162,7 @@ ol_dial_connected(struct ol_conn *c, int32_t result)
     if (result < 0) {
         /* The last one's failure is the reason, and closed() finds no other address. */
         if (d->next == d->count)
-            ol_cause_set(c, CAUSE_SYSTEM, ol_err_from_errno(-result),
+            ol_cause_set(c, cannot_connect(c, -result), ol_err_from_errno(-result),
                          result == -ECONNREFUSED ? OUTLET_BY_PEER : OUTLET_BY_SYSTEM, -result);
         c->flags &= (uint16_t)~CONN_LINKED; /* being closed: an abort now must not do it again */
         r->ops->close(r->driver, &c->link, false);

@@ -241,11 +241,16 @@ feed_direct(struct ol_conn *c, const struct ol_lent *lent, size_t at)
 
 /* One message, the empty one too.  A paused connection loses what comes, as datagrams do. */
 static void
-deliver_dgram(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags)
+deliver_dgram(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags,
+              const struct ol_addr *from)
 {
     size_t max = ol_conn_settings(c)->framing.max;
-    struct outlet_msg m = {
-        .bytes = lent->data, .len = lent->len, .flags = flags, .conn = c, .lent = lent};
+    struct outlet_msg m = {.bytes = lent->data,
+                           .len = lent->len,
+                           .flags = flags,
+                           .conn = c,
+                           .from = from,
+                           .lent = lent};
 
     if (m.len > max) {
         m.len = max;
@@ -273,7 +278,8 @@ starve_if_needed(struct ol_conn *c)
 }
 
 void
-ol_conn_received(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags)
+ol_conn_received(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags,
+                 const struct ol_addr *from)
 {
     struct ol_reactor *r = c->cold->reactor;
     struct ol_net *n = ol_net_of(r);
@@ -287,7 +293,7 @@ ol_conn_received(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags)
     atomic_store_explicit(&c->active, r->now, memory_order_relaxed);
     c->flags |= CONN_DELIVERING;
     if (!ol_conn_settings(c)->transport->stream) {
-        deliver_dgram(c, lent, flags);
+        deliver_dgram(c, lent, flags, from);
         at = lent->len;
     }
     while (at < lent->len && ol_conn_state(c) == CONN_OPEN) {

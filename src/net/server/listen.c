@@ -20,6 +20,7 @@ struct plan {
     struct ol_addr addrs[OL_ENDPOINT_ADDRS];
     int addr_count;
     uint32_t per_addr; /* sockets: one for each reactor, or one */
+    bool shared;       /* the port, with others who say so */
 };
 
 static int64_t
@@ -88,10 +89,10 @@ bind_all(struct ol_listener *l, const struct plan *p, struct ol_addr *at)
     for (int a = 0; a < p->addr_count; a++) {
         for (uint32_t i = 0; i < p->per_addr; i++) {
             struct ol_lsock *s = &l->socks[l->count];
-            enum ol_share_port share = p->e.opts.reuse > 0 ? OL_PORT_SHARED
-                                       : p->per_addr == 1  ? OL_PORT_ALONE
-                                       : i == 0            ? OL_PORT_FIRST
-                                                           : OL_PORT_SIBLING;
+            enum ol_share_port share = p->shared          ? OL_PORT_SHARED
+                                       : p->per_addr == 1 ? OL_PORT_ALONE
+                                       : i == 0           ? OL_PORT_FIRST
+                                                          : OL_PORT_SIBLING;
             int sys;
 
             *at = p->addrs[a];
@@ -173,7 +174,13 @@ cannot_bind(struct outlet_reason *why, int sys, const struct ol_addr *at, const 
                       device);
         return err;
     }
-    ol_reason_set(why, err, "cannot listen at %s: %s", text, outlet_strerror(err));
+    if (sys == -ENODEV && ol_addr_is_group(at))
+        ol_reason_set(why, err,
+                      "cannot listen at %s: no interface leads to that group; name one with "
+                      "interface=",
+                      text);
+    else
+        ol_reason_set(why, err, "cannot listen at %s: %s", text, outlet_strerror(err));
     return err;
 }
 
@@ -293,6 +300,8 @@ make_plan(struct plan *p, struct outlet_reason *why)
 {
     bool sharded = p->e.scheme == OL_SCHEME_TCP;
 
+    p->shared = p->e.opts.reuse > 0 ||
+                (p->e.scheme == OL_SCHEME_UDP && p->e.has_literal && ol_addr_is_group(&p->e.addr));
     p->per_addr = sharded ? p->loop->reactor_count : 1;
     p->addr_count = 0;
     if (p->e.scheme == OL_SCHEME_PAIR)
