@@ -28,6 +28,7 @@
 #include "net/filter/filter.h"
 #include "outlet/conn.h"
 #include "outlet/listener.h"
+#include "outlet/relay.h"
 
 struct ol_conn;
 struct ol_net;
@@ -144,7 +145,10 @@ enum ol_conn_flag {
     CONN_ENDING = 512,     /* on the list of those that end without a driver's word */
     CONN_COUNTED = 1024,   /* in settings->counts */
     CONN_UNTOLD = 2048,    /* refused before the user heard of it: no on_close */
-    CONN_END_TOLD = 4096   /* the user heard of the peer's end */
+    CONN_END_TOLD = 4096,  /* the user heard of the peer's end */
+    CONN_RELAYED = 8192,   /* messages go to another connection, see relay.c */
+    CONN_BLOCKED = 16384,  /* ... whose queue is above `high`: not read meanwhile */
+    CONN_STOPPED = CONN_PAUSED | CONN_BLOCKED
 };
 
 /* Bytes of an unfinished message, or of messages held back by a pause. */
@@ -179,6 +183,7 @@ struct ol_extra {
     _Atomic int64_t dropped;
     struct ol_dial *dial;
     void *peer; /* datagram peers: what their socket keeps of them */
+    _Atomic(struct ol_relay_end *) relay;
 };
 
 /* What an address is as published words, so that any thread may read it while we live. */
@@ -356,6 +361,7 @@ void ol_conn_linked_up(struct ol_conn *c);
 void ol_conn_move(struct ol_conn *c, enum ol_conn_state to); /* the only writer of the state */
 void ol_conn_receive_start(struct ol_conn *c);
 void ol_conn_peer_ended(struct ol_conn *c);
+outlet_err ol_conn_end(struct ol_conn *c);  /* our sending side, after what is queued */
 void ol_conn_flush_step(struct ol_conn *c); /* FLUSHING or LINGERING: what comes next? */
 void ol_conn_close(struct ol_conn *c, enum outlet_side side); /* in order */
 void ol_conn_uncount(struct ol_conn *c);   /* it takes no place of its listener any more */
@@ -392,7 +398,10 @@ enum ol_cause {
     CAUSE_FRAMING,
     CAUSE_QUEUE_FULL,
     CAUSE_MEMORY,
-    CAUSE_FILE,   /* shorter than when it was given */
+    CAUSE_FILE, /* shorter than when it was given */
+    CAUSE_RELAY_CLOSED,
+    CAUSE_RELAY_BROKEN,
+    CAUSE_RELAY_CANNOT,
     CAUSE_EVICTED /* datagram peers: room for a newer one */
 };
 
