@@ -43,7 +43,7 @@ bench:
 	@tools/install-needs build
 	@tools/install-needs bench || true
 	@$(MESON) setup build-bench $$(test -f build-bench/build.ninja && echo --reconfigure) \
-		--buildtype=release -Dbench=true -Dtests=false -Dtool=false -Dexamples=false >/dev/null
+		--buildtype=release -Dbench=true -Dtests=false -Dtool=true -Dexamples=false >/dev/null
 	@ninja -C build-bench --quiet
 	@$(PYTHON) bench/run.py --build build-bench/bench --out build-bench $(ARGS)
 

@@ -49,7 +49,8 @@ def panel_height(row):
 def panel(row, x, y, width):
     """One row: a title, a bar for each server."""
     bars = list(bars_of(row))
-    words = {"cpu": f"CPU of the server per message, × {row['base']}; shorter is better",
+    of = row.get("of", "server")
+    words = {"cpu": f"CPU of the {of} per message, × {row['base']}; shorter is better",
              "rate": f"rate, × {row['base']}; longer is better",
              "memory": "bytes of the server's memory for a connection; shorter is better"}
     yield text(x, y + 14, row["title"], 14, "bold")

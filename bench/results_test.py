@@ -14,6 +14,7 @@ import xml.dom.minidom
 import picture
 import results
 import rows
+import run
 
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
 COMPARE = pathlib.Path(__file__).resolve().parent.parent / "tools" / "bench_compare"
@@ -77,6 +78,14 @@ class ResultsTest(unittest.TestCase):
         for of in ([], [row("tcp-64x1", epoll=[1000])],
                    [row("tcp-64x1", epoll=[None], outlet_epoll=[1000])]):
             self.assertIsNone(results.judge(goal, of)["holds"])
+
+    def test_the_cpu_of_a_row_is_that_of_the_side_it_is_about(self):
+        by_name = {r.name: r for r in rows.ROWS}
+        bare = {"messages": 10, "seconds": 2, "server_cpu_ns": 700, "client_cpu_ns": 300, "lost": 0}
+        load = {"messages": 10, "seconds": 2, "cpu_ns": 400, "lost": 0}
+        self.assertEqual(run.sample(by_name["tcp-64x1"], bare)["cpu"], 70)
+        self.assertEqual(run.sample(by_name["load-64x1"], bare)["cpu"], 30)
+        self.assertEqual(run.sample(by_name["load-64x1"], load)["cpu"], 40)
 
     def test_every_goal_names_a_row_and_its_servers(self):
         known = {r.name: {s.name for s in r.servers} for r in rows.ROWS}

@@ -34,6 +34,7 @@ class Row:
     size: int
     servers: tuple
     metric: str = "cpu"  # what the picture shows: cpu, rate or memory
+    of: str = "server"  # or client: whose CPU is counted
     client: tuple = ()
     both_cpus: bool = False  # server and client may use both
 
@@ -95,6 +96,12 @@ BUSY = (bare("tcp")[0],
         *outlet("tcp://127.0.0.1:{port}", more=("1", "200"), client=("busy=200",),
                 **{**PAIR, "prefix": "outlet-busy"}))
 
+# Who puts load on the same server: the bare client of this benchmark, and the command.
+LOAD = (Server("client", ("server_epoll", "tcp", "{port}"), "bare"),
+        *(Server("outlet-load-" + env["OUTLET_DRIVER"], ("server_epoll", "tcp", "{port}"),
+                 "outlet", "the outlet command (-Dtool=true)", env, client_program="../tool/outlet")
+          for env in (EPOLL, URING)))
+
 
 def stream(name, connections, depth, size, servers=TCP, mode="echo"):
     """A row of stream echo."""
@@ -130,6 +137,10 @@ ROWS = (
         "senders", 1000, 4, 64, SENDERS),
     Row("reactors", "tcp echo, 64 connections, 16 in flight, 64 B; all on two CPUs", "echo", 64,
         16, 64, REACTORS, both_cpus=True),
+    *(Row(f"load-{connections}x{depth}",
+          f"outlet load against a bare client, {connections} connections, {depth} in flight, 64 B",
+          "echo", connections, depth, 64, LOAD, of="client")
+      for connections, depth in ((64, 1), (64, 16), (1000, 1))),
     Row("busy", "tcp round trips of one connection, 64 B; both ends sleep, or both spin", "echo",
         1, 1, 64, BUSY, "rate"),
 )
@@ -168,6 +179,9 @@ GOALS = (
     Goal("publish: rate against a loop of sends", "publish", "rate", OURS, ("epoll",), 2.2, True),
     Goal("senders: rate against a mutex per connection", "senders", "rate", OURS, ("mutex",), 2,
          True),
+    *(Goal(f"{row}: CPU per message of outlet load against the bare client", row, "cpu",
+           ("outlet-load-epoll", "outlet-load-uring"), ("client",), 1.1)
+      for row in ("load-64x1", "load-64x16", "load-1000x1")),
     *(Goal(f"reactors: two against one, {driver}", "reactors", "cpu", (f"outlet2-{driver}",),
            (f"outlet-{driver}",), 1.1) for driver in ("epoll", "uring")),
 )

@@ -137,8 +137,23 @@ class Running:
                     if line.startswith("Rss:"))
 
 
+def load_argv(setting, row, running):
+    """The command line of outlet load."""
+    length = ["--count", setting.least(row)] if setting.options.smoke else \
+        ["--time", f"{setting.seconds * 1000:.0f}ms"]
+    return [str(a) for a in ("--json", "load", f"tcp://{running.address}", "-c",
+                             setting.connections(row), "-d", row.depth, "-s", row.size,
+                             "--warm-up", f"{setting.warm_ms}ms" if setting.warm_ms else 0,
+                             *length)]
+
+
 def client_argv(setting, row, server, running):
     """The command line of the client."""
+    program = setting.build / server.client_program
+    if not program.exists():
+        raise Skip(f"not built, {server.package} is missing")
+    if program.name == "outlet":
+        return [str(program), *load_argv(setting, row, running)]
     return [str(setting.build / server.client_program), row.mode, running.address,
             str(setting.connections(row)), str(row.depth), str(row.size), str(setting.seconds),
             str(running.process.pid), f"warm={setting.warm_ms}", f"least={setting.least(row)}",
@@ -162,10 +177,18 @@ def measure(setting, row, server):
         if done.returncode:
             raise Wrong((done.stderr.strip() + " " + done.stdout.strip()).strip()
                         or f"the client ended with {done.returncode}")
-        said = json.loads(done.stdout)
-        return {"rate": said["messages"] / said["seconds"],
-                "cpu": said["server_cpu_ns"] / said["messages"],
-                "client_cpu": said["client_cpu_ns"] / said["messages"], "lost": said["lost"]}
+        return sample(row, json.loads(done.stdout))
+
+
+def sample(row, said):
+    """What a client said, per message.  outlet load knows its own CPU time and no server's."""
+    own = said.get("client_cpu_ns", said.get("cpu_ns", 0)) / said["messages"]
+    if row.of == "client":
+        return {"rate": said["messages"] / said["seconds"], "cpu": own, "client_cpu": own,
+                "lost": said["lost"]}
+    return {"rate": said["messages"] / said["seconds"],
+            "cpu": said["server_cpu_ns"] / said["messages"], "client_cpu": own,
+            "lost": said["lost"]}
 
 
 def measure_memory(running, argv, pin):
@@ -234,6 +257,7 @@ class Book:
         """What goes into the results."""
         gone = {name for name, _ in self.skipped}
         row = {"name": self.row.name, "title": self.row.title, "metric": self.row.metric,
+               "of": self.row.of,
                "connections": self.row.connections, "depth": self.row.depth,
                "size": self.row.size, "base": self.row.servers[0].name,
                "servers": [o for n, o in self.out.items() if n not in gone],

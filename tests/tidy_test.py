@@ -14,6 +14,7 @@ import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))  # what it imports itself
 spec = importlib.util.spec_from_file_location("tidy", ROOT / "tools" / "tidy.py")
 sys.dont_write_bytecode = True
 tidy = importlib.util.module_from_spec(spec)
@@ -57,6 +58,7 @@ CLEAN = {
     "README.md": "# it\n\n<!-- snippet: examples/a.c -->\n```c\nint main(void);\n```\n"
                  "See [the map](liboutlet.map).\n",
 }
+CLEAN["README.zh-CN.md"] = CLEAN["README.md"].replace("<!-- snippet: examples/a.c -->\n", "")
 
 
 class TidyTest(unittest.TestCase):
@@ -197,6 +199,26 @@ class TidyTest(unittest.TestCase):
         self.write("liboutlet.map", CLEAN["liboutlet.map"].replace(
             "outlet_one;", "outlet_one; outlet_old;"))
         self.bites("symbol_map", "outlet_old is here and not in the headers")
+
+    def test_a_document_has_a_translation_with_the_same_commands(self):
+        self.assertEqual(self.found("translations"), [])
+        self.add("docs/a.md", "# A\n\n## B\n\n```sh\noutlet ps      # who\n```\n")
+        self.bites("translations", "docs/a.md", "there is no docs/a.zh-CN.md")
+        for text, said in (("# A\n\n```sh\noutlet ps\n```\n", "heading ##"),
+                           ("# A\n\n## B\n\n```sh\noutlet ps -q\n```\n", "command outlet ps -q"),
+                           ("# A\n\n## B\n", "the end"),
+                           ("# A\n\n## B\n\n```sh\noutlet ps\n```\n\n| x |\n", "table")):
+            self.write("docs/a.zh-CN.md", text)
+            self.bites("translations", "docs/a.zh-CN.md", said)
+        self.write("docs/a.zh-CN.md", "# A\n\n## B\n\n```sh\noutlet ps   # 谁\n```\n")
+        self.assertEqual(self.found("translations"), [])
+        self.write("docs/b.zh-CN.md", "# B\n")
+        self.bites("translations", "a translation of nothing")
+
+    def test_a_function_that_has_no_man_page(self):
+        text = CLEAN["include/outlet/one.h"].replace(" */\nOUTLET_API", " */\n\nOUTLET_API")
+        self.write("include/outlet/one.h", text)
+        self.bites("man_pages", "outlet_one has no man page")
 
     def test_a_wildcard_is_no_map(self):
         self.write("liboutlet.map", CLEAN["liboutlet.map"].replace("outlet_one", "outlet_*"))

@@ -16,6 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 TABLE = re.compile(r"(<!-- options -->\n).*?(<!-- /options -->)", re.S)
 CONSTANTS = {"KIB": 1 << 10, "MIB": 1 << 20, "SIZE_TOP": 1 << 40, "MS_TOP": 365 * 86400000,
              "COUNT_TOP": (1 << 31) - 1, "KEEPALIVE_TOP": 32767, "PROBES_TOP": 127, "TTL_TOP": 255,
+             "ACCEPTS_TOP": 1000000,
              "OUTLET_OFF": -1, "OUTLET_ON": 1, "OL_DATAGRAM_MAX": 65507,
              "OUTLET_FULL_REFUSE": 1, "OUTLET_FULL_CLOSE": 4, "true": True, "false": False}
 
@@ -42,6 +43,12 @@ MEANING = {
     "backlog": ("clients waiting to be accepted; the system may lower it", "等待接受的客户端数；系统可能会调低"),
     "conns": ("connections of the listener at once", "监听器同时存在的连接数"),
     "conns_per_address": ("of these, from one IP address", "其中来自同一 IP 地址的连接数"),
+    "accepts_per_second": ("clients taken in a second by the whole listener; udp: new peers",
+                           "整个监听器每秒接受的客户端数；udp 为新对端数"),
+    "allow": ("an address or prefix that may come in, then others may not; the key may be repeated",
+              "允许进入的地址或前缀，其余的则不允许；可重复给出"),
+    "deny": ("an address or prefix that may not come in; the key may be repeated",
+             "不允许进入的地址或前缀；可重复给出"),
     "mode": ("permissions of the socket's path", "套接字路径的权限"),
     "reuse": ("other processes of this user that say the same share the port (SO_REUSEPORT)",
               "同一用户的其他进程若也这样写，就共用这个端口（SO_REUSEPORT）"),
@@ -74,11 +81,14 @@ WORDS = {
            "nobody": "nowhere yet", "LISTEN": "listening", "CONNECT": "connecting", "join": ", ",
            "limit": "descriptor limit less 64", "umask": "as umask says",
            "system": "as the system says: {}", "none": "none", "up to": "up to {}", "text": "text",
+           "everyone": "everyone", "nobody denied": "nobody",
+           "prefix": "`192.168.1.7`, `10.0.0.0/8`, `2001:db8::/32`",
            "listen": "listening", "connect": "connecting", "or off": ", `off`"},
     "zh": {"head": ("键", "含义", "默认值", "取值", "适用"), "all": "全部", "nobody": "暂无",
            "LISTEN": "监听时", "CONNECT": "连接时", "join": "、", "limit": "描述符上限减 64",
            "umask": "由 umask 决定", "system": "由系统决定：{}", "none": "无", "up to": "不超过 {}",
-           "text": "文本", "listen": "监听", "connect": "连接",
+           "text": "文本", "everyone": "所有人", "nobody denied": "无",
+           "prefix": "`192.168.1.7`、`10.0.0.0/8`、`2001:db8::/32`", "listen": "监听", "connect": "连接",
            "or off": "、`off`"},
 }
 
@@ -136,6 +146,8 @@ def default(words, key, kind, values):
         return TEXTS[key][words is WORDS["zh"]]
     if key in SYSTEMS:
         return words["system"].format(f"`{SYSTEMS[key]}`") if SYSTEMS[key] else words["none"]
+    if kind == "LIST":
+        return words["everyone"] if key == "allow" else words["nobody denied"]
     listen, listen_udp, connect, connect_udp = (shown(kind, v) for v in values)
     if key == "conns":
         return f"{words['limit']}; udp: {listen_udp}"
@@ -150,7 +162,7 @@ def default(words, key, kind, values):
 
 def takes(words, kind, most, may_off):
     """The syntax of a value."""
-    text = {"FRAME": "", "TEXT": words["text"], "SWITCH": "`on`",
+    text = {"FRAME": "", "LIST": words["prefix"], "TEXT": words["text"], "SWITCH": "`on`",
             "FULL": "`refuse`" + "".join(f"{words['join']}`{v}`"
                                         for v in ("drop_new", "drop_old", "close"))}.get(kind)
     if text is None:

@@ -15,11 +15,14 @@ SPDX-License-Identifier: MIT
 """
 import argparse
 import fnmatch
+import itertools
 import os
 import pathlib
 import re
 import subprocess
 import sys
+
+import man
 
 CODE = (".c", ".h", ".hpp", ".cpp")
 SCRIPT = (".py", ".sh")
@@ -307,6 +310,15 @@ def symbol_map(tree):
         yield "liboutlet.map", 1, f"{name} stands here twice"
 
 
+def man_pages(tree):
+    """Every function of the map must have a page of section 3, which tools/man.py writes from the
+    comments: where it cannot read one, the page would be missing after `make install`."""
+    written = man.functions_of(dict(tree.under("include/outlet", endings=(".h",))))
+    for name in read_map(tree.files.get("liboutlet.map", "")):
+        if name not in written:
+            yield "liboutlet.map", 1, f"{name} has no man page: tools/man.py cannot read it"
+
+
 def public_structs(tree):
     """A public struct begins with its size, so that it can grow; a handle is one field."""
     for path, text in tree.under("include/outlet", endings=(".h",)):
@@ -421,8 +433,45 @@ def links(tree):
                 yield path, line_of(text, m.start()), f"leads nowhere: {m.group(1)}"
 
 
-RULES = (layers, one_place, banned_calls, four_labels, symbol_map, public_structs, registered,
-         openings, layout, words, snippets, links)
+TRANSLATED = re.compile(r"(?:README|docs/(?!internals/)(?:.*/)?[^/]+?)\.md")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+
+
+def outline(text):
+    """What a document and its translation have in common: (kind, text) in order."""
+    body = FENCE.sub("", text)
+    yield from (("heading", "#" * len(m.group(1)))
+                for m in re.finditer(r"^(#+) ", body, re.M))
+    for m in FENCE.finditer(text):
+        yield "block of", m.group(1) or "text"
+        if m.group(1) == "sh":
+            for line in m.group(2).splitlines():
+                yield "command", re.sub(r"(?:^|\s+)# .*$", "", line).rstrip()
+    for m in re.finditer(r"(?:^\|.*\n)+", body, re.M):
+        yield "table with lines", str(m.group().count("\n"))
+
+
+def translations(tree):
+    """A document that people read stands in both languages: headings, commands, tables."""
+    for path, text in tree.under("docs", endings=(".md",)):
+        if path.endswith(".zh-CN.md") and path.replace(".zh-CN", "") not in tree.files:
+            yield path, 1, "is a translation of nothing"
+    for path, text in tree.files.items():
+        if path.endswith(".zh-CN.md") or not TRANSLATED.fullmatch(path):
+            continue
+        other = path.removesuffix(".md") + ".zh-CN.md"
+        if other not in tree.files:
+            yield path, 1, f"there is no {other}"
+            continue
+        ours, theirs = list(outline(text)), list(outline(tree.files[other]))
+        for mine, its in itertools.zip_longest(ours, theirs, fillvalue=("the end", "")):
+            if mine != its:
+                yield other, 1, f"has {' '.join(its)} where {path} has {' '.join(mine)}"
+                break
+
+
+RULES = (layers, one_place, banned_calls, four_labels, symbol_map, man_pages, public_structs,
+         registered, openings, layout, words, snippets, links, translations)
 
 
 # ---- the built libraries -----------------------------------------------------------------------

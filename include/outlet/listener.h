@@ -5,8 +5,9 @@
  *
  * A listener is a set of sockets under one handle: one for each address family, and for tcp one for
  * each reactor besides.  A connection that is refused by on_accept still gets its on_close
- * (OUTLET_EDENIED); one above `conns` or `conns_per_address` is closed before anybody hears of it,
- * and counted as refused.  Closing a listener leaves its connections alone.
+ * (OUTLET_EDENIED); one above `conns` or `conns_per_address`, or that `allow` and `deny` keep out,
+ * is closed before anybody hears of it, and counted as refused.  Above `accepts_per_second` clients
+ * wait in the backlog.  Closing a listener leaves its connections alone.
  *
  * Without descriptors left it tries again every 100 ms, with one line in the log; clients wait in
  * the backlog meanwhile.
@@ -62,7 +63,9 @@ outlet_listener_close(outlet_listener l);
  *     transport    tcp unix udp pair          driver  epoll uring sim
  *     connections  now
  *     accepted     so far
- *     refused      by on_accept, or above conns or conns_per_address
+ *     refused      by on_accept, above conns or conns_per_address, or by allow and deny
+ *     denied       of these, by allow and deny
+ *     pauses       how often a socket stopped accepting for accepts_per_second
  *     dropped      datagrams of peers that could not be taken, or of outlet_send_to() from another
  *                  thread that the socket had no room for
  *

@@ -1,9 +1,10 @@
 /*
  * opts.h - everything that can be set, with its default.
  *
- * Each number, and frame, is also a key of the URL ("tcp://:9000#idle_ms=60000,frame=line"); where
- * both say something the URL wins.  Zero always means the default written beside the field;
- * OUTLET_OFF means none, no limit or no (low, full, backlog and mode cannot be off).
+ * Each number, frame and the lists allow and deny are also keys of the URL
+ * ("tcp://:9000#idle_ms=60000,frame=line"); where both say something the URL wins.  Zero always
+ * means the default written beside the field; OUTLET_OFF means none, no limit or no (low, full,
+ * backlog and mode cannot be off).
  *
  * A field that the transport or the role cannot honour is refused like such a key in the URL, never
  * ignored: leave it 0.  docs/url.md says who honours which, and its greatest value.
@@ -114,6 +115,15 @@ struct outlet_opts {
                                           newcomers are dropped */
     int64_t conns_per_address;         /* listen, tcp and udp; 0: off */
     int64_t mode;                      /* listen, unix: permissions of the path; 0: as umask says */
+
+    int64_t accepts_per_second;        /* listen, not pair: a tenth of it at once, then evenly; who
+                                          is above it waits in the backlog.  udp: new peers, above
+                                          it they are dropped.  0: off; at most 1,000,000 */
+    const char *allow;                 /* listen, tcp and udp: who may come in, as addresses and
+                                          prefixes ("10.0.0.0/8, ::1"), joined by commas or spaces;
+                                          copied.  NULL: everyone; else all others may not */
+    const char *deny;                  /* ... and who may not.  The most specific prefix decides, of
+                                          two equal ones deny; at most 1,024 in both */
     int64_t reuse;                     /* listen, tcp and udp: other processes of this user that say
                                           the same share the port (SO_REUSEPORT); 0: off */
 

@@ -49,13 +49,16 @@ bool ol_addr_is_broadcast(const struct ol_addr *a); /* 255.255.255.255; a subnet
 enum ol_scheme { OL_SCHEME_TCP, OL_SCHEME_UNIX, OL_SCHEME_UDP, OL_SCHEME_PAIR };
 
 enum {
-    OL_URL_MAX = 4096,
+    OL_URL_MAX = 65536,
     OL_HOST_MAX = 255,
     OL_ENDPOINT_ADDRS = 8,
-    OL_OPTION_TEXT_MAX = 63, /* bytes of `device` and its like */
-    OL_TEXT_OPTIONS = 3,     /* how many there are beside `frame` */
-    OL_ENDPOINT_TEXT = 3072  /* room for any endpoint as text */
+    OL_OPTION_TEXT_MAX = 63,                              /* bytes of `device` and its like */
+    OL_TEXT_OPTIONS = 3,                                  /* how many of them there are */
+    OL_RULES_MAX = 1024,                                  /* of allow and deny together */
+    OL_RULE_TEXT = 50,                                    /* "allow=", a prefix, a comma */
+    OL_ENDPOINT_TEXT = 3072 + OL_RULES_MAX * OL_RULE_TEXT /* room for any endpoint as text */
 };
+_Static_assert(OL_ENDPOINT_TEXT <= OL_URL_MAX, "it is read again");
 
 /*
  * A URL after parsing, with the options of the caller's struct merged in (the URL wins) and every
@@ -64,7 +67,9 @@ enum {
  * less 64, mode 0 is as umask says.  Off is OUTLET_OFF everywhere; `low` is never off.
  *
  * opts.frame points into `frame` below and the other texts into `texts`: after copying an endpoint,
- * ol_endpoint_moved().
+ * ol_endpoint_moved().  The lists allow and deny are not copied: what is in opts was the caller's,
+ * what stands in the URL is read there again (ol_rules_new).  Both must still be there when an
+ * endpoint with lists is printed, too.
  */
 struct ol_endpoint {
     enum ol_scheme scheme;
@@ -78,8 +83,9 @@ struct ol_endpoint {
                                    "" with any_host, loopback, unix, pair */
     struct ol_addr addr;        /* literal address, unix path, or pair name in path */
     struct outlet_opts opts;
-    char frame[256];  /* the framing text as written, not decoded; "none" */
-    int32_t frame_at; /* where its value stands in the URL; -1: not from the URL */
+    char frame[256];       /* the framing text as written, not decoded; "none" */
+    int32_t frame_at;      /* where its value stands in the URL; -1: not from the URL */
+    const char *lists_url; /* the URL, when a list stands there; else NULL */
     char texts[OL_TEXT_OPTIONS][OL_OPTION_TEXT_MAX + 1]; /* in the order of their options */
     struct ol_addr local; /* connect: to bind to before; OL_ADDR_NONE with a port: any address */
     uint32_t interface;   /* of groups and broadcasts; 0: the system chooses */
@@ -107,6 +113,16 @@ bool ol_addr_parse(const char *text, size_t len, struct ol_addr *out);
 uint32_t ol_addr_zone(const char *text); /* an interface by number or name; 0: neither */
 /* "1.2.3.4", "1.2.3.4:5", "fe80::1%eth0", "[::1]:5", ":5" (OL_ADDR_NONE with a port). */
 bool ol_addr_parse_local(const char *text, struct ol_addr *out);
+
+/*
+ * Who may come in, of allow and deny: the most specific prefix that holds an address decides, of
+ * two equal ones deny.  What none holds may come in unless there is an allow.  A v4-mapped address
+ * is the IPv4 one.  *out NULL: there are no lists.
+ */
+struct ol_rules;
+outlet_err ol_rules_new(const ol_heap *heap, const struct ol_endpoint *e, struct ol_rules **out);
+void ol_rules_free(const ol_heap *heap, struct ol_rules *rules);
+bool ol_rules_admit(const struct ol_rules *rules, const struct ol_addr *who);
 
 const char *ol_scheme_name(enum ol_scheme s);
 

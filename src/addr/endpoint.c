@@ -503,6 +503,8 @@ parse_options(const struct ol_url *u, const struct outlet_opts *opts, struct ol_
     e->opts.size = sizeof e->opts;
     ol_settings_store(&s, &e->opts);
     store_texts(&s, e);
+    if (s.of[OL_OPT_ALLOW].key_at >= 0 || s.of[OL_OPT_DENY].key_at >= 0)
+        e->lists_url = u->text;
     memcpy(e->frame, s.frame, sizeof e->frame);
     e->frame_at = (int32_t)s.of[OL_OPT_FRAME].value_at;
     return OUTLET_OK;

@@ -81,6 +81,14 @@ static const struct {
     {L, "tcp://h:1#full=refuse,backlog=4096", "tcp://h:1"},
     {L, "tcp://h:1#conns=off,conns_per_address=9,backlog=1",
      "tcp://h:1#backlog=1,conns=off,conns_per_address=9"},
+    {L, "tcp://h:1#accepts_per_second=off", "tcp://h:1"},
+    {L, "unix:a#mode=600,accepts_per_second=1000000",
+     "unix:a#accepts_per_second=1000000,mode=0600"},
+    {L, "udp://h:1#accepts_per_second=1,conns=1", "udp://h:1#conns=1,accepts_per_second=1"},
+    {L, "tcp://h:1#allow=10.0.0.0/8&allow=192.168.1.7",
+     "tcp://h:1#allow=10.0.0.0/8,allow=192.168.1.7"},
+    {L, "tcp://h:1?deny=10.0.0.1/32,conns=2#allow=0:0::/64,deny=::ffff:1.2.3.0%2F120",
+     "tcp://h:1#conns=2,allow=::/64,deny=10.0.0.1,deny=1.2.3.0/24"},
     {C, "tcp://h:1#high=1g", "tcp://h:1#high=1G,cap=1G"},
     {C, "tcp://h:1#cap=10k", "tcp://h:1#high=10K,low=10K,cap=10K"},
     {C, "tcp://h:1#low=1M", "tcp://h:1#high=1M,low=1M"},
@@ -296,6 +304,12 @@ static const struct {
      "the key `backlog` has no meaning when connecting"},
     {C, "tcp://h:1#^conns=1", OUTLET_EINVAL, "conns", "when connecting"},
     {C, "tcp://h:1#^conns_per_address=1", OUTLET_EINVAL, "conns_per_address", "when connecting"},
+    {C, "tcp://h:1#^accepts_per_second=1", OUTLET_EINVAL, "accepts_per_second", "when connecting"},
+    {C, "tcp://h:1#^allow=::1", OUTLET_EINVAL, "allow", "no meaning when connecting"},
+    {L, "unix:a#^allow=::1", OUTLET_EINVAL, "allow", "no meaning with unix"},
+    {L, "unix:a#conns=1,^deny=::1", OUTLET_EINVAL, "deny", "no meaning with unix"},
+    {L, "pair:a#^deny=::1", OUTLET_EINVAL, "deny", "no meaning with pair"},
+    {L, "pair:a#^accepts_per_second=1", OUTLET_EINVAL, "accepts_per_second", "with pair"},
     {L, "tcp://h:1#^connect_ms=1", OUTLET_EINVAL, "connect_ms", "no meaning when listening"},
     {L, "tcp://h:1#^handshake_ms=1", OUTLET_EINVAL, "handshake_ms", "no meaning with tcp"},
     {L, "tcp://h:1#^mode=0600", OUTLET_EINVAL, "mode", "no meaning with tcp"},
@@ -327,6 +341,17 @@ static const struct {
     {L, "tcp://h:1#backlog=^2147483648", OUTLET_EINVAL, "backlog", "1 to 2147483647"},
     {L, "tcp://h:1#low=^off", OUTLET_EINVAL, "low", "cannot be off"},
     {L, "tcp://h:1#nodelay=^0", OUTLET_EINVAL, "nodelay", "takes on or off"},
+    {L, "tcp://h:1#accepts_per_second=^1000001", OUTLET_EINVAL, "accepts_per_second",
+     "1 to 1000000, or off"},
+    {L, "tcp://h:1#accepts_per_second=^2.5", OUTLET_EINVAL, "accepts_per_second", "whole number"},
+    {L, "tcp://h:1#allow^", OUTLET_EINVAL, "allow", "needs a value"},
+    {L, "tcp://h:1#allow=::1,allow=^", OUTLET_EINVAL, "allow", "is empty"},
+    {L, "tcp://h:1#allow=^off", OUTLET_EINVAL, "allow", "`off` is no address"},
+    {L, "tcp://h:1#allow=::1,deny=::1,allow=^h", OUTLET_EINVAL, "allow", "`h` is no address"},
+    {L, "tcp://h:1#deny=^10.0.0.1%201.1.1.1", OUTLET_EINVAL, "deny", "is no address"},
+    {L, "tcp://h:1#allow=10.0.0.0/^33", OUTLET_EINVAL, "allow", "its length, 0 to 32"},
+    {L, "tcp://h:1#allow=^10.1.0.0/8", OUTLET_EINVAL, "allow", "write 10.0.0.0/8"},
+    {L, "tcp://h:1#deny=fe80::1^%2", OUTLET_EINVAL, "deny", "two hexadecimal digits"},
     {L, "tcp://h:1#nodelay=^yes", OUTLET_EINVAL, "nodelay", "takes on or off"},
     {L, "tcp://h:1#full=^drop", OUTLET_EINVAL, "full", "refuse, drop_new, drop_old or close"},
     {L, "tcp://h:1#full=^off", OUTLET_EINVAL, "full", "cannot be off"},
@@ -599,7 +624,7 @@ a_url_of_the_greatest_length_is_read_and_one_byte_more_is_not(void **state)
     assert_false(takes("pair:", OL_URL_MAX - 5, "", &why));
     assert_non_null(strstr(why.text, "the name of the pair"));
     assert_false(takes("pair:", OL_URL_MAX - 4, "", &why));
-    assert_non_null(strstr(why.text, "the URL is longer than 4096 bytes"));
+    assert_non_null(strstr(why.text, "the URL is longer than 65536 bytes"));
     assert_int_equal(why.position, OL_URL_MAX);
 }
 

@@ -31,6 +31,7 @@ enum {
 #define KEEPALIVE_TOP ((int64_t)32767) /* the kernel's own limits */
 #define PROBES_TOP ((int64_t)127)
 #define TTL_TOP ((int64_t)255)
+#define ACCEPTS_TOP ((int64_t)OL_RATE_MAX)
 
 /* clang-format off */
 #define ROW(id, field, type, max, off, schemes, roles, listen, listen_udp, connect, connect_udp) \
@@ -63,6 +64,10 @@ const struct ol_option ol_options[OL_OPTIONS] = {
     ROW(CONNS, conns, COUNT, COUNT_TOP, true, TCP | UNIX | UDP, LISTEN, 0, 65536, 0, 0),
     ROW_EACH(CONNS_PER_ADDRESS, conns_per_address, COUNT, COUNT_TOP, true, TCP | UDP, LISTEN,
              EACH(OUTLET_OFF)),
+    ROW_EACH(ACCEPTS_PER_SECOND, accepts_per_second, COUNT, ACCEPTS_TOP, true, TCP | UNIX | UDP,
+             LISTEN, EACH(OUTLET_OFF)),
+    ROW_EACH(ALLOW, allow, LIST, 0, false, TCP | UDP, LISTEN, EACH(0)),
+    ROW_EACH(DENY, deny, LIST, 0, false, TCP | UDP, LISTEN, EACH(0)),
     ROW_EACH(MODE, mode, MODE, 0777, false, UNIX, LISTEN, EACH(0)),
     ROW_EACH(REUSE, reuse, SWITCH, OUTLET_ON, true, TCP | UDP, LISTEN, EACH(OUTLET_OFF)),
 
@@ -100,6 +105,7 @@ static const char *const examples[] = {
     [OL_OPTION_MODE] = "permissions in octal such as 0660",
     [OL_OPTION_S] = "whole seconds such as 60, 60s or 10m",
     [OL_OPTION_DSCP] = "a number up to 63, or a class such as ef, af41 or cs1",
+    [OL_OPTION_LIST] = "an address or prefix such as 192.168.1.7 or 10.0.0.0/8",
 };
 
 /* What other tools and setsockopt(2) call them.  No aliases: their units and zeros are not ours. */
@@ -133,6 +139,12 @@ static const struct {
     {"reuseport", "reuse"},
     {"so_reuseport", "reuse"},
 };
+
+bool
+ol_option_is_text(const struct ol_option *o)
+{
+    return o->type == OL_OPTION_FRAME || o->type == OL_OPTION_LIST || o->type == OL_OPTION_TEXT;
+}
 
 int64_t
 ol_option_fallback(const struct ol_option *o, enum ol_scheme s, enum outlet_role r)
@@ -330,6 +342,7 @@ ol_option_read(const struct ol_option *o, const char *text, ptrdiff_t at, int64_
         break;
     case OL_OPTION_FRAME:
     case OL_OPTION_TEXT:
+    case OL_OPTION_LIST:
         break;
     }
     if (!good)
@@ -429,6 +442,7 @@ ol_option_print(const struct ol_option *o, int64_t value, struct ol_text *t)
         break;
     case OL_OPTION_FRAME:
     case OL_OPTION_TEXT:
+    case OL_OPTION_LIST:
         break;
     }
 }

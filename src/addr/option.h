@@ -23,7 +23,8 @@ enum ol_option_type {
     OL_OPTION_MODE,   /* octal */
     OL_OPTION_S,      /* 60, 60s, 10m */
     OL_OPTION_DSCP,   /* a number, or a class by name */
-    OL_OPTION_TEXT    /* decoded; endpoint.c knows what it must be */
+    OL_OPTION_TEXT,   /* decoded; endpoint.c knows what it must be */
+    OL_OPTION_LIST    /* text: a prefix of addresses each time that the key is given, see rules.h */
 };
 
 /* Which row; the rows stand in this order. */
@@ -45,6 +46,9 @@ enum ol_option_id {
     OL_OPT_BACKLOG,
     OL_OPT_CONNS,
     OL_OPT_CONNS_PER_ADDRESS,
+    OL_OPT_ACCEPTS_PER_SECOND,
+    OL_OPT_ALLOW,
+    OL_OPT_DENY,
     OL_OPT_MODE,
     OL_OPT_REUSE,
     OL_OPT_KEEPALIVE_S,
@@ -77,17 +81,14 @@ struct ol_option {
 
 extern const struct ol_option ol_options[OL_OPTIONS];
 
+/* Text in the struct, not a number. */
+bool ol_option_is_text(const struct ol_option *o);
+
 int64_t ol_option_fallback(const struct ol_option *o, enum ol_scheme s, enum outlet_role r);
 
 /* OUTLET_EINVAL with a suggestion when there is no such key. */
 outlet_err ol_option_find(const char *key, size_t len, ptrdiff_t at, enum ol_option_id *out,
                           struct outlet_reason *why);
-
-static inline bool
-ol_option_is_text(const struct ol_option *o)
-{
-    return o->type == OL_OPTION_FRAME || o->type == OL_OPTION_TEXT;
-}
 
 /* Does this scheme, in this role, honour the key? */
 outlet_err ol_option_allowed(const struct ol_option *o, enum ol_scheme s, enum outlet_role r,

@@ -8,6 +8,7 @@
  */
 #include "addr.h"
 #include "option.h"
+#include "rules.h"
 #include "scheme.h"
 #include "text.h"
 
@@ -62,38 +63,71 @@ print_place(const struct ol_endpoint *e, uint16_t port, struct ol_text *t)
 }
 
 static void
+print_key(const struct ol_option *o, const char **join, struct ol_text *t)
+{
+    ol_text_add(t, *join);
+    ol_text_add(t, o->key);
+    ol_text_add(t, "=");
+    *join = ",";
+}
+
+static void
+print_list(const struct ol_endpoint *e, enum ol_option_id id, const char **join, struct ol_text *t)
+{
+    struct ol_rule_walk w;
+    struct ol_rule r;
+
+    ol_rule_walk_init(&w, e, id);
+    while (ol_rule_walk_next(&w, &r)) {
+        print_key(&ol_options[id], join, t);
+        ol_rule_print(&r, t);
+    }
+}
+
+static void
+print_number(const struct ol_endpoint *e, const struct ol_option *o, const char **join,
+             struct ol_text *t)
+{
+    int64_t value;
+
+    memcpy(&value, (const char *)&e->opts + o->offset, sizeof value);
+    if (value == ol_option_fallback(o, e->scheme, e->role))
+        return;
+    print_key(o, join, t);
+    ol_option_print(o, value, t);
+}
+
+static void
+print_text(const struct ol_endpoint *e, const struct ol_option *o, const char **join,
+           struct ol_text *t)
+{
+    const char *text;
+
+    memcpy(&text, (const char *)&e->opts + o->offset, sizeof text);
+    if (!text)
+        return;
+    print_key(o, join, t);
+    ol_text_add_escaped(t, text, strlen(text), "%,&#@");
+}
+
+static void
 print_options(const struct ol_endpoint *e, struct ol_text *t)
 {
     const char *join = "#";
 
     for (size_t i = 0; i < OL_OPTIONS; i++) {
         const struct ol_option *o = &ol_options[i];
-        int64_t value = 0;
 
-        const char *said = NULL;
-
-        if (o->type == OL_OPTION_TEXT)
-            memcpy(&said, (const char *)&e->opts + o->offset, sizeof said);
-        if (o->type == OL_OPTION_FRAME && strcmp(e->frame, "none") != 0)
-            said = e->frame;
-        if (ol_option_is_text(o)) {
-            if (!said)
-                continue;
-        } else {
-            memcpy(&value, (const char *)&e->opts + o->offset, sizeof value);
-            if (value == ol_option_fallback(o, e->scheme, e->role))
-                continue;
+        if (o->type == OL_OPTION_LIST) {
+            print_list(e, (enum ol_option_id)i, &join, t);
+        } else if (o->type == OL_OPTION_TEXT) {
+            print_text(e, o, &join, t);
+        } else if (o->type != OL_OPTION_FRAME) {
+            print_number(e, o, &join, t);
+        } else if (strcmp(e->frame, "none") != 0) {
+            print_key(o, &join, t);
+            ol_text_add(t, e->frame);
         }
-        ol_text_add(t, join);
-        ol_text_add(t, o->key);
-        ol_text_add(t, "=");
-        if (o->type == OL_OPTION_FRAME)
-            ol_text_add(t, said); /* its escapes are its own */
-        else if (said)
-            ol_text_add_escaped(t, said, strlen(said), "%,&#@");
-        else
-            ol_option_print(o, value, t);
-        join = ",";
     }
 }
 

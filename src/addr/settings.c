@@ -7,6 +7,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "rules.h"
 #include "scheme.h"
 #include "settings.h"
 
@@ -52,6 +53,27 @@ read_frame(struct ol_settings *s, const struct ol_url *u, struct ol_part value,
 }
 
 static outlet_err
+refuse_more_rules(const struct ol_option *o, ptrdiff_t at, struct outlet_reason *why)
+{
+    return ol_refuse(why, OUTLET_EINVAL, at, o->key,
+                     "`allow` and `deny` have more than %d entries together; join some of them "
+                     "into shorter prefixes",
+                     OL_RULES_MAX);
+}
+
+/* One entry of a list: the key may come again. */
+static outlet_err
+read_rule(struct ol_settings *s, const struct ol_option *o, const char *text, ptrdiff_t at,
+          struct outlet_reason *why)
+{
+    struct ol_rule rule;
+
+    if (++s->rules > OL_RULES_MAX)
+        return refuse_more_rules(o, at, why);
+    return ol_rule_read(o->key, text, at, &rule, why);
+}
+
+static outlet_err
 read_value(struct ol_settings *s, const struct ol_url *u, enum ol_option_id id,
            struct ol_part value, struct outlet_reason *why)
 {
@@ -79,6 +101,8 @@ read_value(struct ol_settings *s, const struct ol_url *u, enum ol_option_id id,
     err = ol_part_decode(u, value, &how, text, &len, why);
     if (err)
         return err;
+    if (o->type == OL_OPTION_LIST)
+        return read_rule(s, o, text, (ptrdiff_t)value.at, why);
     err = ol_option_read(o, text, (ptrdiff_t)value.at, &set->value, why);
     if (err)
         return err;
@@ -89,10 +113,8 @@ static outlet_err
 read_item(struct ol_settings *s, const struct ol_url *u, struct ol_part item,
           struct outlet_reason *why)
 {
-    const char *text = u->text + item.at;
-    const char *equals = memchr(text, '=', item.len);
-    size_t key_len = equals ? (size_t)(equals - text) : item.len;
-    struct ol_part value = {.present = equals != NULL, .at = item.at + item.len};
+    struct ol_part key;
+    struct ol_part value;
     enum ol_option_id id;
     struct ol_setting *set;
     outlet_err err;
@@ -100,14 +122,13 @@ read_item(struct ol_settings *s, const struct ol_url *u, struct ol_part item,
     if (item.len == 0)
         return ol_refuse(why, OUTLET_EINVAL, (ptrdiff_t)item.at, "",
                          "an option is empty; take one of the commas away");
-    if (equals) {
-        value.at = item.at + key_len + 1;
-        value.len = item.len - key_len - 1;
-    }
-    err = ol_option_find(text, key_len, (ptrdiff_t)item.at, &id, why);
+    ol_part_halve(u, item, &key, &value);
+    err = ol_option_find(u->text + key.at, key.len, (ptrdiff_t)item.at, &id, why);
     if (err)
         return err;
     set = &s->of[id];
+    if (set->given && ol_options[id].type == OL_OPTION_LIST)
+        return read_value(s, u, id, value, why);
     if (set->given)
         return ol_refuse(why, OUTLET_EINVAL, (ptrdiff_t)item.at, ol_options[id].key,
                          "the key `%s` is given twice; keep one of them", ol_options[id].key);
@@ -124,23 +145,13 @@ outlet_err
 ol_settings_read(struct ol_settings *s, const struct ol_url *u, struct ol_part run,
                  struct outlet_reason *why)
 {
-    size_t end = run.at + run.len;
     size_t at = run.at;
+    struct ol_part item;
+    outlet_err err = OUTLET_OK;
 
-    if (run.len == 0)
-        return OUTLET_OK;
-    for (;;) {
-        struct ol_part item = {.present = true, .at = at};
-        outlet_err err;
-
-        while (at < end && u->text[at] != ',' && u->text[at] != '&')
-            at++;
-        item.len = at - item.at;
+    while (!err && ol_part_next(u, run, &at, &item))
         err = read_item(s, u, item, why);
-        if (err || at == end)
-            return err;
-        at++;
-    }
+    return err;
 }
 
 static int64_t
@@ -186,6 +197,29 @@ merge_frame(struct ol_settings *s, const char *frame, struct outlet_reason *why)
     return OUTLET_OK;
 }
 
+/* Where the URL has the list too, it wins, but a mistake in this one is told all the same. */
+static outlet_err
+merge_list(struct ol_settings *s, enum ol_option_id id, const char *text, struct outlet_reason *why)
+{
+    const struct ol_option *o = &ol_options[id];
+    size_t before = s->rules;
+    char item[VALUE_MAX + 1];
+    outlet_err err;
+
+    if (!text)
+        return OUTLET_OK;
+    err = ol_option_allowed(o, s->scheme, s->role, -1, why);
+    while (!err && ol_list_next(&text, item, sizeof item))
+        err = read_rule(s, o, item, -1, why);
+    if (!err && s->rules == before)
+        err = ol_refuse(why, OUTLET_EINVAL, -1, o->key,
+                        "the list `%s` is empty; leave it NULL for none", o->key);
+    if (s->of[id].given)
+        s->rules = before;
+    s->of[id].given = true;
+    return err;
+}
+
 static outlet_err
 merge_text(struct ol_settings *s, const struct ol_option *o, const char *text,
            struct outlet_reason *why)
@@ -223,6 +257,11 @@ outlet_err
 ol_settings_merge(struct ol_settings *s, const struct outlet_opts *opts, struct outlet_reason *why)
 {
     outlet_err err = merge_frame(s, opts->frame, why);
+
+    if (!err)
+        err = merge_list(s, OL_OPT_ALLOW, opts->allow, why);
+    if (!err)
+        err = merge_list(s, OL_OPT_DENY, opts->deny, why);
 
     for (size_t i = 0; i < OL_OPTIONS && !err; i++) {
         const struct ol_option *o = &ol_options[i];
@@ -361,6 +400,10 @@ ol_settings_store(const struct ol_settings *s, struct outlet_opts *out)
         if (!ol_option_is_text(&ol_options[i]))
             memcpy((char *)out + ol_options[i].offset, &s->of[i].value, sizeof s->of[i].value);
     }
+    if (s->of[OL_OPT_ALLOW].key_at >= 0)
+        out->allow = NULL;
+    if (s->of[OL_OPT_DENY].key_at >= 0)
+        out->deny = NULL;
 }
 
 outlet_err

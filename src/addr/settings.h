@@ -19,7 +19,8 @@ struct ol_setting {
 struct ol_settings {
     enum ol_scheme scheme;
     enum outlet_role role;
-    struct ol_setting of[OL_OPTIONS];
+    struct ol_setting of[OL_OPTIONS]; /* of a list: where it is given first */
+    size_t rules;                     /* in the lists, so far */
     char frame[OL_FRAME_TEXT_MAX + 1];
 };
 
@@ -36,7 +37,8 @@ outlet_err ol_settings_merge(struct ol_settings *s, const struct outlet_opts *op
 /* Defaults, and the rules between options. */
 outlet_err ol_settings_settle(struct ol_settings *s, struct outlet_reason *why);
 
-/* Numbers only; the framing text and the other texts are the caller's to place. */
+/* Numbers, and of the lists those that the URL leaves to the struct; the framing text and the other
+ * texts are the caller's to place. */
 void ol_settings_store(const struct ol_settings *s, struct outlet_opts *out);
 
 /* The caller's struct in this version's length, whatever length it was compiled with. */

@@ -111,6 +111,7 @@ defaults_are_those_written_beside_the_fields(void **state)
             .ttl = 1,
             .loop = OUTLET_ON,
             .broadcast = OFF,
+            .accepts_per_second = OFF,
         };
 
         assert_memory_equal(&o, &want, sizeof o);
@@ -186,6 +187,15 @@ a_struct_is_checked_by_the_same_table(void **state)
         {"udp://h:1", L, {.max = 65508}, "max"},
         {"udp://h:1", L, {.frame = "line"}, "frame"},
         {"h:1", L, {.frame = ""}, "frame"},
+        {"h:1", L, {.accepts_per_second = 1000001}, "accepts_per_second"},
+        {"h:1", C, {.accepts_per_second = 1}, "accepts_per_second"},
+        {"pair:", L, {.accepts_per_second = 1}, "accepts_per_second"},
+        {"h:1", C, {.allow = "::1"}, "allow"},
+        {"unix:a", L, {.deny = "::1"}, "deny"},
+        {"h:1", L, {.allow = ""}, "allow"},
+        {"h:1", L, {.deny = " ,\n"}, "deny"},
+        {"h:1", L, {.allow = "10.0.0.0/8, 10.0.0.0/33"}, "allow"},
+        {"h:1#deny=::1", L, {.deny = "10.0.0.1/8"}, "deny"},
         {"h:1", L, {.full = OUTLET_FULL_DROP_NEW}, "full"},
         {"h:1", L, {.low = 2, .high = 1}, "high"},
         {"h:1", C, {.keepalive_s = 32768}, "keepalive_s"},

@@ -198,6 +198,30 @@ ol_url_split_authority(struct ol_url *u, struct outlet_reason *why)
     return OUTLET_OK;
 }
 
+bool
+ol_part_next(const struct ol_url *u, struct ol_part run, size_t *at, struct ol_part *item)
+{
+    size_t end = run.at + run.len;
+
+    if (run.len == 0 || *at > end)
+        return false;
+    *item = part(*at, find(u->text, *at, end, ",&"));
+    *at = item->at + item->len + 1; /* behind the end after the last one */
+    return true;
+}
+
+void
+ol_part_halve(const struct ol_url *u, struct ol_part item, struct ol_part *key,
+              struct ol_part *value)
+{
+    size_t end = item.at + item.len;
+    size_t equals = find(u->text, item.at, end, "=");
+
+    *key = part(item.at, equals);
+    *value = part(equals < end ? equals + 1 : end, end);
+    value->present = equals < end;
+}
+
 outlet_err
 ol_part_decode(const struct ol_url *u, struct ol_part p, const struct ol_decode *how, char *out,
                size_t *out_len, struct outlet_reason *why)

@@ -40,6 +40,13 @@ outlet_err ol_url_split(const char *text, struct ol_url *out, struct outlet_reas
 /* Then the authority into user, secret, host, port. */
 outlet_err ol_url_split_authority(struct ol_url *u, struct outlet_reason *why);
 
+/* The next item of a run of options, joined by ',' or '&'; *at begins as run.at. */
+bool ol_part_next(const struct ol_url *u, struct ol_part run, size_t *at, struct ol_part *item);
+
+/* An item's key, and its value: present with a '='. */
+void ol_part_halve(const struct ol_url *u, struct ol_part item, struct ol_part *key,
+                   struct ol_part *value);
+
 bool ol_part_has(const struct ol_url *u, struct ol_part p, char c);
 
 /* How a part is decoded, and what it is called when it cannot be. */

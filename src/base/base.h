@@ -25,6 +25,7 @@
 #include "log.h"
 #include "math.h"
 #include "random.h"
+#include "rate.h"
 
 #define OL_COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define OL_BIT(n) (1u << (n))

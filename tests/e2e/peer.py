@@ -1,12 +1,14 @@
 #!/usr/bin/python3
 """peer.py - a stranger made of plain sockets, for the end-to-end tests.
 
-    peer.py listen  tcp|udp|unix [ADDRESS] echo|twist|leave|count|greet|reset|silent|hold|full|all
+    peer.py listen  tcp|udp|unix [ADDRESS] echo|twist|leave|stop|count|greet|reset|silent|hold|
+                                           full|all
     peer.py connect tcp|udp|unix ADDRESS   pipe|reset
 
 A listener prints {"event":"listening","url":...} like outlet does, serves one client and ends
-(twist: the first byte it sends back is another; leave: sends one piece back and closes; all: serves
-any number, and what one says all the others get; silent: accepts and says nothing until it is
+(twist: the first byte it sends back is another; leave: sends one piece back and closes; stop: sends
+one piece back and then reads and says nothing; all: serves any number, and what one says all the
+others get; silent: accepts and says nothing until it is
 ended; hold: never accepts; full: never accepts, and
 has so many waiting that the kernel leaves more without an answer).  `pipe` sends standard
 input, half-closes and prints what comes back.
@@ -40,12 +42,15 @@ def reset(s):
     s.close()
 
 
-def serve_datagrams(s):
+def serve_datagrams(s, what):
+    peers = set()
     while True:
         data, peer = s.recvfrom(65536)
+        peers.add(peer)
         if data == b"end":
             return
-        s.sendto(data, peer)
+        for p in peers - {peer} if what == "all" else {peer}:
+            s.sendto(data, p)
 
 
 def fill(s):
@@ -97,8 +102,10 @@ def serve(s, what):
         count += len(data)
         if what == "twist":
             data = bytes([data[0] ^ 1]) + data[1:]
-        if what in ("echo", "twist", "leave"):
+        if what in ("echo", "twist", "leave", "stop"):
             c.sendall(data)
+        if what == "stop":
+            threading.Event().wait()
         if what == "leave":
             return
     if what == "count":
@@ -141,7 +148,7 @@ def main():
         if waiting or what == "hold":
             threading.Event().wait()
         if kind == "udp":
-            serve_datagrams(s)
+            serve_datagrams(s, what)
         else:
             serve(s, what)
     else:

@@ -20,7 +20,7 @@ for its end and compares.  What a step may say:
     file         a path that must hold `holds` (or holds_hex, holds_data) in the end
     stderr       the exact text; stderr_match = [patterns]
     exit         the exit code, 0 unless said; a list when several are right
-    tty          standard input and output are a terminal
+    tty          standard input and output are a terminal, `columns` wide (80 unless said)
     env          more environment
     await        a name: wait until its standard output (stdout, stdout_match, stdout_json) or
                  standard error (stderr_match) has that
@@ -48,6 +48,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 import tomllib
@@ -92,6 +93,7 @@ class Process:
         files = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "ours": [], "before": None}
         if step.get("tty"):
             self.typed, slave = pty.openpty()
+            termios.tcsetwinsize(slave, (24, step.get("columns", 80)))
             files.update(stdin=slave, stdout=slave, ours=[slave])
         elif out == "closed":
             reader, writer = os.pipe()
@@ -327,7 +329,9 @@ class Case:
             argv[:1] = [sys.executable, str(HERE / "peer.py")]
         env = {k: v for k, v in os.environ.items()
                if k not in ("LANG", "LC_ALL", "LC_MESSAGES", "OUTLET_LANG")}
-        env.update({"OUTLET_DRIVER": self.driver, "TERM": "xterm", **step.get("env", {})})
+        # Colours have tests of their own (tests/tool/terminal_test.py); here words are compared.
+        env.update({"OUTLET_DRIVER": self.driver, "TERM": "xterm", "NO_COLOR": "1",
+                    **step.get("env", {})})
         process = Process(argv, step, env, self.data)
         name = step.get("background")
         self.running[name or f"step {len(self.running)}"] = process

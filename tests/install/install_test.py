@@ -5,12 +5,15 @@
     headers     each header compiles on its own, as strict C11 and as C++17
     pkg-config  a C and a C++ program link the shared and the static library, and talk
     cmake       find_package(outlet) does the same; skipped (77) without cmake
+    man         a page for the command, each function and each header, to which mandoc has nothing
+                to say; skipped (77) without mandoc
 
 SPDX-License-Identifier: MIT
 """
 import argparse
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import subprocess
@@ -73,6 +76,9 @@ def test_layout(there):
         "cmake/outlet/outletConfigVersion.cmake")]
     if there.args.tool:
         want.append(there.prefix / "bin/outlet")
+        want += [there.prefix / "share" / name for name in (
+            "bash-completion/completions/outlet", "zsh/site-functions/_outlet",
+            "fish/vendor_completions.d/outlet.fish")]
     missing = [str(path) for path in want if not path.exists()]
     if missing:
         sys.exit("not installed: " + ", ".join(missing))
@@ -136,9 +142,40 @@ def test_cmake(there):
     there.talk(build / "static", False)
 
 
+def test_man(there):
+    """The pages are the map, the headers and the guides, and they are well made."""
+    man = there.prefix / "share/man"
+    functions = set(re.findall(r"^ {4}(outlet_\w+);$",
+                               (ROOT / "liboutlet.map").read_text(encoding="utf-8"), re.M))
+    headers = {"outlet" if p.stem == "outlet" else "outlet_" + p.stem
+               for p in (ROOT / "include/outlet").glob("*.h")}
+    if functions & headers:
+        sys.exit(f"a header and a function share a page: {functions & headers}")
+    guides = {"outlet-url.7", "outlet-framing.7"}
+    for place, want in (("man1", {"outlet.1"}), ("man7", guides), ("zh_CN/man1", {"outlet.1"}),
+                        ("man3", {name + ".3" for name in functions | headers}),
+                        ("zh_CN/man7", guides)):
+        got = {p.name for p in (man / place).iterdir()}
+        if got != want:
+            sys.exit(f"{place} differs: {sorted(got ^ want)}")
+    if not shutil.which("mandoc"):
+        print("mandoc is not here")
+        sys.exit(SKIP)
+    makewhatis = shutil.which("makewhatis", path="/usr/sbin:/sbin:" + os.environ["PATH"])
+    run([makewhatis, man], env=dict(os.environ))
+    # mandoc takes Chinese characters for blanks and marks, so only its warnings count there.
+    for level, pages in (("style", sorted(man.glob("man?/*"))),
+                         ("warning", sorted(man.glob("zh_CN/man?/*")))):
+        run(["mandoc", "-T", "lint", "-W", level, *pages], env={**os.environ, "MANPATH": str(man)})
+    for lang, word in (("", "--echo"), ("zh_CN", "回显")):
+        text = run(["mandoc", "-T", "utf8", man / lang / "man1/outlet.1"])
+        if word not in text.replace("\b", "") or "@" in re.sub(r"unix:@|@name", "", text):
+            sys.exit(f"outlet(1) {lang} lacks {word}, or a place was not filled in\n{text[:2000]}")
+
+
 def main():
     tests = {"layout": test_layout, "headers": test_headers, "pkg-config": test_pkg_config,
-             "cmake": test_cmake}
+             "cmake": test_cmake, "man": test_man}
     parser = argparse.ArgumentParser()
     parser.add_argument("test", choices=tests)
     for option in ("meson", "build", "cc", "consumer", "version", "prefix", "libdir"):

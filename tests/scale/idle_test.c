@@ -1,9 +1,9 @@
 /*
- * idle_test.c - what a connection costs that has nothing to do.
+ * idle_test.c - as many idle connections as the limit of descriptors allows, and what each costs.
  *
  * Each client has had one message echoed, so whatever an echo takes has been taken.  The heap
  * counts exactly what we asked for; what is resident shows that nothing else grows, and is the
- * allocator's and the system's affair.
+ * allocator's and the system's affair.  In the end every one of them must still answer.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -26,59 +26,116 @@
 
 enum {
     /* Whole chunks of slots: else the last one is counted for connections it does not have. */
-    FEW = 8 * 256,
-    MANY = 35 * 256,
+    CHUNK = 256,
+    FEW = 8 * CHUNK,
+    WANTED = 59 * CHUNK, /* 15,104 */
+    MOST = 234 * CHUNK,  /* 59,904: beyond that it takes long, and shows nothing new */
+    FROM_ONE = 16384,    /* connections of one source address: it has 28,232 ports */
+    AT_ONCE = CHUNK,     /* messages under way when all answer: fits any socket's buffers */
+    MESSAGE = 64,
     HEAP_MAX = 256, /* bytes of each connection */
     RSS_MAX = 512
 };
 
+enum word { HOLD = 1, ANSWER };
+
 /* ---- the clients' process: plain sockets ---- */
 
-static int
-connect_one(int port)
-{
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+static struct clients {
+    int fds[MOST];
+    int count;
+    char text[256]; /* what went wrong */
+} clients;
 
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof to) != 0) {
-        close(fd);
-        return -1;
-    }
-    return fd;
+static bool
+wrong(int i, const char *what)
+{
+    snprintf(clients.text, sizeof clients.text, "connection %d, %s: %s", i, what, strerror(errno));
+    return false;
 }
 
 static bool
-echo_one(int fd)
+send_one(int i)
 {
-    char text[64] = "is anybody there?";
-    char back[64];
+    char text[MESSAGE] = {0};
 
-    return send(fd, text, sizeof text, MSG_NOSIGNAL) == (ssize_t)sizeof text &&
-           recv(fd, back, sizeof back, MSG_WAITALL) == (ssize_t)sizeof back &&
-           memcmp(text, back, sizeof text) == 0;
+    memcpy(text, &i, sizeof i);
+    return send(clients.fds[i], text, sizeof text, MSG_NOSIGNAL) == (ssize_t)sizeof text ||
+           wrong(i, "send");
 }
 
-/* One word says the port and how many connections there shall be; the answer, how many there are.
- */
+static bool
+receive_one(int i)
+{
+    char text[MESSAGE] = {0};
+    int number = -1;
+
+    errno = 0;
+    if (recv(clients.fds[i], text, sizeof text, MSG_WAITALL) != (ssize_t)sizeof text)
+        return wrong(i, "receive");
+    memcpy(&number, text, sizeof number);
+    return number == i || wrong(i, "another one's answer");
+}
+
+static bool
+connect_one(int i, int port)
+{
+    struct sockaddr_in from = {.sin_family = AF_INET,
+                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK + i / FROM_ONE)};
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int on = 1;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    clients.fds[i] = fd;
+    /* The port is picked when both ends are known: one may then serve many connections. */
+    return (fd >= 0 && setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on) == 0 &&
+            bind(fd, (struct sockaddr *)&from, sizeof from) == 0 &&
+            connect(fd, (struct sockaddr *)&to, sizeof to) == 0) ||
+           wrong(i, "connect");
+}
+
+static void
+hold(int count, int port)
+{
+    while (clients.count < count && connect_one(clients.count, port) && send_one(clients.count) &&
+           receive_one(clients.count)) {
+        clients.count++;
+    }
+}
+
+/* How many did. */
+static int
+have_all_answer(void)
+{
+    for (int i = 0; i < clients.count + AT_ONCE; i++) {
+        if (i >= AT_ONCE && !receive_one(i - AT_ONCE))
+            return i - AT_ONCE;
+        if (i < clients.count && !send_one(i))
+            return i;
+    }
+    return clients.count;
+}
+
+/* HOLD says how many connections there shall be, and the port; the answer, how many there are. */
 static void
 be_idle(int control, const void *arg)
 {
     struct scale_word w;
-    int64_t count = 0;
 
     (void)arg;
     while (scale_hear(control, &w)) {
-        for (; count < w.n[1]; count++) {
-            int fd = connect_one((int)w.n[0]);
-
-            if (fd < 0 || !echo_one(fd)) {
-                snprintf(w.text, sizeof w.text, "connection %d: %s", (int)count, strerror(errno));
-                break;
-            }
+        switch ((enum word)w.what) {
+        case HOLD:
+            hold((int)w.n[0], (int)w.n[1]);
+            w.n[0] = clients.count;
+            break;
+        case ANSWER:
+            w.n[0] = have_all_answer();
+            break;
         }
-        w.n[1] = count;
+        memcpy(w.text, clients.text, sizeof w.text);
         scale_say(control, &w);
     }
 }
@@ -90,6 +147,8 @@ static struct server {
     struct scale_peer peer;
     outlet_listener at;
     int port;
+    int many;
+    int64_t closes;
 } server;
 
 static void
@@ -103,7 +162,18 @@ echo(outlet_conn c, outlet_msg *m, void *user)
         outlet_abort(c);
 }
 
-static const struct outlet_handlers on = {.size = sizeof on, .on_message = echo};
+static void
+count_close(outlet_conn c, const struct outlet_reason *why, void *user)
+{
+    (void)c;
+    (void)why;
+    (void)user;
+    server.closes++;
+}
+
+static const struct outlet_handlers on = {.size = sizeof on,
+                                          .on_message = echo,
+                                          .on_close = count_close};
 
 static int
 set_up(void **state)
@@ -111,6 +181,7 @@ set_up(void **state)
     struct outlet_opts opts = OUTLET_OPTS;
 
     (void)state;
+    server.many = scale_affordable_range(WANTED, MOST) / CHUNK * CHUNK;
     server.peer = scale_fork(be_idle, NULL);
     opts.on = &on;
     if (server.peer.pid < 0 || !scale_side_open(&server.side, scale_driver, 0, server.peer.fd))
@@ -127,42 +198,75 @@ tear_down(void **state)
     return scale_join(&server.peer);
 }
 
-static struct scale_use
-with_connections(int count)
+static void
+have_done(enum word what, int count)
 {
-    struct scale_word w = {.n = {server.port, count}};
+    struct scale_word w = {.what = what, .n = {count, server.port}};
 
     scale_say(server.peer.fd, &w);
     if (!scale_side_hear(&server.side))
         fail_msg("the clients' process is gone");
     if (server.side.word.text[0])
         fail_msg("%s", server.side.word.text);
+    assert_int_equal(server.side.word.n[0], count);
     assert_int_equal(scale_listener_number(server.at, "connections"), count);
-    return scale_use_now(&server.side.heap);
+}
+
+static struct scale_use
+with_connections(int count)
+{
+    struct scale_use use;
+
+    have_done(HOLD, count);
+    use = scale_use_now(&server.side.heap);
+    printf("# %d idle connections: %lld bytes of the heap, %lld KiB resident, %lld descriptors\n",
+           count, (long long)use.live, (long long)use.rss / 1024, (long long)use.descriptors);
+    return use;
 }
 
 static void
 an_idle_connection_costs_256_bytes(void **state)
 {
-    int many = scale_affordable(MANY) / 256 * 256;
-    struct scale_use before = with_connections(FEW);
-    struct scale_use after = with_connections(many);
-    double heap = (double)(after.live - before.live) / (many - FEW);
-    double rss = (double)(after.rss - before.rss) / (many - FEW);
+    int many = server.many;
+    int few = many > 2 * FEW ? FEW : CHUNK;
+    struct scale_use before;
+    struct scale_use after;
+    double heap;
+    double rss;
 
     (void)state;
-    printf("# each of %d more idle connections: %.1f bytes of the heap, %.1f bytes resident\n",
-           many - FEW, heap, rss);
-    assert_int_equal(after.descriptors - before.descriptors, many - FEW);
+    if (many < 2 * CHUNK) {
+        printf("# %d connections are not enough to measure; raise the limit (ulimit -n) to %d\n",
+               many, WANTED + 128);
+        skip();
+    }
+    before = with_connections(few);
+    after = with_connections(many);
+    heap = (double)(after.live - before.live) / (many - few);
+    rss = (double)(after.rss - before.rss) / (many - few);
+    printf("# each of %d more: %.1f bytes of the heap, %.1f bytes resident\n", many - few, heap,
+           rss);
+    assert_int_equal(after.descriptors - before.descriptors, many - few);
     assert_true(heap > 0);
     assert_true(heap <= HEAP_MAX);
     assert_true(rss <= RSS_MAX);
 }
 
+static void
+all_that_were_held_answer(void **state)
+{
+    (void)state;
+    assert_true(server.many > 0);
+    have_done(HOLD, server.many);
+    have_done(ANSWER, server.many);
+    assert_int_equal(server.closes, 0);
+}
+
 int
 main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(an_idle_connection_costs_256_bytes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(an_idle_connection_costs_256_bytes),
+                                       cmocka_unit_test(all_that_were_held_answer)};
     int skip = scale_begin(argc, argv);
 
     return skip ? skip : cmocka_run_group_tests_name("idle", tests, set_up, tear_down);

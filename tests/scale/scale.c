@@ -109,19 +109,29 @@ scale_descriptors(void)
 }
 
 int
-scale_affordable(int wanted)
+scale_affordable_range(int wanted, int most)
 {
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return wanted;
     limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
-        limit.rlim_cur >= (rlim_t)wanted + DESCRIPTORS_ELSEWHERE)
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
         return wanted;
-    printf("# the limit is %lu descriptors: %d connections instead of %d\n",
-           (unsigned long)limit.rlim_cur, (int)limit.rlim_cur - DESCRIPTORS_ELSEWHERE, wanted);
-    return (int)limit.rlim_cur - DESCRIPTORS_ELSEWHERE;
+    if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= (rlim_t)most + DESCRIPTORS_ELSEWHERE)
+        return most;
+    limit.rlim_cur -= limit.rlim_cur < DESCRIPTORS_ELSEWHERE ? limit.rlim_cur
+                                                             : DESCRIPTORS_ELSEWHERE;
+    if (limit.rlim_cur < (rlim_t)wanted)
+        printf("# the limit is %lu descriptors: %d connections instead of %d\n",
+               (unsigned long)limit.rlim_max, (int)limit.rlim_cur, wanted);
+    return (int)limit.rlim_cur;
+}
+
+int
+scale_affordable(int wanted)
+{
+    return scale_affordable_range(wanted, wanted);
 }
 
 struct scale_use

@@ -29,6 +29,8 @@ int64_t scale_rss(void); /* bytes */
 int scale_descriptors(void);
 /* As many connections as wanted, or as the limit of descriptors allows; says so if fewer. */
 int scale_affordable(int wanted);
+/* More than wanted, up to most, where the limit allows. */
+int scale_affordable_range(int wanted, int most);
 
 struct scale_use {
     int64_t live;

@@ -303,6 +303,18 @@ play_both_families(struct scene *s)
 }
 
 static void
+play_admission(struct scene *s)
+{
+    (void)hear(s, "tcp://:7000#frame=line,accepts_per_second=10,deny=127.0.0.1,allow=::1");
+    (void)call(s, "tcp://127.0.0.1:7000#frame=line"); /* is open until the server has looked */
+    (void)call(s, "tcp://[::1]:7000#frame=line");
+    (void)call(s, "tcp://[::1]:7000#frame=line"); /* waits */
+    run_ms(s, 400);
+    close_all(s);
+    run_ms(s, 100);
+}
+
+static void
 play_unix(struct scene *s)
 {
     struct actor *a;
@@ -510,6 +522,7 @@ static const struct script scripts[] = {
     {"tcp echo", play_tcp, three_lines, echo, 4, 12},
     {"long messages", play_tcp, long_line, echo, 4, 4},
     {"both families", play_both_families, three_lines, echo, 2, 6},
+    {"admission", play_admission, three_lines, echo, 5, 12},
     {"half-close", play_unix, three_lines, echo, 2, 8},
     {"two plugged together", play_pair, three_lines, echo, 2, 6},
     {"a port of this process", play_plug, three_lines, echo, 2, 6},

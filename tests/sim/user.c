@@ -1100,6 +1100,8 @@ listen_one(struct run *r)
     if (may(r, FEW_CONNS)) {
         l->opts.conns = l->carrier == PLUG ? 0 : some(r, 1, 3);
         l->opts.conns_per_address = l->carrier <= TCP_BOTH || udp ? some(r, 0, 2) : 0;
+        l->opts.accepts_per_second = l->carrier == PLUG ? 0 : some(r, 0, 100);
+        l->opts.deny = l->opts.conns_per_address && one_in(r, 4) ? "127.0.0.0/30 ::/127" : NULL;
         l->opts.backlog = udp || l->carrier == PLUG ? 0 : some(r, 1, 3);
     }
     switch (l->carrier) {

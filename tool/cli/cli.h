@@ -30,7 +30,7 @@ enum cli_option {
     CLI_OPTIONS
 };
 
-enum { CLI_WORDS = 2 /* a URL and a payload */, CLI_LIST = 16 };
+enum { CLI_WORDS = 16 /* the filters of ps; main.c says how many a verb takes */, CLI_LIST = 16 };
 
 struct cli_options {
     enum cli_verb verb; /* CLI_VERBS: none was given */
@@ -105,6 +105,8 @@ struct cli {
     bool quiet;
     bool verbose;
     bool terminal; /* standard output is one */
+    bool colours;  /* on standard output */
+    bool error_colours;
     enum cli_form form;
     struct cli_out out;
 };
@@ -146,6 +148,18 @@ void cli_show_init(struct cli_show *show, struct cli *cli);
 int cli_signals_open(void);
 int cli_signals_read(int fd); /* the signal; 0: none is waiting */
 
+/* The terminal (term.c). */
+bool cli_can_paint(const struct cli *cli); /* a terminal that can move its cursor */
+bool cli_screen_size(int *rows, int *columns);
+enum cli_ink { INK_NONE, INK_DIM, INK_BOLD, INK_IN, INK_OUT, INK_GOOD, INK_BAD };
+
+/* `mode`: auto, always or never; NULL: auto. */
+void cli_set_colours(struct cli *cli, const char *mode);
+/* What begins a colour, and INK_NONE ends it; "" where there are none.  A colour only repeats what
+ * a word or a sign says. */
+const char *cli_ink(bool colours, enum cli_ink ink);
+int cli_resize_open(void); /* readable when the size has changed; read as cli_signals_read() */
+
 /* listen and connect (session.c) */
 bool cli_session_options(struct cli *cli, struct eng_session_opts *opts);
 /* The value of -x, -e or --expect-hex; false: it was wrong, which has been said. */
@@ -156,6 +170,8 @@ int cli_run_session(struct cli *cli, struct eng_session_opts *opts);
 int cli_connect(struct cli *cli);
 int cli_listen(struct cli *cli);
 int cli_load(struct cli *cli);
+int cli_completion(struct cli *cli);
+int cli_ps(struct cli *cli);
 int cli_demo(struct cli *cli);
 int cli_help(struct cli *cli);
 int cli_version(struct cli *cli);

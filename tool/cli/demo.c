@@ -9,7 +9,6 @@
 #include "cli.h"
 
 #include <poll.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -98,15 +97,10 @@ now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* Columns of a UTF-8 text: Chinese characters are two wide. */
 static int
 columns(const char *text)
 {
-    int n = 0;
-
-    for (const uint8_t *at = (const uint8_t *)text; *at; at++)
-        n += *at < 0x80 ? 1 : (*at & 0xc0) == 0xc0 ? 2 : 0;
-    return n;
+    return (int)eng_text_width(text, strlen(text));
 }
 
 static void
@@ -238,14 +232,12 @@ live(struct cli *cli, int64_t time_ms)
 int
 cli_demo(struct cli *cli)
 {
-    const char *term = getenv("TERM");
-    bool can_paint = cli->terminal && term && strcmp(term, "dumb") != 0;
     int64_t time_ms = 0;
 
     if (cli->options.has[OPT_TIME] && !eng_parse_duration(cli->options.value[OPT_TIME], &time_ms))
         return cli_usage(cli, TEXT_USAGE_BAD_VALUE, "--time", cli->options.value[OPT_TIME],
                          "500ms");
-    if (cli->options.has[OPT_ROUND] || cli->json || !can_paint)
+    if (cli->options.has[OPT_ROUND] || cli->json || !cli_can_paint(cli))
         return rounds(cli);
     return live(cli, time_ms);
 }

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <locale.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,9 +16,14 @@ static const struct {
     int (*run)(struct cli *cli);
     int words; /* arguments that are not options */
 } verbs[CLI_VERBS] = {
-    [CLI_CONNECT] = {cli_connect, 2}, [CLI_LISTEN] = {cli_listen, 2},
-    [CLI_DEMO] = {cli_demo, 0},       [CLI_LOAD] = {cli_load, 2},
-    [CLI_HELP] = {cli_help, 1},       [CLI_VERSION] = {cli_version, 0},
+    [CLI_CONNECT] = {cli_connect, 2},
+    [CLI_LISTEN] = {cli_listen, 2},
+    [CLI_DEMO] = {cli_demo, 0},
+    [CLI_LOAD] = {cli_load, 2},
+    [CLI_COMPLETION] = {cli_completion, 1},
+    [CLI_PS] = {cli_ps, CLI_WORDS},
+    [CLI_HELP] = {cli_help, 1},
+    [CLI_VERSION] = {cli_version, 0},
 };
 
 /* A socket must never get number 0, 1 or 2: what is printed would be sent to a peer. */
@@ -56,7 +62,7 @@ run(struct cli *cli, int argc, char **argv)
         return o->has[OPT_HELP] ? ENG_DONE : ENG_USAGE;
     }
     if (o->word_count > verbs[o->verb].words)
-        return cli_usage(cli, TEXT_USAGE_TOO_MUCH, o->words[o->word_count - 1]);
+        return cli_usage(cli, TEXT_USAGE_TOO_MUCH, o->words[verbs[o->verb].words]);
     return verbs[o->verb].run(cli);
 }
 
@@ -68,6 +74,8 @@ main(int argc, char **argv)
 
     open_standard_files();
     signal(SIGPIPE, SIG_IGN);
+    /* How wide a character is, whatever the locale: our text is UTF-8.  Else some columns shift. */
+    (void)setlocale(LC_CTYPE, "C.UTF-8");
     cli_out_open(&cli.out, STDOUT_FILENO);
     cli.terminal = isatty(STDOUT_FILENO);
     code = run(&cli, argc, argv);

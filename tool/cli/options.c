@@ -151,6 +151,15 @@ set(struct cli *cli, int id, const char *value)
     return true;
 }
 
+/* Of an option whose argument is written in brackets: the next word if it is a time, else none. */
+static const char *
+optional_value(char **argv, int *i)
+{
+    int64_t ms;
+
+    return argv[*i + 1] && eng_parse_duration(argv[*i + 1], &ms) ? argv[++*i] : NULL;
+}
+
 /* --word, --word=value, --word value */
 static bool
 long_option(struct cli *cli, char **argv, int *i)
@@ -170,6 +179,8 @@ long_option(struct cli *cli, char **argv, int *i)
         cli_usage(cli, TEXT_USAGE_TAKES_NO_VALUE, name);
         return false;
     }
+    if (argument && argument[0] == '[')
+        return set(cli, id, word[len] ? word + len + 1 : optional_value(argv, i));
     if (argument && !word[len] && !argv[*i + 1]) {
         cli_usage(cli, TEXT_USAGE_NEEDS_VALUE, name, argument);
         return false;
@@ -269,9 +280,11 @@ common_options(struct cli *cli)
 {
     static const char *const forms[] = {"", "text", "hex", "both", "raw", "none", NULL};
     static const char *const langs[] = {"en", "zh", NULL};
+    static const char *const colours[] = {"auto", "always", "never", NULL};
     const bool *has = cli->options.has;
     int form = FORM_DEFAULT;
     int lang = cli->lang;
+    int colour = 0;
 
     cli->quiet = has[OPT_QUIET];
     cli->verbose = has[OPT_VERBOSE];
@@ -282,6 +295,9 @@ common_options(struct cli *cli)
     if (!one_of(cli, OPT_OUTPUT, forms, &form))
         return false;
     cli->form = (enum cli_form)form;
+    if (!one_of(cli, OPT_COLOR, colours, &colour))
+        return false;
+    cli_set_colours(cli, colours[colour]);
     return true;
 }
 
@@ -290,6 +306,7 @@ static void
 look_ahead(struct cli *cli, char **argv)
 {
     const char *lang = NULL;
+    const char *colour = NULL;
 
     for (int i = 1; argv[i] && strcmp(argv[i], "--") != 0; i++) {
         if (strcmp(argv[i], "--json") == 0)
@@ -298,7 +315,12 @@ look_ahead(struct cli *cli, char **argv)
             lang = argv[i] + 7;
         else if (strcmp(argv[i], "--lang") == 0 && argv[i + 1])
             lang = argv[i + 1];
+        else if (strncmp(argv[i], "--color=", 8) == 0)
+            colour = argv[i] + 8;
+        else if (strcmp(argv[i], "--color") == 0 && argv[i + 1])
+            colour = argv[i + 1];
     }
+    cli_set_colours(cli, colour);
     cli->lang = cli_lang_from(lang);
 }
 

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-enum { ARGS = 10 };
+enum { ARGS = CLI_WORDS + 4 };
 
 /* Parse with the refusals as JSON in cli->out, which nobody reads. */
 static bool
@@ -85,6 +85,25 @@ an_address_alone_means_connect(void **state)
     assert_int_equal(cli.options.verb, CLI_CONNECT);
 }
 
+/* In brackets in options.def: the next word is the value only when it can be one. */
+static void
+a_value_may_be_left_out_where_the_table_says_so(void **state)
+{
+    struct cli cli;
+
+    (void)state;
+    assert_true(PARSE(&cli, "ps", "--watch", "tcp"));
+    assert_true(cli.options.has[OPT_WATCH] && !cli.options.value[OPT_WATCH]);
+    assert_string_equal(cli.options.words[0], "tcp");
+    assert_true(PARSE(&cli, "ps", "--watch", "500ms", "tcp"));
+    assert_string_equal(cli.options.value[OPT_WATCH], "500ms");
+    assert_int_equal(cli.options.word_count, 1);
+    assert_true(PARSE(&cli, "ps", "--watch=5s"));
+    assert_string_equal(cli.options.value[OPT_WATCH], "5s");
+    assert_true(PARSE(&cli, "ps", "--watch"));
+    assert_true(cli.options.has[OPT_WATCH]);
+}
+
 static void
 two_dashes_end_the_options(void **state)
 {
@@ -101,9 +120,13 @@ two_dashes_end_the_options(void **state)
 static void
 what_is_wrong_is_named_with_a_way_out(void **state)
 {
+    const char *many[CLI_WORDS + 3] = {"ps"};
     struct cli cli;
 
     (void)state;
+    for (int i = 0; i < CLI_WORDS; i++)
+        many[i + 1] = "tcp";
+    many[CLI_WORDS + 1] = "last";
     assert_false(PARSE(&cli, "listen", "--ecko"));
     expect_refusal(&cli, "did you mean --echo?");
     assert_false(PARSE(&cli, "listen", "--frobnicate"));
@@ -120,8 +143,8 @@ what_is_wrong_is_named_with_a_way_out(void **state)
     expect_refusal(&cli, "text|hex|both|raw|none");
     assert_false(PARSE(&cli, "listen", "-Z"));
     expect_refusal(&cli, "unknown option -Z");
-    assert_false(PARSE(&cli, "connect", "a:1", "b", "c"));
-    expect_refusal(&cli, "too many arguments: c");
+    assert_false(parse(&cli, many));
+    expect_refusal(&cli, "too many arguments: last");
     assert_false(PARSE(&cli, "demo", "--echo"));
     expect_refusal(&cli, "unknown option --echo");
 }
@@ -164,6 +187,7 @@ main(void)
         cmocka_unit_test(options_stand_anywhere_after_the_verb),
         cmocka_unit_test(common_options_also_stand_before_the_verb),
         cmocka_unit_test(an_address_alone_means_connect),
+        cmocka_unit_test(a_value_may_be_left_out_where_the_table_says_so),
         cmocka_unit_test(two_dashes_end_the_options),
         cmocka_unit_test(what_is_wrong_is_named_with_a_way_out),
         cmocka_unit_test(one_name_may_be_two_options_of_two_verbs),

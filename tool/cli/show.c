@@ -27,6 +27,14 @@ say_bytes(struct cli *cli, struct eng_bytes *line)
     eng_bytes_free(line);
 }
 
+/* Who speaks, before an error. */
+static void
+add_name(const struct cli *cli, struct eng_bytes *line)
+{
+    eng_bytes_printf(line, "%soutlet:%s ", cli_ink(cli->error_colours, INK_BAD),
+                     cli_ink(cli->error_colours, INK_NONE));
+}
+
 void
 cli_say_args(struct cli *cli, enum cli_text id, const char *const args[])
 {
@@ -44,7 +52,7 @@ cli_fail_args(struct cli *cli, outlet_err code, enum cli_text id, const char *co
     struct eng_bytes line = {0};
 
     if (!cli->json) {
-        eng_bytes_text(&line, "outlet: ");
+        add_name(cli, &line);
         cli_format(cli->lang, id, args, &line);
         say_bytes(cli, &line);
         return;
@@ -97,15 +105,15 @@ show_json(struct cli_show *show, const struct eng_event *e)
 /* ---- for people ---- */
 
 static void
-add_time(struct eng_bytes *line)
+add_time(struct eng_bytes *line, bool colours)
 {
     struct timespec now;
     struct tm tm;
 
     clock_gettime(CLOCK_REALTIME, &now);
     localtime_r(&now.tv_sec, &tm);
-    eng_bytes_printf(line, "%02d:%02d:%02d.%03ld  ", tm.tm_hour, tm.tm_min, tm.tm_sec,
-                     now.tv_nsec / 1000000);
+    eng_bytes_printf(line, "%s%02d:%02d:%02d.%03ld%s  ", cli_ink(colours, INK_DIM), tm.tm_hour,
+                     tm.tm_min, tm.tm_sec, now.tv_nsec / 1000000, cli_ink(colours, INK_NONE));
 }
 
 static void
@@ -179,10 +187,11 @@ show_message(struct cli_show *show, const struct eng_event *e)
     }
     if (cli->terminal) {
         eng_text_size(size, sizeof size, e->size);
-        add_time(&line);
+        add_time(&line, cli->colours);
+        eng_bytes_text(&line, cli_ink(cli->colours, e->out ? INK_OUT : INK_IN));
         eng_bytes_text(&line, e->out ? "\u2192 " : "\u2190 ");
         add_peer(&line, cli, e);
-        eng_bytes_printf(&line, "  %s  ", size);
+        eng_bytes_printf(&line, "%s  %s  ", cli_ink(cli->colours, INK_NONE), size);
     } else if (e->out) {
         return;
     }
@@ -197,10 +206,14 @@ show_state(struct cli_show *show, const struct eng_event *e)
 {
     struct cli *cli = show->cli;
     struct eng_bytes line = {0};
+    /* Off a terminal it is told on standard error. */
+    bool colours = cli->terminal ? cli->colours : cli->error_colours;
+    bool broke = e->kind == ENG_CLOSE && e->why->code != OUTLET_OK;
 
     if (cli->quiet || !(cli->terminal || cli->verbose))
         return;
-    add_time(&line);
+    add_time(&line, colours);
+    eng_bytes_text(&line, cli_ink(colours, broke ? INK_BAD : INK_BOLD));
     eng_bytes_text(&line, e->kind == ENG_OPEN ? "+ " : "- ");
     add_peer(&line, cli, e);
     eng_bytes_text(&line, "  ");
@@ -214,6 +227,7 @@ show_state(struct cli_show *show, const struct eng_event *e)
         cli_format(cli->lang, TEXT_CLOSED_BECAUSE, (const char *const[CLI_ARGS]){e->why->text},
                    &line);
     }
+    eng_bytes_text(&line, cli_ink(colours, INK_NONE));
     /* On a terminal it belongs between the messages, in order; else people read it elsewhere. */
     if (!cli->terminal) {
         say_bytes(cli, &line);
@@ -247,7 +261,7 @@ show_error(struct cli_show *show, const struct eng_event *e)
 {
     struct eng_bytes line = {0};
 
-    eng_bytes_text(&line, "outlet: ");
+    add_name(show->cli, &line);
     cli_explain(show->cli->lang, e->url, e->role, e->why, &line);
     say_bytes(show->cli, &line);
 }

@@ -17,6 +17,7 @@
 
 #include "hist.h"
 #include "load.h"
+#include "sockets.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -59,6 +60,9 @@ bool eng_utf8_valid(const uint8_t *bytes, size_t len);
 void eng_text_hex(struct eng_bytes *out, const uint8_t *bytes, size_t len, const char *between);
 /* Safe on a terminal: control characters and broken UTF-8 as \n, \t, \xHH. */
 void eng_text_visible(struct eng_bytes *out, const uint8_t *bytes, size_t len);
+/* Columns on a screen: Chinese characters are two wide, marks above a letter take none.  Needs a
+ * UTF-8 LC_CTYPE of the process, else what is not ASCII counts as one. */
+size_t eng_text_width(const char *text, size_t len);
 /* "16 B", "1.2 KB", "3.4 MB" */
 void eng_text_size(char *text, size_t room, uint64_t bytes);
 

@@ -222,12 +222,13 @@ eng_load_json(const struct eng_load_opts *opts, const struct eng_load_result *r,
     json_number(out, "errors", (int64_t)r->errors);
     json_latency(out, r->hist);
     json_real(out, "seconds", r->seconds);
+    json_number(out, "cpu_ns", r->cpu_ns);
     json_text(out, "mode", modes[opts->mode]);
     json_text(out, "driver", r->driver ? r->driver : "");
     json_number(out, "connections", opts->connections);
     json_number(out, "depth", opts->depth);
     json_number(out, "size", (int64_t)opts->size);
-    json_number(out, "threads", opts->threads);
+    json_number(out, "threads", r->threads);
     if (opts->rate > 0)
         json_real(out, "rate_asked", opts->rate);
     if (found_rate >= 0)

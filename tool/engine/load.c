@@ -146,6 +146,9 @@ share_out(struct eng_load *load, struct load_worker *w, int64_t i)
     w->n = load->opts.connections / threads + (i < rest);
     w->n += load->opts.mode == ENG_LOAD_FANOUT; /* who speaks is the last */
     w->left = INT64_MAX;
+    w->share = INT64_MAX;
+    atomic_store(&w->cpu_from, -1);
+    atomic_store(&w->cpu_until, -1);
     if (load->opts.count) {
         w->share = load->opts.count / threads + (i < load->opts.count % threads);
         w->left = w->share;
@@ -225,6 +228,7 @@ int
 eng_load_start(const struct eng_load_opts *opts, struct eng_load **out, struct outlet_reason *why)
 {
     struct eng_load *load;
+    int broken_as;
     outlet_err err = outlet_url_check(opts->url, OUTLET_TO_CONNECT, why);
 
     if (err)
@@ -251,7 +255,12 @@ eng_load_start(const struct eng_load_opts *opts, struct eng_load **out, struct o
         err = start_threads(load);
     if (err) {
         eng_load_end(load);
-        return broken(why, err);
+        broken_as = broken(why, err);
+        if (err == OUTLET_ENOMEM)
+            snprintf(why->text, sizeof why->text,
+                     "no memory for %lld connections with %lld messages in flight; ask for fewer",
+                     (long long)opts->connections, (long long)opts->depth);
+        return broken_as;
     }
     *out = load;
     return ENG_DONE;
@@ -334,6 +343,16 @@ measured_until(struct eng_load *load)
     return last < until ? last : until;
 }
 
+/* Of the measured time; known when it is over. */
+static int64_t
+cpu_of(const struct load_worker *w)
+{
+    int64_t from = atomic_load(&w->cpu_from);
+    int64_t until = atomic_load(&w->cpu_until);
+
+    return from >= 0 && until > from ? until - from : 0;
+}
+
 static void
 add_up(const struct eng_load *load, struct eng_load_result *out)
 {
@@ -351,6 +370,7 @@ add_up(const struct eng_load *load, struct eng_load_result *out)
         out->reordered += value(&w->reordered);
         out->duplicates += value(&w->duplicates);
         out->connections += value(&w->connections);
+        out->cpu_ns += cpu_of(w);
         eng_hist_merge_corrected(out->hist, w->hist, load->opts.correct_ns);
     }
     out->errors = out->failed + out->closed + out->wrong + out->unanswered;
@@ -398,7 +418,8 @@ eng_load_look(struct eng_load *load, struct eng_load_result *out)
     int64_t end = measured_until(load);
 
     eng_hist_clear(hist);
-    *out = (struct eng_load_result){.hist = hist, .driver = load->driver};
+    *out = (struct eng_load_result){
+        .hist = hist, .driver = load->driver, .threads = load->opts.threads};
     out->measuring = from != INT64_MAX && end > from;
     out->seconds = out->measuring ? (double)(end - from) / 1e9 : 0;
     add_up(load, out);

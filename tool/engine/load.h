@@ -84,6 +84,8 @@ struct eng_load_result {
     uint64_t reordered;
     uint64_t duplicates;
     uint64_t connections; /* open now */
+    int64_t threads;      /* no more than there are connections, or messages */
+    int64_t cpu_ns;       /* what this side used of it, all threads; 0 until it is over */
     double seconds;       /* measured so far */
     double rate;
     struct eng_hist *hist; /* the caller's; in ns */
@@ -154,8 +156,8 @@ struct eng_picture_row {
     uint64_t count;
 };
 int eng_load_picture(const struct eng_hist *h, struct eng_picture_row rows[ENG_PICTURE_ROWS]);
-/* Latency by percentile, as SVG. */
-void eng_load_plot(const struct eng_load_result *r, const char *title, struct eng_bytes *out);
+/* Latency by percentile, as SVG; each line of `titles` above it. */
+void eng_load_plot(const struct eng_load_result *r, const char *titles, struct eng_bytes *out);
 void eng_load_time_text(char *text, size_t room, double ns); /* "12.3 µs" */
 /* One JSON line (json.c of load): `load`. */
 void eng_load_json(const struct eng_load_opts *opts, const struct eng_load_result *r,

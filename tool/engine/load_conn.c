@@ -15,12 +15,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NUMBER_BYTES = 4 };
-
 /* ---- out ---- */
 
-static void
-send_failed(struct load_conn *c, int64_t code)
+void
+conn_send_failed(struct load_conn *c, int64_t code)
 {
     struct outlet_reason why = OUTLET_REASON;
 
@@ -53,6 +51,29 @@ send_some(struct load_conn *c, size_t n)
     return outlet_send(c->c, from, n * size);
 }
 
+/* `k` messages left, or should have, at `stamp`. */
+static void
+keep_time(struct load_conn *c, int64_t k, int64_t stamp)
+{
+    uint32_t mask = (uint32_t)(c->w->ring - 1);
+
+    if (c->runs) {
+        if (c->run_next == c->run_first || c->runs[(c->run_next - 1) & mask].stamp != stamp)
+            c->runs[c->run_next++ & mask].stamp = stamp;
+        c->runs[(c->run_next - 1) & mask].upto = c->sent + (uint64_t)k;
+        return;
+    }
+    for (int64_t i = 0; i < k; i++) {
+        uint64_t at = (c->sent + (uint64_t)i) & mask;
+
+        c->stamps[at] = stamp;
+        if (c->w->hearers)
+            c->w->hearers[at] = 0;
+    }
+    if (c->seen) /* datagrams go one by one */
+        c->seen[c->sent & mask] = UNDER_WAY;
+}
+
 void
 conn_send(struct load_conn *c, int64_t n, int64_t stamp)
 {
@@ -65,14 +86,10 @@ conn_send(struct load_conn *c, int64_t n, int64_t stamp)
         int64_t sent = send_some(c, (size_t)k);
 
         if (sent < 0) {
-            send_failed(c, sent);
+            conn_send_failed(c, sent);
             return;
         }
-        for (int64_t i = 0; i < k; i++) {
-            c->stamps[(c->sent + (uint64_t)i) & (w->ring - 1)] = stamp;
-        }
-        if (c->seen)
-            c->seen[c->sent & (w->ring - 1)] = UNDER_WAY;
+        keep_time(c, k, stamp);
         c->sent += (uint64_t)k;
         c->out_at += (size_t)k * size;
         if (c->out_at >= load->period)
@@ -80,7 +97,7 @@ conn_send(struct load_conn *c, int64_t n, int64_t stamp)
         c->flying += k;
         w->flying += k;
         w->left -= k;
-        if (is_measured(w, w->now))
+        if (w->measuring)
             add(&w->bytes_out, (size_t)k * size);
         n -= k;
     }
@@ -118,8 +135,8 @@ conn_refill(struct load_conn *c)
 
 /* ---- back ---- */
 
-static void
-was_wrong(struct load_conn *c, const char *text)
+void
+conn_was_wrong(struct load_conn *c, const char *text)
 {
     struct outlet_reason why = OUTLET_REASON;
 
@@ -129,11 +146,10 @@ was_wrong(struct load_conn *c, const char *text)
     load_fault(c->w->load, ENG_LOAD_WRONG, &why, false);
 }
 
-/* A stream that went astray cannot be followed any further. */
-static void
-give_up(struct load_conn *c, const char *text)
+void
+conn_give_up(struct load_conn *c, const char *text)
 {
-    was_wrong(c, text);
+    conn_was_wrong(c, text);
     c->w->open--;
     c->w->flying -= c->flying;
     c->w->done += c->flying;
@@ -142,8 +158,8 @@ give_up(struct load_conn *c, const char *text)
     (void)outlet_abort(c->c); /* on_close follows, or has been called */
 }
 
-static bool
-is_as_sent(const struct eng_load *load, size_t at, const uint8_t *bytes, size_t len)
+bool
+load_is_as_sent(const struct eng_load *load, size_t at, const uint8_t *bytes, size_t len)
 {
     while (len > load->period) {
         if (memcmp(bytes, load->pattern + at, load->period) != 0)
@@ -154,33 +170,27 @@ is_as_sent(const struct eng_load *load, size_t at, const uint8_t *bytes, size_t 
     return memcmp(bytes, load->pattern + at, len) == 0;
 }
 
-static void
-move_on(const struct eng_load *load, size_t *at, size_t len)
-{
-    *at += len;
-    if (*at >= load->period)
-        *at %= load->period;
-}
-
 /* The `n` oldest came back. */
 static void
 answered(struct load_conn *c, int64_t n)
 {
     struct load_worker *w = c->w;
-    int64_t now = w->now;
+    uint64_t end = c->got + (uint64_t)n;
 
-    for (int64_t i = 0; i < n; i++) {
-        int64_t stamp = c->stamps[(c->got + (uint64_t)i) & (w->ring - 1)];
+    while (c->got < end) {
+        const struct load_run *run = &c->runs[c->run_first & (uint32_t)(w->ring - 1)];
+        uint64_t upto = run->upto <= end ? run->upto : end;
 
-        if (is_measured(w, stamp))
-            eng_hist_record(w->hist, now - stamp);
+        if (is_measured(w, run->stamp))
+            eng_hist_record_n(w->hist, w->now - run->stamp, upto - c->got);
+        c->got = upto;
+        c->run_first += run->upto == upto;
     }
-    c->got += (uint64_t)n;
     c->flying -= n;
     w->flying -= n;
     w->done += n;
-    w->heard = now;
-    if (is_measured(w, now))
+    w->heard = w->now;
+    if (w->measuring)
         add(&w->messages, (uint64_t)n);
 }
 
@@ -215,14 +225,14 @@ bytes_came(struct load_conn *c, const uint8_t *bytes, size_t len)
         whole = (int64_t)(part / load->opts.size);
     part -= (size_t)whole * load->opts.size;
     if (whole > c->flying || (whole == c->flying && part > 0)) {
-        give_up(c, "more came back than was sent");
+        conn_give_up(c, "more came back than was sent");
         return;
     }
-    if (load->opts.check && !is_as_sent(load, c->in_at, bytes, len)) {
-        give_up(c, "other bytes came back than were sent");
+    if (load->opts.check && !load_is_as_sent(load, c->in_at, bytes, len)) {
+        conn_give_up(c, "other bytes came back than were sent");
         return;
     }
-    move_on(load, &c->in_at, len);
+    load_move_on(load, &c->in_at, len);
     c->part = part;
     if (whole == 0)
         return;
@@ -236,30 +246,23 @@ frame_came(struct load_conn *c, const uint8_t *bytes, size_t len)
     const struct eng_load *load = c->w->load;
 
     if (c->flying == 0) {
-        was_wrong(c, "a message came that answers nothing");
+        conn_was_wrong(c, "a message came that answers nothing");
         return;
     }
-    if (load->opts.check && (len != load->opts.size || !is_as_sent(load, c->in_at, bytes, len))) {
-        give_up(c, "another message came back than was sent");
+    if (load->opts.check &&
+        (len != load->opts.size || !load_is_as_sent(load, c->in_at, bytes, len))) {
+        conn_give_up(c, "another message came back than was sent");
         return;
     }
-    move_on(load, &c->in_at, load->opts.size);
+    load_move_on(load, &c->in_at, load->opts.size);
     answered(c, 1);
     after_answer(c);
 }
 
 /* ---- datagrams ---- */
 
-/* The oldest ones that are done with leave the ring. */
-static void
-forget_done(struct load_conn *c)
-{
-    while (c->got < c->sent && c->seen[c->got & (c->w->ring - 1)] != UNDER_WAY)
-        c->got++;
-}
-
-static void
-datagram_done(struct load_conn *c, uint64_t number, uint8_t how)
+void
+conn_datagram_done(struct load_conn *c, uint64_t number, uint8_t how)
 {
     struct load_worker *w = c->w;
 
@@ -267,6 +270,9 @@ datagram_done(struct load_conn *c, uint64_t number, uint8_t how)
     c->flying--;
     w->flying--;
     w->done++;
+    /* The oldest ones that are done with leave the ring. */
+    while (c->got < c->sent && c->seen[c->got & (w->ring - 1)] != UNDER_WAY)
+        c->got++;
 }
 
 static void
@@ -284,7 +290,7 @@ datagram_back(struct load_conn *c, uint64_t number)
         add(&w->lost, (uint64_t)-1);
         c->seen[number & (w->ring - 1)] = CAME_BACK;
     } else {
-        datagram_done(c, number, CAME_BACK);
+        conn_datagram_done(c, number, CAME_BACK);
     }
     if (number + 1 < c->last)
         add(&w->reordered, 1);
@@ -292,15 +298,13 @@ datagram_back(struct load_conn *c, uint64_t number)
         c->last = number + 1;
     if (is_measured(w, stamp))
         eng_hist_record(w->hist, w->now - stamp);
-    if (is_measured(w, w->now))
+    if (w->measuring)
         add(&w->messages, 1);
     w->heard = w->now;
-    forget_done(c);
 }
 
-/* The whole number, of which 32 bits travelled; false: none that was sent lately. */
-static bool
-number_of(const struct load_conn *c, const uint8_t *bytes, uint64_t *number)
+bool
+conn_number_of(const struct load_conn *c, const uint8_t *bytes, uint64_t *number)
 {
     uint32_t low;
 
@@ -320,11 +324,11 @@ datagram_came(struct load_conn *c, const uint8_t *bytes, size_t len)
     if (load->opts.check || load->numbered) {
         if (len != load->opts.size ||
             (load->opts.check && memcmp(bytes + head, load->pattern + head, len - head) != 0)) {
-            was_wrong(c, "another datagram came back than was sent");
+            conn_was_wrong(c, "another datagram came back than was sent");
             return;
         }
     }
-    if (load->numbered && !number_of(c, bytes, &number)) {
+    if (load->numbered && !conn_number_of(c, bytes, &number)) {
         add(&w->duplicates, 1); /* older than anything that can be new */
         return;
     }
@@ -348,91 +352,9 @@ conn_give_up_old(struct load_conn *c, int64_t before)
             continue;
         if (c->stamps[number & (w->ring - 1)] > before)
             break;
-        datagram_done(c, number, GIVEN_UP);
-        add(&w->lost, 1);
+        conn_datagram_done(c, number, GIVEN_UP);
+        add(&w->lost, w->hearers ? fanout_missing(c, number) : 1);
     }
-    forget_done(c);
-}
-
-/* ---- fan-out: one speaks, the others hear ---- */
-
-/* The message that everybody has makes room for the next. */
-static void
-all_heard(struct load_worker *w)
-{
-    struct load_conn *speaker = &w->conns[w->n - 1];
-
-    while (speaker->got < speaker->sent && w->hearers[speaker->got & (w->ring - 1)] == w->n - 1) {
-        w->hearers[speaker->got & (w->ring - 1)] = 0;
-        speaker->got++;
-        speaker->flying--;
-        w->flying--;
-        w->done++;
-    }
-    conn_refill(speaker);
-    worker_finish_if_done(w);
-}
-
-/*
- * A server may not have had everybody in its books when the first messages were sent.  The first
- * one that a connection hears tells which it is.
- */
-static bool
-find_place(struct load_conn *c, const uint8_t *bytes, size_t len)
-{
-    struct load_worker *w = c->w;
-    const struct eng_load *load = w->load;
-    const struct load_conn *speaker = &w->conns[w->n - 1];
-    size_t n = len < load->opts.size ? len : load->opts.size;
-
-    for (uint64_t k = speaker->got; k < speaker->sent; k++) {
-        size_t at = (size_t)(k % load->each) * load->opts.size;
-
-        if (n == load->opts.size && memcmp(bytes, load->pattern + at, n) == 0) {
-            for (uint64_t i = speaker->got; i < k; i++) {
-                w->hearers[i & (w->ring - 1)]++;
-            }
-            c->got = k;
-            c->in_at = at;
-            c->synced = true;
-            return true;
-        }
-    }
-    return false;
-}
-
-static void
-publish_came(struct load_conn *c, const uint8_t *bytes, size_t len)
-{
-    struct load_worker *w = c->w;
-    const struct eng_load *load = w->load;
-    const struct load_conn *speaker = &w->conns[w->n - 1];
-    size_t part = c->part + len;
-    uint64_t whole = load->kind == KIND_BYTES ? part / load->opts.size : 1;
-
-    /* A greeting, or what the speaker hears. */
-    if (c == speaker || (!c->synced && load->numbered && !find_place(c, bytes, len)))
-        return;
-    if (c->got + whole > speaker->sent ||
-        (load->opts.check && !is_as_sent(load, c->in_at, bytes, len)) ||
-        (load->opts.check && load->kind != KIND_BYTES && len != load->opts.size)) {
-        give_up(c, "something else was heard than was said");
-        return;
-    }
-    move_on(load, &c->in_at, load->kind == KIND_BYTES ? len : load->opts.size);
-    c->part = load->kind == KIND_BYTES ? part - (size_t)whole * load->opts.size : 0;
-    for (uint64_t i = 0; i < whole; i++) {
-        int64_t stamp = speaker->stamps[(c->got + i) & (w->ring - 1)];
-
-        w->hearers[(c->got + i) & (w->ring - 1)]++;
-        if (is_measured(w, stamp))
-            eng_hist_record(w->hist, w->now - stamp);
-    }
-    c->got += whole;
-    w->heard = w->now;
-    if (is_measured(w, w->now))
-        add(&w->messages, whole);
-    all_heard(w);
 }
 
 /* ---- callbacks ---- */
@@ -456,6 +378,8 @@ on_open(outlet_conn handle, void *user)
         add(&w->messages, 1);
         w->done++;
     }
+    if (load->opts.mode == ENG_LOAD_FANOUT)
+        fanout_opened(c);
     load_opened(c);
     if (load->opts.mode == ENG_LOAD_CHURN)
         conn_send(c, 1, c->dialled);
@@ -463,27 +387,71 @@ on_open(outlet_conn handle, void *user)
         conn_refill(c);
 }
 
-static void
-on_message(outlet_conn handle, outlet_msg *m, void *user)
+/* What came is counted.  NULL: it is no answer. */
+static inline const uint8_t *
+came(struct load_conn *c, outlet_msg *m, size_t *len)
 {
-    struct load_conn *c = user;
     struct load_worker *w = c->w;
+    const uint8_t *bytes = outlet_msg_data(m, len);
+
+    (void)worker_now(w);
+    if (w->measuring)
+        add(&w->bytes_in, *len);
+    return c->state == CONN_OPEN ? bytes : NULL;
+}
+
+static void
+on_bytes(outlet_conn handle, outlet_msg *m, void *user)
+{
     size_t len;
-    const uint8_t *bytes = outlet_msg_data(m, &len);
+    const uint8_t *bytes = came(user, m, &len);
 
     (void)handle;
-    if (is_measured(w, worker_now(w)))
-        add(&w->bytes_in, len);
-    if (c->state != CONN_OPEN || w->load->opts.mode == ENG_LOAD_HOLD)
-        return;
-    if (w->load->opts.mode == ENG_LOAD_FANOUT)
-        publish_came(c, bytes, len);
-    else if (w->load->kind == KIND_BYTES)
-        bytes_came(c, bytes, len);
-    else if (w->load->kind == KIND_FRAMES)
-        frame_came(c, bytes, len);
-    else
-        datagram_came(c, bytes, len);
+    if (bytes)
+        bytes_came(user, bytes, len);
+}
+
+static void
+on_frame(outlet_conn handle, outlet_msg *m, void *user)
+{
+    size_t len;
+    const uint8_t *bytes = came(user, m, &len);
+
+    (void)handle;
+    if (bytes)
+        frame_came(user, bytes, len);
+}
+
+static void
+on_datagram(outlet_conn handle, outlet_msg *m, void *user)
+{
+    size_t len;
+    const uint8_t *bytes = came(user, m, &len);
+
+    (void)handle;
+    if (bytes)
+        datagram_came(user, bytes, len);
+}
+
+static void
+on_publish(outlet_conn handle, outlet_msg *m, void *user)
+{
+    size_t len;
+    const uint8_t *bytes = came(user, m, &len);
+
+    (void)handle;
+    if (bytes)
+        fanout_heard(user, bytes, len);
+}
+
+/* Held: a server may say what it likes. */
+static void
+on_chatter(outlet_conn handle, outlet_msg *m, void *user)
+{
+    size_t len;
+
+    (void)handle;
+    (void)came(user, m, &len); /* it is counted, and answers nothing */
 }
 
 static void
@@ -571,14 +539,36 @@ on_close(outlet_conn handle, const struct outlet_reason *why, void *user)
     worker_finish_if_done(w);
 }
 
-static const struct outlet_handlers handlers = {
-    .size = sizeof(struct outlet_handlers),
-    .on_open = on_open,
-    .on_message = on_message,
-    .on_writable = on_writable,
-    .on_event = on_event,
-    .on_close = on_close,
-};
+#define HANDLERS(message)                                                                    \
+    {                                                                                        \
+        .size = sizeof(struct outlet_handlers), .on_open = on_open, .on_message = (message), \
+        .on_writable = on_writable, .on_event = on_event, .on_close = on_close,              \
+    }
+
+/* For each kind of answer a table of its own, so that an answer is not asked which kind it is. */
+static const struct outlet_handlers byte_handlers = HANDLERS(on_bytes);
+static const struct outlet_handlers frame_handlers = HANDLERS(on_frame);
+static const struct outlet_handlers datagram_handlers = HANDLERS(on_datagram);
+static const struct outlet_handlers publish_handlers = HANDLERS(on_publish);
+static const struct outlet_handlers hold_handlers = HANDLERS(on_chatter);
+
+static const struct outlet_handlers *
+handlers_of(const struct eng_load *load)
+{
+    if (load->opts.mode == ENG_LOAD_HOLD)
+        return &hold_handlers;
+    if (load->opts.mode == ENG_LOAD_FANOUT)
+        return &publish_handlers;
+    switch (load->kind) {
+    case KIND_BYTES:
+        return &byte_handlers;
+    case KIND_FRAMES:
+        return &frame_handlers;
+    case KIND_DATAGRAMS:
+        break;
+    }
+    return &datagram_handlers;
+}
 
 /* ---- pair: both ends have the same handlers, the user data tells them apart ---- */
 
@@ -598,11 +588,12 @@ pair_open(outlet_conn handle, void *user)
 static void
 pair_message(outlet_conn handle, outlet_msg *m, void *user)
 {
+    const struct load_conn *c = user;
     size_t len;
     const uint8_t *bytes = outlet_msg_data(m, &len);
 
-    if (!is_mirror(user))
-        on_message(handle, m, user);
+    if (!is_mirror(c))
+        handlers_of(c->w->load)->on_message(handle, m, user);
     else if (outlet_send(handle, bytes, len) < 0)
         (void)outlet_abort(handle); /* what is missing ends the other end, which is told */
 }
@@ -641,6 +632,8 @@ restart(struct load_conn *c)
     c->out_at = 0;
     c->in_at = 0;
     c->part = 0;
+    c->run_first = 0;
+    c->run_next = 0;
     c->last = 0;
     c->state = CONN_DIALLING;
     c->dialled = c->w->now;
@@ -659,7 +652,7 @@ conn_dial(struct load_conn *c)
     outlet_err err;
 
     restart(c);
-    opts.on = load->is_pair ? &pair_handlers : &handlers;
+    opts.on = load->is_pair ? &pair_handlers : handlers_of(load);
     opts.user = c;
     opts.why = &why;
     if (load->kind == KIND_FRAMES && size > MESSAGE)

@@ -44,31 +44,31 @@ edge_after(int64_t edge)
 int
 eng_load_picture(const struct eng_hist *h, struct eng_picture_row rows[ENG_PICTURE_ROWS])
 {
+    uint64_t left = eng_hist_total(h);
     int64_t least = eng_hist_min(h);
     int64_t from = 0;
     int64_t to = 1;
     int n = 0;
 
-    if (eng_hist_total(h) == 0)
-        return 0;
-    while (to <= least) {
+    while (left > 0 && to <= least) {
         from = to;
         to = edge_after(to);
     }
-    for (; from <= eng_hist_max(h) && n < ENG_PICTURE_ROWS; n++) {
+    for (; left > 0; n++) {
         /* What is beyond the last row is in it. */
         bool last = n + 1 == ENG_PICTURE_ROWS;
 
         rows[n].from = from;
         rows[n].to = last ? ENG_HIST_MAX + 1 : to;
         rows[n].count = eng_hist_between(h, rows[n].from, rows[n].to);
+        left -= rows[n].count;
         from = to;
         to = edge_after(to);
     }
     return n;
 }
 
-enum { PLOT_WIDTH = 760, PLOT_HEIGHT = 420, LEFT = 84, RIGHT = 24, TOP = 52, BOTTOM = 52 };
+enum { PLOT_WIDTH = 760, PLOT_HEIGHT = 420, LEFT = 84, RIGHT = 40, TOP = 64, BOTTOM = 40 };
 
 struct scale {
     double low; /* log10 of ns */
@@ -94,24 +94,44 @@ plot_y(const struct scale *s, double ns)
     return PLOT_HEIGHT - BOTTOM - at * (PLOT_HEIGHT - TOP - BOTTOM);
 }
 
+/* What is not UTF-8 would make the whole file unreadable. */
 static void
-add_escaped(struct eng_bytes *out, const char *text)
+add_escaped(struct eng_bytes *out, const char *text, size_t len)
 {
-    for (; *text; text++) {
-        switch (*text) {
-        case '&':
+    const uint8_t *at = (const uint8_t *)text;
+    size_t n;
+
+    for (; len > 0; at += n, len -= n) {
+        n = eng_utf8_next(at, len);
+        if (n == 0 || *at < ' ' || *at == 0x7f)
+            eng_bytes_text(out, "?");
+        else if (*at == '&')
             eng_bytes_text(out, "&amp;");
-            break;
-        case '<':
+        else if (*at == '<')
             eng_bytes_text(out, "&lt;");
-            break;
-        case '>':
+        else if (*at == '>')
             eng_bytes_text(out, "&gt;");
-            break;
-        default:
-            if ((unsigned char)*text >= ' ')
-                eng_bytes_add(out, text, 1);
-        }
+        else
+            eng_bytes_add(out, at, n);
+        n = n ? n : 1;
+    }
+}
+
+static void
+add_titles(struct eng_bytes *out, const char *titles)
+{
+    enum { FIRST = 26, STEP = 20 };
+
+    for (int y = FIRST; *titles && y < TOP; y += STEP) {
+        size_t space = strspn(titles, " ");
+        size_t len = strcspn(titles + space, "\n");
+
+        eng_bytes_printf(out, "<text x=\"%d\" y=\"%d\" font-size=\"%d\">", LEFT, y,
+                         y == FIRST ? 14 : 12);
+        add_escaped(out, titles + space, len);
+        eng_bytes_text(out, "</text>\n");
+        titles += space + len;
+        titles += *titles == '\n';
     }
 }
 
@@ -145,8 +165,49 @@ add_grid(struct eng_bytes *out, const struct scale *s)
     }
 }
 
+static void
+add_curve(struct eng_bytes *out, const struct scale *s, const struct eng_hist *h)
+{
+    eng_bytes_text(out, "<path class=\"c\" d=\"");
+    for (double nines = 0; nines <= s->halves + 1e-9; nines += s->halves / 240) {
+        double percent = 100 * (1 - pow(10, -nines));
+
+        eng_bytes_printf(out, "%s%.1f %.1f", nines > 0 ? "L" : "M", plot_x(s, percent),
+                         plot_y(s, (double)eng_hist_percentile(h, percent)));
+    }
+    eng_bytes_text(out, "\"/>\n");
+}
+
+/* The curve rises to the right: below it is room, but for the last ones, which go above it. */
+static void
+add_points(struct eng_bytes *out, const struct scale *s, const struct eng_hist *h)
+{
+    static const struct {
+        const char *name;
+        double percent;
+    } points[] = {{"p50", 50}, {"p90", 90}, {"p99", 99}, {"p99.9", 99.9}, {"max", 100}};
+    enum { LABEL = 96, UNDER = 16, OVER = 8 };
+
+    for (size_t i = 0; i < sizeof points / sizeof points[0]; i++) {
+        bool is_max = points[i].percent >= 100;
+        double x = is_max ? PLOT_WIDTH - RIGHT : plot_x(s, points[i].percent);
+        double ns = (double)eng_hist_percentile(h, points[i].percent);
+        bool over = x > PLOT_WIDTH - RIGHT - LABEL;
+        char text[32];
+
+        if (!is_max && x > PLOT_WIDTH - RIGHT - 1)
+            continue; /* the same place as the maximum */
+        eng_load_time_text(text, sizeof text, ns);
+        eng_bytes_printf(out, "<circle class=\"p\" cx=\"%.1f\" cy=\"%.1f\" r=\"3\"/>", x,
+                         plot_y(s, ns));
+        eng_bytes_printf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">%s %s</text>\n",
+                         over ? x : x + 4, plot_y(s, ns) + (over ? -OVER : UNDER),
+                         over ? "end" : "start", points[i].name, text);
+    }
+}
+
 void
-eng_load_plot(const struct eng_load_result *r, const char *title, struct eng_bytes *out)
+eng_load_plot(const struct eng_load_result *r, const char *titles, struct eng_bytes *out)
 {
     uint64_t total = eng_hist_total(r->hist);
     struct scale s = {.low = floor(log10((double)eng_hist_min(r->hist) + 1)),
@@ -161,21 +222,14 @@ eng_load_plot(const struct eng_load_result *r, const char *title, struct eng_byt
                      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" "
                      "font-family=\"sans-serif\" font-size=\"12\">\n",
                      PLOT_WIDTH, PLOT_HEIGHT);
-    eng_bytes_text(out, "<style>.g{stroke:#ccc;fill:none}.c{stroke:#06c;stroke-width:2;fill:none}"
-                        "</style>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n");
-    eng_bytes_printf(out, "<text x=\"%d\" y=\"28\" font-size=\"16\">", LEFT);
-    add_escaped(out, title);
-    eng_bytes_text(out, "</text>\n");
+    eng_bytes_text(out,
+                   "<style>.g{stroke:#ccc;fill:none}.c{stroke:#06c;stroke-width:2;fill:none}"
+                   ".p{fill:#06c}</style>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n");
+    add_titles(out, titles);
     add_grid(out, &s);
     if (total > 0) {
-        eng_bytes_text(out, "<path class=\"c\" d=\"");
-        for (double nines = 0; nines <= s.halves + 1e-9; nines += s.halves / 240) {
-            double percent = 100 * (1 - pow(10, -nines));
-
-            eng_bytes_printf(out, "%s%.1f %.1f", nines > 0 ? "L" : "M", plot_x(&s, percent),
-                             plot_y(&s, (double)eng_hist_percentile(r->hist, percent)));
-        }
-        eng_bytes_text(out, "\"/>\n");
+        add_curve(out, &s, r->hist);
+        add_points(out, &s, r->hist);
     }
     eng_bytes_text(out, "</svg>\n");
 }

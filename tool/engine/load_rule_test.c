@@ -220,6 +220,56 @@ a_plot_is_whole_with_and_without_anything_in_it(void **state)
     eng_free(r.hist);
 }
 
+/* Every answer is in some row, also the one at the far end of its step. */
+static void
+the_picture_has_all_that_was_recorded(void **state)
+{
+    static const int64_t values[] = {0, 1, 999, 5000000, 5000100, 73456789, ENG_HIST_MAX};
+    struct eng_picture_row rows[ENG_PICTURE_ROWS];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        for (size_t k = i; k < sizeof values / sizeof values[0]; k++) {
+            struct eng_hist *h = eng_hist_new();
+            uint64_t total = 0;
+            int n;
+
+            eng_hist_record_n(h, values[i], 2);
+            eng_hist_record(h, values[k]);
+            n = eng_load_picture(h, rows);
+            for (int row = 0; row < n; row++) {
+                total += rows[row].count;
+                assert_true(row == 0 || rows[row].from == rows[row - 1].to);
+            }
+            assert_int_equal(total, 3);
+            assert_true(rows[0].count > 0 && rows[n - 1].count > 0);
+            eng_free(h);
+        }
+    }
+}
+
+static void
+a_plot_of_nothing_and_of_strange_names_is_a_picture(void **state)
+{
+    struct eng_load_result r = {.hist = eng_hist_new()};
+    struct eng_bytes out = {0};
+
+    (void)state;
+    eng_load_plot(&r, "", &out);
+    eng_load_plot(&r, "  a<b&c\x01\xff>\nsecond", &out);
+    eng_hist_record(r.hist, 1000);
+    eng_load_plot(&r, "x", &out);
+    eng_bytes_add(&out, "", 1);
+    assert_false(out.failed);
+    assert_non_null(strstr((char *)out.data, ">a&lt;b&amp;c??&gt;</text>"));
+    assert_non_null(strstr((char *)out.data, ">second</text>"));
+    assert_non_null(strstr((char *)out.data, ">max 1.00 \u00b5s</text>"));
+    assert_null(strstr((char *)out.data, "nan"));
+    assert_null(strstr((char *)out.data, "inf"));
+    eng_bytes_free(&out);
+    eng_free(r.hist);
+}
+
 int
 main(void)
 {
@@ -232,6 +282,8 @@ main(void)
         cmocka_unit_test(the_search_ends_where_nothing_or_everything_holds),
         cmocka_unit_test(the_picture_has_everything_in_it_once),
         cmocka_unit_test(times_are_written_with_three_digits),
+        cmocka_unit_test(the_picture_has_all_that_was_recorded),
+        cmocka_unit_test(a_plot_of_nothing_and_of_strange_names_is_a_picture),
         cmocka_unit_test(a_plot_is_whole_with_and_without_anything_in_it),
     };
 

@@ -12,12 +12,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
 enum { PATIENCE_MS = 60000, STALL_MS = 100 };
 
-enum manner { ECHO, DROP, REPEAT, SWAP, TWIST, LEAVE, SILENT, STALL, EVERYONE };
+enum manner { ECHO, DROP, REPEAT, SWAP, TWIST, LEAVE, SILENT, STALL, EVERYONE, MOST };
 
 struct server {
     outlet_loop *loop;
@@ -25,6 +26,7 @@ struct server {
     char url[256];
     enum manner manner;
     int64_t came; /* only its own thread counts */
+    struct timespec last_open;
     outlet_buf *held;
     outlet_conn held_for;
 };
@@ -114,6 +116,10 @@ came(outlet_conn c, outlet_msg *m, void *user)
                 outlet_abort(c);
         }
         return;
+    case MOST:
+        if (number % 10 == 5)
+            return;
+        /* fall through */
     case EVERYONE:
         b = outlet_msg_retain(m);
         if (outlet_publish(s->loop, "all", b, c) < 0)
@@ -128,7 +134,8 @@ opened(outlet_conn c, void *user)
 {
     struct server *s = user;
 
-    if (s->manner == EVERYONE && outlet_join(c, "all") < 0)
+    clock_gettime(CLOCK_MONOTONIC, &s->last_open);
+    if ((s->manner == EVERYONE || s->manner == MOST) && outlet_join(c, "all") < 0)
         outlet_abort(c);
 }
 
@@ -344,7 +351,8 @@ a_stall_is_charged_to_all_that_were_due_in_it(void **state)
 static void
 everyone_hears_everything_once(void **state)
 {
-    static const char *const urls[] = {"tcp://127.0.0.1:0", "tcp://127.0.0.1:0#frame=len:4be"};
+    static const char *const urls[] = {"tcp://127.0.0.1:0", "tcp://127.0.0.1:0#frame=len:4be",
+                                       "udp://127.0.0.1:0"};
 
     (void)state;
     for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
@@ -364,8 +372,102 @@ everyone_hears_everything_once(void **state)
         assert_int_equal(r.messages, 150);
         assert_int_equal(eng_hist_total(r.hist), 150);
         assert_int_equal(r.bytes_out, 30 * 64);
+        assert_int_equal(r.lost + r.reordered + r.duplicates, 0);
         eng_free(r.hist);
     }
+}
+
+/* Five have said hello, so that the server knows them; of what comes then it keeps 3 in 30. */
+static void
+a_datagram_that_nobody_hears_is_lost_for_each(void **state)
+{
+    struct eng_load_result r;
+    struct eng_load_opts opts;
+    struct server s;
+
+    (void)state;
+    server_open(&s, "udp://127.0.0.1:0", MOST);
+    opts = load_opts(s.url);
+    opts.mode = ENG_LOAD_FANOUT;
+    opts.connections = 5;
+    opts.depth = 4;
+    opts.count = 30;
+    run(&opts, &r);
+    server_end(&s);
+    assert_int_equal(r.result, ENG_DONE);
+    assert_int_equal(r.messages, 135);
+    assert_int_equal(r.lost, 15);
+    assert_int_equal(r.reordered + r.duplicates, 0);
+    eng_free(r.hist);
+}
+
+static void
+no_more_is_under_way_than_was_asked_for(void **state)
+{
+    struct eng_load_result r;
+    struct eng_load_opts opts;
+    struct server s;
+
+    (void)state;
+    server_open(&s, "tcp://127.0.0.1:0#frame=len:4be", SILENT);
+    opts = load_opts(s.url);
+    opts.connections = 3;
+    opts.depth = 7;
+    opts.count = 1000;
+    opts.stall_ms = 20;
+    run(&opts, &r);
+    server_end(&s);
+    assert_int_equal(r.fault, ENG_LOAD_UNANSWERED);
+    assert_int_equal(r.unanswered, 21);
+    eng_free(r.hist);
+}
+
+static void
+a_ramp_opens_connections_over_its_time(void **state)
+{
+    enum { RAMP_MS = 100, CONNECTIONS = 5 };
+    struct timespec began;
+    struct eng_load_result r;
+    struct eng_load_opts opts;
+    struct server s;
+    int64_t took;
+
+    (void)state;
+    server_open(&s, "tcp://127.0.0.1:0", ECHO);
+    opts = load_opts(s.url);
+    opts.connections = CONNECTIONS;
+    opts.ramp_ms = RAMP_MS;
+    opts.count = CONNECTIONS;
+    clock_gettime(CLOCK_MONOTONIC, &began);
+    run(&opts, &r);
+    server_end(&s);
+    took = (s.last_open.tv_sec - began.tv_sec) * INT64_C(1000) +
+           (s.last_open.tv_nsec - began.tv_nsec) / 1000000;
+    assert_int_equal(r.messages, CONNECTIONS);
+    assert_true(took >= RAMP_MS * (CONNECTIONS - 1) / CONNECTIONS - 1);
+    eng_free(r.hist);
+}
+
+/* 50 messages, all of them before anything is measured. */
+static void
+what_is_answered_in_the_warm_up_is_not_counted(void **state)
+{
+    struct eng_load_result r;
+    struct eng_load_opts opts;
+    struct server s;
+
+    (void)state;
+    server_open(&s, "tcp://127.0.0.1:0#frame=line", ECHO);
+    opts = load_opts(s.url);
+    opts.count = 50;
+    opts.warm_ms = PATIENCE_MS;
+    run(&opts, &r);
+    server_end(&s);
+    assert_int_equal(r.result, ENG_DONE);
+    assert_int_equal(s.came, 50);
+    assert_int_equal(r.messages + r.bytes_in + r.bytes_out + (uint64_t)r.cpu_ns, 0);
+    assert_int_equal(eng_hist_total(r.hist), 0);
+    eng_free(r.hist);
 }
 
 static void
@@ -450,6 +552,10 @@ main(void)
         cmocka_unit_test(a_count_without_a_time_ends_when_nothing_is_answered),
         cmocka_unit_test(a_stall_is_charged_to_all_that_were_due_in_it),
         cmocka_unit_test(everyone_hears_everything_once),
+        cmocka_unit_test(a_datagram_that_nobody_hears_is_lost_for_each),
+        cmocka_unit_test(no_more_is_under_way_than_was_asked_for),
+        cmocka_unit_test(a_ramp_opens_connections_over_its_time),
+        cmocka_unit_test(what_is_answered_in_the_warm_up_is_not_counted),
         cmocka_unit_test(churn_makes_a_connection_for_each_message),
         cmocka_unit_test(asked_to_stop_it_ends_in_order),
         cmocka_unit_test(what_cannot_be_used_is_refused_before_anything_starts),

@@ -31,6 +31,26 @@ enum {
 #define LOSS_NS (500 * MS)   /* a datagram that has not come back by then is lost */
 #define DRAIN_NS (1000 * MS) /* for what is under way at the end */
 
+static int64_t
+cpu_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* The CPU time is read where the measured time begins and where it ends. */
+static void
+set_measuring(struct load_worker *w, bool measuring)
+{
+    _Atomic int64_t *mark = measuring ? &w->cpu_from : &w->cpu_until;
+
+    w->measuring = measuring;
+    if (atomic_load(mark) < 0)
+        atomic_store(mark, cpu_ns());
+}
+
 void
 worker_read_clock(struct load_worker *w)
 {
@@ -42,6 +62,8 @@ worker_read_clock(struct load_worker *w)
     w->from = atomic_load_explicit(&load->from, memory_order_relaxed);
     w->until = atomic_load_explicit(atomic_load(&load->asked) ? &load->ended : &load->until,
                                     memory_order_relaxed);
+    if (is_measured(w, w->now) != w->measuring)
+        set_measuring(w, !w->measuring);
 }
 
 /* When message `number` of the schedule should leave. */
@@ -55,27 +77,46 @@ due_at(const struct load_worker *w, uint64_t number)
 
 /* What was sent, or should have been, and has not come back has waited this long at least. */
 static void
-count_unanswered(struct load_worker *w)
+not_back(struct load_worker *w, int64_t stamp, uint64_t n)
 {
-    bool streams = w->load->kind != KIND_DATAGRAMS;
+    if (is_measured(w, stamp))
+        eng_hist_record_n(w->hist, w->now - stamp, n);
+}
+
+static void
+stream_not_back(struct load_conn *c)
+{
+    struct load_worker *w = c->w;
+
+    for (; c->flying > 0 && c->run_first != c->run_next; c->run_first++) {
+        const struct load_run *run = &c->runs[c->run_first & (uint32_t)(w->ring - 1)];
+
+        not_back(w, run->stamp, run->upto - c->got);
+        c->got = run->upto;
+    }
+    add(&w->unanswered, (uint64_t)c->flying);
+}
+
+/* Each message once for each that has not heard it. */
+static void
+fanout_not_heard(struct load_conn *speaker)
+{
+    struct load_worker *w = speaker->w;
+
+    for (uint64_t k = speaker->got; speaker->flying > 0 && k < speaker->sent; k++) {
+        uint64_t missing = fanout_missing(speaker, k);
+
+        not_back(w, speaker->stamps[k & (w->ring - 1)], missing);
+        add(&w->unanswered, missing);
+    }
+}
+
+static void
+not_even_sent(struct load_worker *w)
+{
     double step = w->interval;
     int64_t end = w->until < w->now ? w->until : w->now;
 
-    for (int64_t i = 0; i < w->n && w->flying > 0; i++) {
-        struct load_conn *c = &w->conns[i];
-
-        if (!streams) {
-            conn_give_up_old(c, w->now);
-            continue;
-        }
-        for (uint64_t k = c->got; c->flying > 0 && k < c->sent; k++) {
-            int64_t stamp = c->stamps[k & (w->ring - 1)];
-
-            if (is_measured(w, stamp))
-                eng_hist_record(w->hist, w->now - stamp);
-        }
-        add(&w->unanswered, (uint64_t)c->flying);
-    }
     if (step <= 0 || w->origin == 0)
         return;
     for (; w->next_at < end && w->left > 0; w->next_at = due_at(w, w->issued)) {
@@ -83,10 +124,25 @@ count_unanswered(struct load_worker *w)
 
         n = n < (uint64_t)w->left ? n : (uint64_t)w->left;
         w->left -= (int64_t)n;
-        if (is_measured(w, w->next_at))
-            eng_hist_record_n(w->hist, w->now - w->next_at, n);
+        not_back(w, w->next_at, n);
         w->issued += n;
     }
+}
+
+static void
+count_unanswered(struct load_worker *w)
+{
+    for (int64_t i = 0; i < w->n && w->flying > 0; i++) {
+        struct load_conn *c = &w->conns[i];
+
+        if (w->load->kind == KIND_DATAGRAMS)
+            conn_give_up_old(c, w->now);
+        else if (w->hearers)
+            fanout_not_heard(c);
+        else
+            stream_not_back(c);
+    }
+    not_even_sent(w);
 }
 
 static void
@@ -109,6 +165,8 @@ end(struct load_worker *w)
         count_unanswered(w);
     if (!atomic_load(&w->finished))
         atomic_store(&w->finished, last);
+    if (w->measuring)
+        set_measuring(w, false);
     set_timer(w, 0);
     /* It fails only where the loop has been stopped, and then there is nothing to close. */
     (void)outlet_loop_drain(w->loop, CLOSE_MS);
@@ -123,10 +181,12 @@ begin_to_drain(struct load_worker *w)
 }
 
 void
-worker_finish_if_done(struct load_worker *w)
+worker_finish(struct load_worker *w)
 {
-    if (w->state == WORK_RUN && w->share > 0 && w->done >= w->share) {
+    if (w->state == WORK_RUN && w->done >= w->share) {
         atomic_store(&w->finished, w->now);
+        if (w->measuring)
+            set_measuring(w, false);
         begin_to_drain(w);
     }
     if (w->state == WORK_DRAIN && w->flying == 0)
@@ -154,10 +214,8 @@ is_over(const struct load_worker *w)
 static struct load_conn *
 with_room(struct load_worker *w)
 {
-    int64_t speaker = w->load->opts.mode == ENG_LOAD_FANOUT ? w->n - 1 : -1;
-
-    if (speaker >= 0)
-        return conn_has_room(&w->conns[speaker]) ? &w->conns[speaker] : NULL;
+    if (w->hearers)
+        return conn_has_room(fanout_speaker(w)) ? fanout_speaker(w) : NULL;
     if (w->flying >= w->open * w->load->opts.depth)
         return NULL;
     for (int64_t i = 0; i < w->n; i++) {
@@ -246,16 +304,16 @@ dial_again(struct load_worker *w)
 static void
 start_all(struct load_worker *w)
 {
-    int64_t speaker = w->load->opts.mode == ENG_LOAD_FANOUT ? w->n - 1 : 0;
+    int64_t first = w->hearers ? w->n - 1 : 0;
 
     if (w->interval > 0) {
         worker_pace(w);
         return;
     }
-    for (int64_t i = speaker; i < w->n; i++) {
-        if (w->conns[i].state == CONN_OPEN && w->conns[i].sent == 0)
-            conn_refill(&w->conns[i]);
+    for (int64_t i = w->has_sent ? w->n : first; i < w->n; i++) {
+        conn_refill(&w->conns[i]);
     }
+    w->has_sent = true;
 }
 
 static void
@@ -264,7 +322,7 @@ sweep(struct load_worker *w)
     w->swept = w->now;
     if (!w->seen)
         return;
-    for (int64_t i = 0; i < w->n; i++) {
+    for (int64_t i = w->hearers ? w->n - 1 : 0; i < w->n; i++) {
         conn_give_up_old(&w->conns[i], w->now - LOSS_NS);
         if (w->conns[i].state == CONN_OPEN && w->now >= w->start)
             conn_refill(&w->conns[i]);
@@ -327,27 +385,36 @@ take_memory(struct load_worker *w)
 {
     const struct eng_load *load = w->load;
     size_t n = (size_t)w->n;
+    bool datagrams = load->kind == KIND_DATAGRAMS;
+    bool fans = load->opts.mode == ENG_LOAD_FANOUT;
     bool rings = load->opts.mode != ENG_LOAD_HOLD;
+    size_t runs = rings && !datagrams && !fans ? n : 0;
+    size_t stamps = !rings ? 0 : fans ? 1 : datagrams ? n : 0;
 
     w->ring = 1;
-    while (w->ring < (size_t)load->opts.depth * (load->kind == KIND_DATAGRAMS ? 4 : 1))
+    while (w->ring < (size_t)load->opts.depth * (datagrams ? 4 : 1))
         w->ring *= 2;
     w->hist = eng_hist_new();
     w->conns = eng_alloc(n * sizeof *w->conns);
-    w->stamps = rings ? eng_alloc(n * w->ring * sizeof *w->stamps) : NULL;
     w->scratch = eng_alloc(load->opts.size);
-    w->seen = load->kind == KIND_DATAGRAMS && rings ? eng_alloc(n * w->ring) : NULL;
-    w->hearers = load->opts.mode == ENG_LOAD_FANOUT ? eng_alloc(w->ring * sizeof *w->hearers)
-                                                    : NULL;
-    if (!w->hist || !w->conns || (rings && !w->stamps) || !w->scratch ||
-        (load->kind == KIND_DATAGRAMS && rings && !w->seen) ||
-        (load->opts.mode == ENG_LOAD_FANOUT && !w->hearers))
+    w->runs = runs ? eng_alloc(runs * w->ring * sizeof *w->runs) : NULL;
+    w->stamps = stamps ? eng_alloc(stamps * w->ring * sizeof *w->stamps) : NULL;
+    w->seen = datagrams && stamps ? eng_alloc(stamps * w->ring) : NULL;
+    w->hearers = fans ? eng_alloc(w->ring * sizeof *w->hearers) : NULL;
+    w->heard_rings = fans && datagrams ? eng_alloc(n * w->ring * sizeof *w->heard_rings) : NULL;
+    if (!w->hist || !w->conns || !w->scratch || (runs && !w->runs) || (stamps && !w->stamps) ||
+        (datagrams && stamps && !w->seen) || (fans && !w->hearers) ||
+        (fans && datagrams && !w->heard_rings))
         return OUTLET_ENOMEM;
     memcpy(w->scratch, load->pattern, load->opts.size);
     for (size_t i = 0; i < n; i++) {
+        size_t ring = fans ? 0 : i * w->ring;
+
         w->conns[i].w = w;
-        w->conns[i].stamps = rings ? w->stamps + i * w->ring : NULL;
-        w->conns[i].seen = w->seen ? w->seen + i * w->ring : NULL;
+        w->conns[i].runs = w->runs ? w->runs + ring : NULL;
+        w->conns[i].stamps = w->stamps ? w->stamps + ring : NULL;
+        w->conns[i].seen = w->seen ? w->seen + ring : NULL;
+        w->conns[i].heard = w->heard_rings ? w->heard_rings + i * w->ring : NULL;
     }
     return OUTLET_OK;
 }
@@ -434,8 +501,10 @@ worker_free(struct load_worker *w)
         close(w->timer_fd);
     eng_free(w->hist);
     eng_free(w->conns);
+    eng_free(w->runs);
     eng_free(w->stamps);
     eng_free(w->scratch);
     eng_free(w->seen);
     eng_free(w->hearers);
+    eng_free(w->heard_rings);
 }

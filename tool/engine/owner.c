@@ -1,24 +1,21 @@
 /*
- * owner.c - which process listens at an address, from /proc.
+ * owner.c - which process listens at an address, from the tables in /proc/net: an error message
+ * needs no more, and gets it without libmnl.
  *
- * The kernel's tables give an inode for each socket; the process is whoever has a descriptor named
- * "socket:[inode]".  Another user's descriptors cannot be read without privileges: then only the
- * user of the socket is known, and pid stays 0.
+ * The tables give an inode for each socket; the process is whoever has it open (procs.c).  Another
+ * user's descriptors cannot be read without privileges: then only the user of the socket is known,
+ * and pid stays 0.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "engine.h"
 
 #include <arpa/inet.h>
-#include <ctype.h>
-#include <dirent.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { TCP_STATE_LISTEN = 0x0a, UDP_STATE_UNCONNECTED = 0x07 };
 
@@ -114,57 +111,23 @@ find_unix(const char *file, const struct eng_url *u, struct found *best)
     fclose(f);
 }
 
-static bool
-has_descriptor(const char *pid, const char *want)
-{
-    char path[300];
-    char link[64];
-    DIR *dir;
-    const struct dirent *entry;
-    bool found = false;
-
-    snprintf(path, sizeof path, "/proc/%s/fd", pid);
-    dir = opendir(path);
-    if (!dir)
-        return false;
-    while (!found && (entry = readdir(dir))) {
-        ssize_t n = readlinkat(dirfd(dir), entry->d_name, link, sizeof link - 1);
-
-        if (n <= 0)
-            continue;
-        link[n] = '\0';
-        found = strcmp(link, want) == 0;
-    }
-    closedir(dir);
-    return found;
-}
-
 static void
 find_process(uint64_t inode, struct eng_owner *out)
 {
-    char want[64];
-    char path[300];
-    DIR *proc = opendir("/proc");
-    const struct dirent *entry;
+    struct eng_holders holders;
+    const struct eng_holder *h;
+    size_t count;
 
-    if (!proc)
+    if (!eng_holders_read(&holders, inode))
         return;
-    snprintf(want, sizeof want, "socket:[%" PRIu64 "]", inode);
-    while ((entry = readdir(proc))) {
-        FILE *f;
+    h = eng_holders_find(&holders, inode, &count);
+    if (h) {
+        const struct eng_process *p = &holders.processes[h->process];
 
-        if (!isdigit((unsigned char)entry->d_name[0]) || !has_descriptor(entry->d_name, want))
-            continue;
-        out->pid = (pid_t)strtol(entry->d_name, NULL, 10);
-        snprintf(path, sizeof path, "/proc/%s/comm", entry->d_name);
-        f = fopen(path, "re");
-        if (f && fgets(out->name, sizeof out->name, f))
-            out->name[strcspn(out->name, "\n")] = '\0';
-        if (f)
-            fclose(f);
-        break;
+        out->pid = p->pid;
+        snprintf(out->name, sizeof out->name, "%s", p->name);
     }
-    closedir(proc);
+    eng_holders_free(&holders);
 }
 
 bool

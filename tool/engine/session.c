@@ -619,15 +619,22 @@ open_endpoint(struct eng_session *s, struct outlet_reason *why)
 static void
 tell_listening(struct eng_session *s)
 {
-    char url[4096];
+    const char *options = s->opts.url + strcspn(s->opts.url, "#?");
+    char place[1024]; /* what stands behind it is cut off anyway */
     size_t len;
+    char *url;
 
-    if (outlet_listener_info(s->listener, "url", url, sizeof url) < 0)
-        snprintf(url, sizeof url, "%s", s->opts.url);
-    len = strcspn(url, "#?");
-    snprintf(url + len, sizeof url - len, "%s", s->opts.url + strcspn(s->opts.url, "#?"));
-    tell(s, &(struct eng_event){
-                .kind = ENG_LISTENING, .url = url, .driver = outlet_loop_driver(s->loop)});
+    if (outlet_listener_info(s->listener, "url", place, sizeof place) < 0)
+        snprintf(place, sizeof place, "%s", s->opts.url);
+    len = strcspn(place, "#?");
+    place[len] = '\0';
+    url = eng_alloc(len + strlen(options) + 1); /* lists may be long */
+    if (url)
+        snprintf(url, len + strlen(options) + 1, "%s%s", place, options);
+    tell(s, &(struct eng_event){.kind = ENG_LISTENING,
+                                .url = url ? url : place,
+                                .driver = outlet_loop_driver(s->loop)});
+    eng_free(url);
 }
 
 enum eng_result

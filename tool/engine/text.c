@@ -9,6 +9,7 @@
 #include "engine.h"
 
 #include <stdio.h>
+#include <wchar.h>
 
 size_t
 eng_utf8_next(const uint8_t *bytes, size_t len)
@@ -111,6 +112,32 @@ eng_text_visible(struct eng_bytes *out, const uint8_t *bytes, size_t len)
             add_visible(out, bytes[i + k]);
         i += n;
     }
+}
+
+static wchar_t
+code_of(const uint8_t *bytes, size_t n)
+{
+    uint32_t code = n == 1 ? bytes[0] : bytes[0] & (0x7fu >> n);
+
+    for (size_t i = 1; i < n; i++)
+        code = code << 6 | (bytes[i] & 0x3f);
+    return (wchar_t)code;
+}
+
+size_t
+eng_text_width(const char *text, size_t len)
+{
+    const uint8_t *bytes = (const uint8_t *)text;
+    size_t columns = 0;
+
+    for (size_t i = 0; i < len;) {
+        size_t n = eng_utf8_next(bytes + i, len - i);
+        int width = n > 1 ? wcwidth(code_of(bytes + i, n)) : 1;
+
+        columns += width >= 0 ? (size_t)width : 1;
+        i += n ? n : 1;
+    }
+    return columns;
 }
 
 void

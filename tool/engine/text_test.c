@@ -5,6 +5,7 @@
  */
 #include "engine.h"
 
+#include <locale.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -80,12 +81,42 @@ sizes_have_a_unit(void **state)
     assert_string_equal(text, "18.4 EB");
 }
 
+/* What a table of Chinese and Latin words needs to stay aligned. */
+static void
+width_is_counted_in_columns(void **state)
+{
+    static const struct {
+        const char *text;
+        size_t columns;
+    } cases[] = {
+        {"", 0},
+        {"abc", 3},
+        {"\xe4\xb8\xad\xe6\x96\x87", 4}, /* two Chinese characters */
+        {"a\xe4\xb8\xad", 3},            /* mixed */
+        {"\xe2\x86\x92", 1},             /* an arrow */
+        {"\xef\xbc\x9a", 2},             /* a full-width colon */
+        {"e\xcc\x81", 1},                /* e and an accent above it */
+        {"\xf0\x9f\x98\x80", 2},         /* a face */
+        {"\xff\xfe", 2},                 /* no UTF-8: a column for each byte */
+    };
+
+    (void)state;
+    assert_non_null(setlocale(LC_CTYPE, "C.UTF-8"));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        size_t got = eng_text_width(cases[i].text, strlen(cases[i].text));
+
+        if (got != cases[i].columns)
+            fail_msg("case %zu: got %zu, want %zu", i, got, cases[i].columns);
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(utf8_is_judged_as_the_standard_says),
         cmocka_unit_test(nothing_that_a_terminal_obeys_is_shown),
+        cmocka_unit_test(width_is_counted_in_columns),
         cmocka_unit_test(sizes_have_a_unit),
     };
 

@@ -67,6 +67,7 @@ struct peer {
     int32_t accept_error;
     struct ol_addr accepted_from;
     bool has_from;
+    bool goes_on; /* accepting, after the last client */
 
     int connected;
     int32_t connect_result;
@@ -263,6 +264,7 @@ hear_accepted(struct peer *p, const struct ol_completion *c)
     } else if (p->accepted < TOKENS) {
         p->tokens[p->accepted++] = c->result;
         p->has_from = c->from != NULL;
+        p->goes_on = c->more;
         if (c->from)
             p->accepted_from = *c->from;
     }
@@ -1177,6 +1179,36 @@ a_hundred_clients_at_once_are_all_accepted(void **state)
 }
 
 static void
+asked_for_singly_a_client_comes_for_each_start(void **state)
+{
+    struct world *w = *state;
+    struct peer *listener = peer(w);
+    struct ol_listen_spec spec = {
+        .kind = OL_LINK_LISTENER, .at = v4(1, 0), .backlog = 512, .mode = -1, .singly = true};
+    struct ol_addr bound;
+
+    assert_int_equal(w->ops->listen(w->d, &listener->link, &spec, &bound), 0);
+    for (int i = 0; i < 5; i++)
+        (void)connect_to(w, OL_LINK_STREAM, bound);
+    if (w->ops == &ol_driver_epoll) { /* it brings what one look finds */
+        assert_int_equal(w->ops->accept_start(w->d, &listener->link), 0);
+        RUN_UNTIL(w, listener->accepted == 5);
+        return;
+    }
+    for (int i = 1; i <= 5; i++) {
+        assert_int_equal(w->ops->accept_start(w->d, &listener->link), 0);
+        RUN_UNTIL(w, listener->accepted == i);
+        assert_false(listener->goes_on);
+        settle(w, 5);
+        assert_int_equal(listener->accepted, i);
+    }
+    assert_int_equal(w->ops->accept_start(w->d, &listener->link), 0);
+    assert_quiet(w);
+    (void)connect_to(w, OL_LINK_STREAM, bound);
+    RUN_UNTIL(w, listener->accepted == 6);
+}
+
+static void
 running_out_of_descriptors_stops_accepting_without_a_spin(void **state)
 {
     struct world *w = *state;
@@ -1863,6 +1895,7 @@ static const struct CMUnitTest for_every_driver[] = {
     EVERY(both_families_share_a_port_number),
     EVERY(siblings_share_a_port_and_a_stranger_does_not),
     EVERY(accepting_can_be_stopped_and_started),
+    EVERY(asked_for_singly_a_client_comes_for_each_start),
     EVERY(a_hundred_clients_at_once_are_all_accepted),
     EVERY(udp_over_v4_echoes),
     EVERY(udp_over_v6_echoes),

@@ -66,6 +66,7 @@ enum {
     CONNECTING = 64, /* OL_CONNECTED is owed; `work` is the operation, NULL: connected already */
     READABLE = 128,  /* datagrams: there may be some */
     BROKEN = 128,    /* stream: a send has failed */
+    SINGLY = 128,    /* listener: one client for each start */
     RESET = 128      /* stream that is CLOSING */
 };
 
@@ -445,7 +446,10 @@ arm(struct uring *u, struct ol_link *l)
         return false;
     switch ((enum ol_link_kind)l->kind) {
     case OL_LINK_LISTENER:
-        io_uring_prep_multishot_accept(s, l->token, NULL, NULL, SOCK_CLOEXEC);
+        if (l->flags & SINGLY)
+            io_uring_prep_accept(s, l->token, NULL, NULL, SOCK_CLOEXEC);
+        else
+            io_uring_prep_multishot_accept(s, l->token, NULL, NULL, SOCK_CLOEXEC);
         break;
     case OL_LINK_STREAM:
         io_uring_prep_recv_multishot(s, l->token, NULL, 0, 0);
@@ -713,9 +717,12 @@ static void
 on_accepted(struct uring *u, struct ol_link *l, int32_t result)
 {
     if (result >= 0) {
-        struct ol_completion *c = tell(u, l, OL_ACCEPTED, result, l->flags & WANTED);
-        struct ol_addr *from = &u->from[u->out_count - 1];
+        struct ol_addr *from = &u->from[u->out_count];
+        struct ol_completion *c;
 
+        if (l->flags & SINGLY)
+            clear(l, WANTED);
+        c = tell(u, l, OL_ACCEPTED, result, l->flags & WANTED);
         /* A multishot accept has one place for the address and many clients.  One that has gone
          * already has none. */
         if (ol_sock_name(result, true, from) == 0)
@@ -1076,6 +1083,8 @@ uring_listen(struct ol_driver *d, struct ol_link *l, const struct ol_listen_spec
     take(l, spec->kind, fd);
     if (spec->kind == OL_LINK_LISTENER)
         set_blocking(fd);
+    if (spec->kind == OL_LINK_LISTENER && spec->singly)
+        l->flags |= SINGLY;
     if (file->is_set)
         l->work = file;
     else

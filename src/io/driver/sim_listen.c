@@ -26,6 +26,7 @@ sim_listen(struct sim_driver *d, struct ol_link *l, const struct ol_listen_spec 
         return -ENOMEM;
     sim_socket_init(&n->s, SIM_LISTENER, d, l);
     n->backlog = spec->backlog > 0 ? spec->backlog : BACKLOG;
+    n->singly = spec->singly;
     err = sim_bind(w, &n->bound, &n->s, &spec->at, spec->share);
     if (err)
         goto free_listener;
@@ -148,6 +149,8 @@ accepted(struct ol_sim *w, struct sim_listener *l, struct ol_completion *c, stru
     e->s.flags &= (uint16_t)~SIM_QUEUED;
     e->s.driver = l->s.driver;
     c->result = e->s.token;
+    if (l->singly)
+        l->s.flags &= (uint16_t)~SIM_RECEIVING;
     c->more = (l->s.flags & SIM_RECEIVING) != 0;
     if (sim_odds(w, 4))
         return; /* a multishot accept does not know the peer */

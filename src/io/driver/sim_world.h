@@ -99,6 +99,7 @@ struct sim_listener {
     struct sim_end *last;
     int queued;
     int backlog;
+    bool singly;
 };
 
 struct sim_message;

@@ -28,7 +28,7 @@
 #include "net/filter/filter.h"
 #include "outlet/conn.h"
 #include "outlet/listener.h"
-#include "outlet/relay.h"
+#include "outlet/plug.h"
 
 struct ol_conn;
 struct ol_net;
@@ -43,9 +43,13 @@ struct ol_counts {
     _Atomic int64_t accepted;
     _Atomic int64_t refused;
     _Atomic int64_t dropped;
+    _Atomic int64_t denied; /* of those refused: by the lists */
+    _Atomic int64_t pauses; /* of accepting, for the rate */
     int64_t connections_max;
     int64_t per_address_max; /* 0: off */
-    pthread_mutex_t lock;    /* of `addresses`, only used with per_address_max */
+    struct ol_rules *rules;  /* NULL: everyone may come in */
+    struct ol_rate rate;
+    pthread_mutex_t lock; /* of `addresses`, only used with per_address_max */
     struct ol_map addresses;
 };
 
@@ -110,6 +114,8 @@ outlet_err ol_settings_reframe(const struct ol_settings *s, const char *text,
 struct ol_counts *ol_counts_new(const ol_heap *heap, struct ol_hash_key key);
 struct ol_counts *ol_counts_ref(struct ol_counts *n);
 void ol_counts_unref(struct ol_counts *n);
+/* With rules: may this address come in at all?  Counts it if not. */
+bool ol_counts_admit(struct ol_counts *n, const struct ol_addr *peer);
 /* May this peer come in?  Counts it if so. */
 bool ol_counts_enter(struct ol_counts *n, const struct ol_addr *peer);
 /* It was let in, and then refused by the accept callback. */
@@ -255,6 +261,8 @@ struct ol_wire {
     uint32_t count;   /* how many */
     uint32_t segment; /* the size of each but the last */
     uint8_t *bytes;
+    int64_t
+        used_max; /* of the loop's memory: above, what is taken might find no place in a queue */
 };
 
 /* Per reactor. */

@@ -228,6 +228,7 @@ ol_counts_unref(struct ol_counts *n)
         return;
     OL_ASSERT(n->addresses.count == 0); /* every connection has left */
     ol_map_fini(&n->addresses);
+    ol_rules_free(n->heap, n->rules);
     pthread_mutex_destroy(&n->lock);
     ol_free(n->heap, n);
 }
@@ -279,6 +280,16 @@ enter_address(struct ol_counts *n, const struct ol_addr *peer)
     }
     pthread_mutex_unlock(&n->lock);
     return ok;
+}
+
+bool
+ol_counts_admit(struct ol_counts *n, const struct ol_addr *peer)
+{
+    if (ol_rules_admit(n->rules, peer))
+        return true;
+    atomic_fetch_add(&n->denied, 1);
+    atomic_fetch_add(&n->refused, 1);
+    return false;
 }
 
 bool

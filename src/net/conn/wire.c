@@ -14,7 +14,12 @@ enum { YIELD_MIN = 8 };
 outlet_err
 ol_wire_init(struct ol_net *n)
 {
-    n->wire = (struct ol_wire){.bytes = ol_alloc(n->reactor->heap, OL_WIRE_ROOM)};
+    const struct ol_budget *b = n->reactor->share.budget;
+    /* What each reactor may have taken and still has to queue, in chunks that may be half empty. */
+    size_t reserve = (size_t)n->reactor->loop->reactor_count * 2 * OL_WIRE_ROOM;
+
+    n->wire = (struct ol_wire){.bytes = ol_alloc(n->reactor->heap, OL_WIRE_ROOM),
+                               .used_max = b->max - (int64_t)ol_max((size_t)b->max / 8, reserve)};
     return n->wire.bytes ? OUTLET_OK : OUTLET_ENOMEM;
 }
 

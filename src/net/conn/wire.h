@@ -6,8 +6,8 @@
  * Nearly every server answers in the callback.  A queue for that is made, filled, walked and given
  * back within microseconds; one buffer for each reactor does the same with a copy and a send, while
  * all that it touches is still in the cache.  It is used only where nothing is queued, nothing is
- * posted and `high` is far; in every other case, and for what the kernel does not take, there is
- * the queue.
+ * posted, and `high` and memory_max are far; in every other case, and for what the kernel does not
+ * take, there is the queue.
  *
  * A stream's wire ends with the delivery, and borders that must be kept are left to the queue.  On
  * drivers that gather the sends of a turn what was answered becomes one message of the queue, which
@@ -45,6 +45,7 @@ static inline void
 ol_wire_open(struct ol_wire *w, struct ol_conn *c, bool gathers)
 {
     const struct ol_settings *s = ol_conn_settings(c);
+    const struct ol_budget *b = c->cold->reactor->share.budget;
     bool is_train = !s->transport->stream;
 
     if (w->conn == c)
@@ -52,7 +53,8 @@ ol_wire_open(struct ol_wire *w, struct ol_conn *c, bool gathers)
     if (w->conn)
         ol_wire_yield(w);
     if (!s->wire_room || c->queue || (gathers && !is_train && !s->filter->borders) ||
-        c->flags & (CONN_END_ASKED | CONN_ENDED))
+        c->flags & (CONN_END_ASKED | CONN_ENDED) ||
+        atomic_load_explicit(&b->used, memory_order_relaxed) > w->used_max)
         return;
     w->conn = c;
     w->id = c->id;

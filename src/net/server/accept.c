@@ -4,13 +4,44 @@
  * tcp: every reactor has its own socket and keeps what arrives there.  unix and pair: one reactor
  * accepts and places connections on all in turn.
  *
+ * With accepts_per_second the driver is asked for one client at a time, and not before the rate has
+ * room for it: the others wait in the backlog.
+ *
  * SPDX-License-Identifier: MIT
  */
 #include "listener.h"
 
 #include <errno.h>
 
-enum { AGAIN_MS = 100 }; /* between attempts while no descriptor is left */
+enum {
+    AGAIN_MS = 100, /* between attempts while no descriptor is left */
+    PACE_MS = 10    /* at least, when the rate is used up: then several may come */
+};
+
+/* The rate has no room: accepting rests until it has.  What the driver brings all the same is let
+ * in and charged, by other sockets too: those after it wait the longer. */
+static bool
+must_rest(struct ol_lsock *s)
+{
+    struct ol_reactor *r = s->reactor;
+    struct ol_counts *n = s->listener->settings->counts;
+    ol_time when;
+
+    if (!ol_rate_is_on(&n->rate))
+        return false;
+    when = ol_rate_when(&n->rate);
+    if (when <= r->now) {
+        if (s->resting)
+            ol_alarm_clear(r, &s->again);
+        s->resting = false;
+        return false;
+    }
+    if (!s->resting)
+        atomic_fetch_add(&n->pauses, 1);
+    s->resting = true;
+    ol_alarm_set(r, &s->again, when > r->now + PACE_MS * OL_MS ? when : r->now + PACE_MS * OL_MS);
+    return true;
+}
 
 static void
 try_again(struct ol_reactor *r, struct ol_alarm *a)
@@ -18,7 +49,8 @@ try_again(struct ol_reactor *r, struct ol_alarm *a)
     struct ol_lsock *s = OL_CONTAINER(a, struct ol_lsock, again);
     int sys;
 
-    if (s->closing)
+    s->resting = false;
+    if (s->closing || must_rest(s))
         return;
     sys = r->ops->accept_start(r->driver, &s->link);
     if (sys < 0)
@@ -42,14 +74,28 @@ void
 ol_accept_start(struct ol_lsock *s)
 {
     struct ol_reactor *r = s->reactor;
-    int sys = r->ops->accept_start(r->driver, &s->link);
+    int sys;
 
     s->again.fire = try_again;
+    if (must_rest(s))
+        return;
+    sys = r->ops->accept_start(r->driver, &s->link);
     if (sys < 0)
         pause_accepting(s, -sys);
 }
 
-/* Over a limit: nobody is told of this connection, it only has to be closed by the driver. */
+/* Who is denied costs the others nothing of the rate. */
+static bool
+come_in(struct ol_reactor *r, struct ol_counts *n, const struct ol_addr *peer)
+{
+    if (n->rules && !ol_counts_admit(n, peer))
+        return false;
+    if (ol_rate_is_on(&n->rate))
+        ol_rate_charge(&n->rate, r->now);
+    return true;
+}
+
+/* Over a limit or denied: nobody is told of this connection, the driver only has to close it. */
 static void
 refuse_quietly(struct ol_conn *c)
 {
@@ -63,6 +109,7 @@ void
 ol_accept_token(struct ol_reactor *r, struct ol_settings *settings, int32_t token,
                 const struct ol_addr *from, const struct ol_addr *local)
 {
+    struct ol_counts *n = settings->counts;
     struct ol_addr none = {.kind = OL_ADDR_NONE};
     struct ol_addr peer = from ? *from : none;
     struct ol_conn *c;
@@ -81,12 +128,13 @@ ol_accept_token(struct ol_reactor *r, struct ol_settings *settings, int32_t toke
     if (!from)
         (void)r->ops->address(r->driver, &c->link, true, &peer); /* stays "none" if it is gone */
     c->flags |= CONN_LINKED;
-    if (ol_counts_enter(settings->counts, &peer)) {
-        c->flags |= CONN_COUNTED;
-    } else {
+    /* With rules, a peer that the driver did not name is looked at here; one that is gone already
+     * stays nameless, and is denied. */
+    if ((!from && n->rules && !come_in(r, n, &peer)) || !ol_counts_enter(n, &peer)) {
         refuse_quietly(c);
         return;
     }
+    c->flags |= CONN_COUNTED;
     ol_shown_addr_set(&c->cold->peer, &peer);
     ol_shown_addr_set(&c->cold->local, local);
     ol_conn_publish(c);
@@ -181,7 +229,9 @@ accepted(struct ol_lsock *s, struct ol_completion *done)
 {
     struct ol_reactor *r = s->reactor;
     struct ol_reactor *place = s->listener->shared_out ? next_place(s->listener) : r;
+    struct ol_counts *n = s->listener->settings->counts;
     struct ol_addr local = s->bound;
+    bool is_known = done->from || !n->rules; /* else ol_accept_token() looks at it */
 
     if (done->result < 0) {
         if (!s->closing)
@@ -189,15 +239,19 @@ accepted(struct ol_lsock *s, struct ol_completion *done)
         return;
     }
     s->warned = false;
-    if (s->closing) {
+    if (s->closing || (is_known && !come_in(r, n, done->from))) {
         r->ops->discard(r->driver, done->result, false);
     } else if (place == r) {
         ol_accept_token(r, s->listener->settings, done->result, done->from, &local);
     } else if (!post_place(place, s->listener, done->result, done->from)) {
         r->ops->discard(r->driver, done->result, false);
     }
-    if (!done->more && !s->closing)
+    if (s->closing)
+        return;
+    if (!done->more)
         ol_accept_start(s);
+    else if (must_rest(s))
+        r->ops->accept_stop(r->driver, &s->link);
 }
 
 static void

@@ -190,6 +190,17 @@ free_peer:
     return NULL;
 }
 
+/* Before anybody gives way to it. */
+static bool
+may_come(const struct ol_lsock *s, const struct ol_addr *from)
+{
+    struct ol_counts *n = s->listener->settings->counts;
+
+    if (n->rules && !ol_counts_admit(n, from))
+        return false;
+    return !ol_rate_is_on(&n->rate) || ol_rate_take(&n->rate, s->reactor->now);
+}
+
 /* A peer's first datagram: the same steps as for an accepted stream. */
 static struct ol_conn *
 welcome(struct ol_lsock *s, const struct ol_completion *done)
@@ -200,7 +211,7 @@ welcome(struct ol_lsock *s, const struct ol_completion *done)
     struct ol_conn *c;
     int refused = 0;
 
-    if (s->closing || r->stopping || !make_room(s))
+    if (s->closing || r->stopping || !may_come(s, done->from) || !make_room(s))
         return NULL;
     p = new_peer(s, done);
     if (!p)

@@ -52,7 +52,8 @@ bind_one(struct ol_listener *l, const struct plan *p, struct ol_lsock *s, struct
                                   .backlog = p->e.opts.backlog > 0 ? (int)p->e.opts.backlog
                                                                    : BACKLOG,
                                   .mode = p->e.opts.mode > 0 ? (int)p->e.opts.mode : -1,
-                                  .tuning = l->settings->tuning};
+                                  .tuning = l->settings->tuning,
+                                  .singly = ol_rate_is_on(&l->settings->counts->rate)};
 
     s->link = (struct ol_link){.ops = dgram ? &ol_dsock_ops : &ol_lsock_ops, .token = -1};
     ol_list_init(&s->closable.node);
@@ -236,6 +237,10 @@ new_listener(const struct plan *p, struct outlet_reason *why, struct ol_listener
     }
     l->settings->counts->connections_max = connections_max(&p->e);
     l->settings->counts->per_address_max = p->e.opts.conns_per_address;
+    ol_rate_init(&l->settings->counts->rate, p->e.opts.accepts_per_second);
+    err = ol_rules_new(heap, &p->e, &l->settings->counts->rules);
+    if (err)
+        goto unref_settings;
     *out = l;
     return OUTLET_OK;
 

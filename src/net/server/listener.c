@@ -322,6 +322,10 @@ tell(const struct ol_listener *l, const char *key, char *text, size_t room)
         return put_number(text, room, &n->accepted);
     if (strcmp(key, "refused") == 0)
         return put_number(text, room, &n->refused);
+    if (strcmp(key, "denied") == 0)
+        return put_number(text, room, &n->denied);
+    if (strcmp(key, "pauses") == 0)
+        return put_number(text, room, &n->pauses);
     if (strcmp(key, "dropped") == 0)
         return put_number(text, room, &n->dropped);
     if (strcmp(key, "local") == 0) {

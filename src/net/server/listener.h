@@ -23,12 +23,13 @@ struct ol_lsock {
     struct ol_mail start;
     struct ol_mail end;
     struct ol_closable closable; /* on its reactor, while it listens */
-    struct ol_alarm again;       /* no descriptors left: try again */
+    struct ol_alarm again;       /* no descriptors left, or resting: try again */
     struct ol_addr bound;
     bool started;
     bool closing;
     bool asked_driver; /* to close */
     bool warned;
+    bool resting;           /* the rate has no room; `again` is set */
     struct ol_dsock *dgram; /* NULL: a stream listener */
 };
 

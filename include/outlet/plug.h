@@ -1,5 +1,5 @@
 /*
- * relay.h - two connections plugged together: what one receives the other sends.
+ * plug.h - two connections plugged together: what one receives the other sends.
  *
  *     outlet_relay(a, b)
  *
@@ -22,8 +22,8 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#ifndef OUTLET_RELAY_H
-#define OUTLET_RELAY_H
+#ifndef OUTLET_PLUG_H
+#define OUTLET_PLUG_H
 
 #include "conn.h"
 
