@@ -561,7 +561,7 @@ epoll_connect(struct ol_driver *base, struct ol_link *l, const struct ol_connect
         return fd;
     take(l, spec->kind, fd);
     l->flags = CONNECTING;
-    err = ol_sock_connect(fd, &spec->to);
+    err = ol_sock_connect(fd, spec);
     if (err && err != -EINPROGRESS) {
         /* Also EAGAIN of a unix listener whose backlog is full: epoll would never tell of room. */
         l->pending = (uint16_t)-err;

@@ -1123,7 +1123,7 @@ uring_connect(struct ol_driver *d, struct ol_link *l, const struct ol_connect_sp
     take(l, spec->kind, fd);
     l->flags = CONNECTING;
     if (spec->kind == OL_LINK_DGRAM) {
-        err = ol_sock_connect(fd, &spec->to);
+        err = ol_sock_connect(fd, spec);
         if (!err) {
             put_on(&u->todo, l);
             kick(u);

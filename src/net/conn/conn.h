@@ -28,6 +28,7 @@
 #include "net/filter/filter.h"
 #include "outlet/conn.h"
 #include "outlet/listener.h"
+#include "outlet/plug.h"
 
 struct ol_conn;
 struct ol_net;
@@ -56,6 +57,7 @@ struct ol_counts {
 struct ol_transport {
     const char *name;
     bool stream; /* bytes without borders, and a half-close */
+    bool many;   /* datagrams to one address and from anybody */
     int (*receive_start)(struct ol_conn *c);
     void (*receive_stop)(struct ol_conn *c);
     /* Take from the queue what the kernel takes.  0, or a negated errno that ends the connection.
@@ -71,6 +73,7 @@ struct ol_transport {
 
 extern const struct ol_transport ol_transport_stream;
 extern const struct ol_transport ol_transport_dgram; /* a connected datagram socket */
+extern const struct ol_transport ol_transport_many;  /* a datagram socket that is not */
 
 struct ol_settings {
     _Atomic uint32_t refs;
@@ -88,7 +91,7 @@ struct ol_settings {
     size_t wire_room; /* how much may leave the short way, see wire.c; 0: nothing */
     enum outlet_full full;
     bool half_open;
-    bool nodelay;
+    struct ol_tuning tuning;
     outlet_listener listener;
     struct ol_counts *counts; /* NULL: made by connect */
     struct ol_framing framing;
@@ -148,7 +151,10 @@ enum ol_conn_flag {
     CONN_ENDING = 512,     /* on the list of those that end without a driver's word */
     CONN_COUNTED = 1024,   /* in settings->counts */
     CONN_UNTOLD = 2048,    /* refused before the user heard of it: no on_close */
-    CONN_END_TOLD = 4096   /* the user heard of the peer's end */
+    CONN_END_TOLD = 4096,  /* the user heard of the peer's end */
+    CONN_RELAYED = 8192,   /* messages go to another connection, see relay.c */
+    CONN_BLOCKED = 16384,  /* ... whose queue is above `high`: not read meanwhile */
+    CONN_STOPPED = CONN_PAUSED | CONN_BLOCKED
 };
 
 /* Bytes of an unfinished message, or of messages held back by a pause. */
@@ -183,6 +189,7 @@ struct ol_extra {
     _Atomic int64_t dropped;
     struct ol_dial *dial;
     void *peer; /* datagram peers: what their socket keeps of them */
+    _Atomic(struct ol_relay_end *) relay;
 };
 
 /* What an address is as published words, so that any thread may read it while we live. */
@@ -362,6 +369,7 @@ void ol_conn_linked_up(struct ol_conn *c);
 void ol_conn_move(struct ol_conn *c, enum ol_conn_state to); /* the only writer of the state */
 void ol_conn_receive_start(struct ol_conn *c);
 void ol_conn_peer_ended(struct ol_conn *c);
+outlet_err ol_conn_end(struct ol_conn *c);  /* our sending side, after what is queued */
 void ol_conn_flush_step(struct ol_conn *c); /* FLUSHING or LINGERING: what comes next? */
 void ol_conn_close(struct ol_conn *c, enum outlet_side side); /* in order */
 void ol_conn_uncount(struct ol_conn *c);   /* it takes no place of its listener any more */
@@ -384,6 +392,10 @@ enum ol_cause {
     CAUSE_SYSTEM, /* sys_errno says */
     CAUSE_REFUSED_BY_CALLBACK,
     CAUSE_RESOLVE,
+    CAUSE_LOCAL,
+    CAUSE_LOCAL_FAMILY,
+    CAUSE_DEVICE,
+    CAUSE_BROADCAST,
     CAUSE_CONNECT_TIME,
     CAUSE_IDLE,
     CAUSE_PARTIAL,
@@ -394,7 +406,10 @@ enum ol_cause {
     CAUSE_FRAMING,
     CAUSE_QUEUE_FULL,
     CAUSE_MEMORY,
-    CAUSE_FILE,   /* shorter than when it was given */
+    CAUSE_FILE, /* shorter than when it was given */
+    CAUSE_RELAY_CLOSED,
+    CAUSE_RELAY_BROKEN,
+    CAUSE_RELAY_CANNOT,
     CAUSE_EVICTED /* datagram peers: room for a newer one */
 };
 
@@ -405,7 +420,9 @@ void ol_cause_tell(const struct ol_conn *c, struct outlet_reason *out);
 
 /* ---- receive (receive.c) ----------------------------------------------------------------- */
 
-void ol_conn_received(struct ol_conn *c, const struct ol_lent *bytes, uint32_t flags);
+/* `from`: who sent this datagram, if that is not the connection's one peer; else NULL. */
+void ol_conn_received(struct ol_conn *c, const struct ol_lent *bytes, uint32_t flags,
+                      const struct ol_addr *from);
 /* Messages held back by a pause, now that there is none. */
 void ol_conn_deliver_held(struct ol_conn *c);
 void ol_conn_input_free(struct ol_conn *c);
@@ -508,9 +525,12 @@ enum { OL_DIAL_ADDRS = OL_ENDPOINT_ADDRS };
 struct ol_dial {
     int count;
     int next;
+    int others;           /* addresses of another family than `local` */
+    struct ol_addr local; /* to bind to before */
     struct ol_addr addrs[OL_DIAL_ADDRS];
 };
 
+void ol_dial_fill(struct ol_dial *d, const struct ol_endpoint *e); /* all zero before */
 void ol_conn_dial(struct ol_conn *c); /* begun, and nothing was tried yet */
 void ol_dial_next(struct ol_conn *c);
 void ol_dial_connected(struct ol_conn *c, int32_t result);

@@ -58,6 +58,31 @@ use_filter(struct ol_settings *s)
     s->wrap = s->filter->wrap_of(&s->framing);
 }
 
+static int
+count_or_none(int64_t n)
+{
+    return n < 0 ? 0 : (int)n;
+}
+
+static void
+set_tuning(struct ol_tuning *t, const struct ol_endpoint *e)
+{
+    const struct outlet_opts *o = &e->opts;
+
+    t->nodelay = o->nodelay > 0;
+    t->keepalive_s = count_or_none(o->keepalive_s);
+    t->keepalive_interval_s = count_or_none(o->keepalive_interval_s);
+    t->keepalive_probes = count_or_none(o->keepalive_probes);
+    t->user_timeout_ms = count_or_none(o->user_timeout_ms);
+    t->dscp = count_or_none(o->dscp);
+    t->interface = e->interface;
+    t->ttl = count_or_none(o->ttl);
+    t->deaf = o->loop < 0;
+    t->broadcast = o->broadcast > 0;
+    if (o->device) /* its length was checked */
+        memcpy(t->device, o->device, strlen(o->device) + 1);
+}
+
 outlet_err
 ol_settings_new(struct outlet_loop *l, const struct ol_endpoint *e, struct outlet_reason *why,
                 struct ol_settings **out)
@@ -89,7 +114,9 @@ ol_settings_new(struct outlet_loop *l, const struct ol_endpoint *e, struct outle
     s->heap = &l->heap;
     s->loop = l;
     s->scheme = e->scheme;
-    s->transport = e->scheme == OL_SCHEME_UDP ? &ol_transport_dgram : &ol_transport_stream;
+    s->transport = e->scheme != OL_SCHEME_UDP ? &ol_transport_stream
+                   : e->many                  ? &ol_transport_many
+                                              : &ol_transport_dgram;
     use_filter(s);
     s->user = o->user;
     s->connect = duration(o->connect_ms);
@@ -103,7 +130,7 @@ ol_settings_new(struct outlet_loop *l, const struct ol_endpoint *e, struct outle
     s->cap = size_or_none(o->cap);
     s->full = (enum outlet_full)o->full;
     s->half_open = o->half_open > 0;
-    s->nodelay = o->nodelay > 0;
+    set_tuning(&s->tuning, e);
     if (s->transport->send_train || !ol_keeps_borders(s))
         s->wire_room = ol_min(OL_WIRE_ROOM, ol_min(s->high, s->cap));
     *out = s;
