@@ -15,9 +15,15 @@
 
 #include <outlet/outlet.h>
 
+#include "charset.h"
 #include "hist.h"
 #include "load.h"
+#include "mistake.h"
+#include "payload.h"
+#include "schedule.h"
 #include "sockets.h"
+#include "sum.h"
+#include "template.h"
 
 #include <stdbool.h>
 #include <stddef.h>
