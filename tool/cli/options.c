@@ -13,6 +13,7 @@
 
 #define IN(verb) (1u << CLI_##verb)
 #define ENDS (IN(CONNECT) | IN(LISTEN))
+#define SENDS (ENDS | IN(SEND))
 #define ALL (~0u)
 
 const struct cli_option_info cli_option_infos[CLI_OPTIONS] = {
@@ -222,9 +223,8 @@ one_of(struct cli *cli, enum cli_option id, const char *const values[], int *at)
         }
     }
     snprintf(name, sizeof name, "--%s", cli_option_infos[id].word);
-    cli_usage(cli, TEXT_USAGE_BAD_VALUE, name, cli->options.value[id],
-              cli_option_infos[id].argument);
-    return false;
+    return cli_refuse(cli, (int)id, 0, TEXT_USAGE_BAD_VALUE, name, cli->options.value[id],
+                      cli_option_infos[id].argument);
 }
 
 /* The options that every verb has. */
@@ -283,6 +283,7 @@ cli_parse(struct cli *cli, int argc, char **argv)
     bool words_only = false;
 
     cli->options.verb = CLI_VERBS;
+    cli->refusal = ENG_USAGE;
     look_ahead(cli, argv);
     for (int i = 1; i < argc; i++) {
         const char *arg = argv[i];
@@ -303,5 +304,7 @@ cli_parse(struct cli *cli, int argc, char **argv)
         if (!ok)
             return false;
     }
+    if (cli->options.has[OPT_PRESET] && !cli_preset_apply(cli))
+        return false;
     return common_options(cli);
 }

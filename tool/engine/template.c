@@ -154,7 +154,9 @@ number_of(struct compile *c, const char *text, size_t at, int64_t least, int64_t
 {
     char near[64];
     char *end;
-    long long value = strtoll(text, &end, 10);
+    size_t sign = text[0] == '-';
+    bool hex = text[sign] == '0' && (text[sign + 1] == 'x' || text[sign + 1] == 'X');
+    long long value = strtoll(text, &end, hex ? 16 : 10);
 
     if (text[0] && !isspace((unsigned char)text[0]) && text[0] != '+' && !*end && value >= least &&
         value <= most) {

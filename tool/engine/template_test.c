@@ -58,6 +58,7 @@ static const struct {
     {ENG_AS_HEX, "{{u16le}}", 0x1233, "\x34\x12", 2},
     {ENG_AS_HEX, "{{u8}}", 256, "\x01", 1}, /* wraps around */
     {ENG_AS_HEX, "{{u8 start=0}}", 256, "\0", 1},
+    {ENG_AS_HEX, "{{u8 start=0xd6}}", 0, "\xd6", 1},
     {ENG_AS_HEX, "{{u32be start=-1}}", 0, "\xff\xff\xff\xff", 4},
     {ENG_AS_HEX, "{{u32le step=16 start=0}}", 1, "\x10\0\0\0", 4},
     {ENG_AS_HEX, "{{u64be seq}}", 0, "\0\0\0\0\0\0\0\1", 8},
