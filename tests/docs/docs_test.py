@@ -6,8 +6,8 @@
 A command line is a line of a block marked sh, or an example of the man page (.Dl).  They run one
 after the other, in a folder of their own in which build/outlet and build/examples are what was
 built.  What listens stays in the background, until the document ends or something else listens
-there; what is said at a port is said to whoever listens there in this document.  A fixed port, /tmp,
-/run and abstract names are replaced, so that nothing collides.
+there; what is said at a port is said to whoever listens there in this document.  A fixed port,
+/tmp, /run and abstract names are replaced, so that nothing collides.
 
 A comment right above a block says what is special about it:
 
@@ -36,7 +36,8 @@ PATIENCE = 120  # seconds that any one line may take: reached only by failures
 
 BLOCK = re.compile(r"((?:^<!-- (?:not )?run: .*? -->\n)*)^```(\w*)\n(.*?)^```$", re.M | re.S)
 MARK = re.compile(r"<!-- (not run|run): (.*?) -->")
-SERVES = re.compile(r"\boutlet (?:-\S+ )*(?:listen|relay)\b|\bexample_(?:chat|echo|reply|custom|udp)\b")
+SERVES = re.compile(r"\boutlet (?:-\S+ )*(?:listen|relay)\b"
+                    r"|\bexample_(?:chat|echo|reply|custom|udp)\b")
 WATCHES = re.compile(r"\s--watch\b")
 ENDS = re.compile(r"\s--(?:once|expect|expect-hex)\b")
 URL = re.compile(r"'?(?:\w[\w+-]*:(?://)?[^\s']*|:\d+)'?")
