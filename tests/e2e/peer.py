@@ -10,10 +10,10 @@ A listener prints {"event":"listening","url":...} like outlet does, serves one c
 one piece back and then reads and says nothing; all: serves any number, and what one says all the
 others get; silent: accepts and says nothing until it is ended; hold: never accepts; full: never
 accepts, and has so many waiting that the kernel leaves more without an answer; modbus: a device
-that speaks RTU, which answers only when the checksum is right; -split: a byte at a time; -bad:
-with a checksum that is wrong; gbk: answers each line, in GBK, a byte at a time). `pipe` sends
-standard input, half-closes and prints what comes back; `modbus` asks for two registers and judges
-the answer; `gbk` sends a line a byte at a time and prints the answer.
+that speaks RTU, which answers only when the checksum is right; -split: a byte at a time; -bad: with
+a checksum that is wrong; gbk: answers each line, in GBK, a byte at a time).  `pipe` sends standard
+input, half-closes and prints what comes back; `modbus` asks for two registers and judges the
+answer; `gbk` sends a line a byte at a time and prints the answer.
 
 SPDX-License-Identifier: MIT
 """
