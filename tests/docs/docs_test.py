@@ -177,7 +177,7 @@ class Document:
         (self.folder / "build/outlet").symlink_to(os.path.abspath(outlet))
         (self.folder / "build/examples").symlink_to(os.path.abspath(examples))
         env = {k: v for k, v in os.environ.items()
-               if k not in ("LANG", "LC_ALL", "LC_MESSAGES", "OUTLET_LANG")}
+               if k not in ("LANG", "LC_ALL", "LC_MESSAGES", "OUTLET_LANG", "XDG_CONFIG_HOME")}
         self.env = {**env, "HOME": str(self.folder),
                     "PATH": f"{self.folder}/build:{os.environ['PATH']}"}
 

@@ -168,9 +168,9 @@ def test_man(there):
                          ("warning", sorted(man.glob("zh_CN/man?/*")))):
         run(["mandoc", "-T", "lint", "-W", level, *pages], env={**os.environ, "MANPATH": str(man)})
     for lang, word in (("", "--echo"), ("zh_CN", "回显")):
-        text = re.sub(".\b", "", run(["mandoc", "-T", "utf8", man / lang / "man1/outlet.1"]))
-        if word not in text or re.search(r"@[A-Z_]+@", text):
-            sys.exit(f"outlet(1) {lang} lacks {word}, or a place was not filled in\n{text[:2000]}")
+        text = run(["mandoc", "-T", "utf8", man / lang / "man1/outlet.1"])
+        if word not in text.replace("\b", "") or re.search(r"@[A-Z_]{3,}@", text):
+            sys.exit(f"outlet(1) {lang} lacks {word}, or a place was not filled in")
 
 
 def main():

@@ -687,8 +687,11 @@ render_part(const struct eng_template *t, const struct part *p, const struct eng
     if (p->kind == PART_BYTES)
         return p->len == 0 || eng_bytes_add(out, t->store.data + p->offset, p->len);
     if (p->kind == PART_RAND_BYTES) {
-        for (int64_t i = 0; i < p->last; i++)
-            eng_bytes_add(out, &(uint8_t){(uint8_t)chance_below(x->chance, 256)}, 1);
+        for (int64_t i = 0; i < p->last; i++) {
+            uint8_t byte = (uint8_t)chance_below(x->chance, 256);
+
+            eng_bytes_add(out, &byte, 1);
+        }
         return !out->failed;
     }
     if (p->bytes) {
