@@ -15,6 +15,8 @@ A comment right above a block says what is special about it:
     <!-- run: input hello\\n -->  what is typed into its last line, else nothing
     <!-- not run: REASON -->     it cannot be, because ...; such lines are counted and shown
 
+Lines that begin with "#> " are what the line above them prints, all of it.
+
 Code in a sentence that begins with "outlet VERB" is not run, but its verb and options must exist.
 
 SPDX-License-Identifier: MIT
@@ -53,6 +55,18 @@ class Line:
 
     def __init__(self, number, text, exits=(0,), typed=""):
         self.number, self.text, self.exits, self.typed = number, text, exits, typed
+        self.prints = None  # None: it is not said
+
+
+def printed(text):
+    """What each line prints, by its number, of those of which it is said."""
+    prints, last = {}, 0
+    for number, line in enumerate(text.splitlines()):
+        if line.startswith("#> "):
+            prints[last] = prints.get(last, "") + line[3:] + "\n"
+        elif not line.startswith("#"):
+            last = number
+    return prints
 
 
 def joined(text):
@@ -86,6 +100,8 @@ def lines_of(path, text):
                 raise Failure(f"{path}:{first}: command lines in a block that is not sh")
             continue
         lines = [Line(first + at, line) for at, line in joined(body)]
+        for at, text_of in printed(body).items():
+            next(line for line in reversed(lines) if line.number <= first + at).prints = text_of
         if "not run" in marks:
             not_run += [(line.number, line.text, marks["not run"]) for line in lines]
             continue
@@ -204,7 +220,17 @@ class Document:
             child.until(r"\n")
             child.finish(line.exits, signal.SIGTERM)
         else:
-            self.start(PORT.sub(self.port, text), line.typed).finish(line.exits)
+            child = self.start(PORT.sub(self.port, text), line.typed)
+            child.finish(line.exits)
+            self.compare(line, child.texts()[0])
+
+    def compare(self, line, got):
+        if line.prints is None:
+            return
+        want = "\n".join(PORT.sub(self.port, each) for each in line.prints.splitlines())
+        # What was received ends where its sender ended it; in a document that is a line.
+        if got.rstrip("\n") != want:
+            raise Failure(f"it prints {got!r}, not {want!r}")
 
     def serve(self, line, text):
         """In the background.  The first URL is where it listens; others are known already."""

@@ -117,6 +117,8 @@ def serve_modbus(c, what):
             answer = bytes([unit, 3, len(values)]) + values
             answer += bytes(2) if what == "modbus-bad" else crc(answer)
             in_bytes(c, answer) if what == "modbus-split" else c.sendall(answer)
+            if what == "modbus-bad":
+                return  # nobody is to wait for a better one
 
 
 def serve_gbk(c):
