@@ -165,10 +165,12 @@ bool cli_session_options(struct cli *cli, struct eng_session_opts *opts);
 /* The value of -x, -e or --expect-hex; false: it was wrong, which has been said. */
 bool cli_payload_bytes(struct cli *cli, enum cli_option id, struct eng_bytes *out);
 void cli_session_options_free(struct eng_session_opts *opts);
+bool cli_parse_time(struct cli *cli, int64_t *ms); /* --time, if it was given */
 int cli_run_session(struct cli *cli, struct eng_session_opts *opts);
 
 int cli_connect(struct cli *cli);
 int cli_listen(struct cli *cli);
+int cli_relay(struct cli *cli);
 int cli_load(struct cli *cli);
 int cli_completion(struct cli *cli);
 int cli_ps(struct cli *cli);

@@ -80,12 +80,29 @@ tell(struct eng_session *s, const struct eng_event *event)
     s->opts.sink->emit(s->opts.sink, event);
 }
 
+/* What we connected to may be a group or a broadcast address: then the sender is somebody in it. */
+static const char *
+sender_of(const struct peer *p, const outlet_msg *from, char *room, size_t size)
+{
+    bool many = p->s->opts.role == OUTLET_TO_CONNECT && !p->s->opts.to &&
+                strcmp(p->s->url.scheme, "udp") == 0;
+
+    if (!many || !from || outlet_msg_peer(from, room, size) >= size)
+        return NULL;
+    return strcmp(room, p->name) == 0 ? NULL : room;
+}
+
+/* `from`: NULL when it was sent. */
 static void
-tell_message(struct peer *p, bool out, const void *bytes, size_t len)
+tell_message(struct peer *p, const outlet_msg *from, const void *bytes, size_t len)
 {
     struct eng_session *s = p->s;
+    bool out = !from || p->far;
+    char sender[sizeof p->name];
 
-    if (out) {
+    if (s->opts.to) {
+        /* counted at the end of each side, by the library */
+    } else if (out) {
         s->totals.messages_out++;
         s->totals.bytes_out += len;
     } else {
@@ -97,6 +114,7 @@ tell_message(struct peer *p, bool out, const void *bytes, size_t len)
     tell(s, &(struct eng_event){.kind = ENG_MESSAGE,
                                 .id = p->id,
                                 .peer = p->name,
+                                .sender = sender_of(p, from, sender, sizeof sender),
                                 .out = out,
                                 .bytes = bytes,
                                 .size = len});
@@ -131,6 +149,8 @@ void
 eng_session_totals(const struct eng_session *s, struct eng_totals *out)
 {
     *out = s->totals;
+    for (const struct peer *p = s->opts.to ? s->peers : NULL; p; p = p->next)
+        relay_count(p, out);
     out->ms = now_ms() - s->started_ms;
 }
 
@@ -220,7 +240,7 @@ send_answer(struct peer *p, int64_t answer, const void *bytes, size_t len)
 {
     if (answer >= 0) {
         p->full = p->s->trusts_high && answer > QUEUE_HIGH;
-        tell_message(p, true, bytes, len);
+        tell_message(p, NULL, bytes, len);
     } else if (answer != OUTLET_ESTATE && answer != OUTLET_ESTALE) {
         session_fail(p->s, answer == OUTLET_ENOMEM ? ENG_INTERNAL : ENG_BROKEN, (outlet_err)answer,
                      0, "a message could not be sent");
@@ -310,6 +330,8 @@ peer_settle(struct peer *p)
     if (p->state != PEER_OPEN)
         return;
     peer_flow(p);
+    if (p->s->opts.to)
+        return; /* the relay does the rest */
     if (p->ended_in) {
         settle_ended_peer(p);
         return;
@@ -371,7 +393,7 @@ on_message(outlet_conn c, outlet_msg *m, void *user)
     (void)c;
     if (p->state != PEER_OPEN)
         return;
-    tell_message(p, false, bytes, len);
+    tell_message(p, m, bytes, len);
     if (s->opts.expect.len && expect_next(p, bytes, len)) {
         eng_session_stop(s, ENG_DONE);
         return;
@@ -418,7 +440,7 @@ on_event(outlet_conn c, enum outlet_event what, int64_t value, void *user)
 
 /* ---- peers ---- */
 
-static struct peer *
+struct peer *
 peer_new(struct eng_session *s)
 {
     struct peer *p = eng_alloc(sizeof *p);
@@ -435,7 +457,7 @@ peer_new(struct eng_session *s)
     return p;
 }
 
-static void
+void
 peer_free(struct peer *p)
 {
     feed_stop(p);
@@ -478,6 +500,8 @@ address_of(outlet_conn c, const char *key, char *text, size_t room)
     memmove(text, text + skip, strlen(text + skip) + 1);
 }
 
+static const struct outlet_handlers *handlers_of(const struct eng_session *s);
+
 static void
 on_open(outlet_conn c, void *user)
 {
@@ -489,11 +513,17 @@ on_open(outlet_conn c, void *user)
         return;
     p->c = c;
     p->state = PEER_OPEN;
+    if (p->far) {
+        peer_settle(p);
+        return;
+    }
     p->id = ++s->totals.connections;
     s->opened = true;
     address_of(c, "peer", p->name, sizeof p->name);
     address_of(c, "local", local, sizeof local);
     tell(s, &(struct eng_event){.kind = ENG_OPEN, .id = p->id, .peer = p->name, .local = local});
+    if (s->opts.to)
+        relay_open(p, handlers_of(s));
     feed_start(p);
     peer_settle(p);
     input_pump(s);
@@ -536,6 +566,10 @@ on_close(outlet_conn c, const struct outlet_reason *from, void *user)
     (void)c;
     if (p == &s->nobody)
         return;
+    if (s->opts.to && !relay_closed(p, &told)) {
+        peer_free(p);
+        return;
+    }
     if (p->id)
         tell(s, &(struct eng_event){.kind = ENG_CLOSE, .id = p->id, .peer = p->name, .why = why});
     if (why->code != OUTLET_OK && s->state == SESSION_RUNNING) {
@@ -561,6 +595,22 @@ static const struct outlet_handlers handlers = {
     .on_event = on_event,
     .on_close = on_close,
 };
+
+/* Nothing shown, nothing expected: then nothing needs to be called for each message of a relay. */
+static const struct outlet_handlers quiet_handlers = {
+    .size = sizeof(struct outlet_handlers),
+    .on_accept = on_accept,
+    .on_open = on_open,
+    .on_close = on_close,
+};
+
+static const struct outlet_handlers *
+handlers_of(const struct eng_session *s)
+{
+    bool quiet = s->opts.to && s->opts.sink->quiet_messages && !s->opts.expect.len;
+
+    return quiet ? &quiet_handlers : &handlers;
+}
 
 void
 eng_session_flow(struct eng_session *s)
@@ -590,11 +640,13 @@ open_endpoint(struct eng_session *s, struct outlet_reason *why)
     struct peer *p;
     outlet_err err;
 
-    opts.on = &handlers;
+    opts.on = handlers_of(s);
     opts.user = &s->nobody;
     opts.why = why;
-    opts.half_open = s->url.stream ? OUTLET_ON : 0;
-    opts.flush_ms = FLUSH_MS;
+    if (!s->opts.to) { /* a relay passes on the peers' ends itself */
+        opts.half_open = s->url.stream ? OUTLET_ON : 0;
+        opts.flush_ms = FLUSH_MS;
+    }
     if (s->url.stream)
         opts.idle_ms = OUTLET_OFF;
     else if (s->opts.once && s->opts.role == OUTLET_TO_LISTEN)
@@ -662,6 +714,10 @@ eng_session_start(outlet_loop *loop, const struct eng_session_opts *opts, struct
         goto free_fallback;
     }
     (void)eng_url_split(opts->url, opts->role, &s->url); /* it was checked just now */
+    if (opts->to && outlet_url_check(opts->to, OUTLET_TO_CONNECT, why) != OUTLET_OK) {
+        result = ENG_USAGE;
+        goto free_fallback;
+    }
     result = feed_prepare(s, why);
     if (result)
         goto free_fallback;
