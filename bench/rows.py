@@ -36,7 +36,7 @@ class Row:
     metric: str = "cpu"  # what the picture shows: cpu, rate or memory
     of: str = "server"  # or client: whose CPU is counted
     client: tuple = ()
-    both_cpus: bool = False  # server and client may use both
+    spread: bool = False  # the server may use every CPU but the client's
 
 
 def bare(kind, *buffers):
@@ -135,8 +135,8 @@ ROWS = (
         PUBLISH),
     Row("senders", "4 threads send to 1,000 connections, 8 messages each in a turn, 64 B",
         "senders", 1000, 4, 64, SENDERS),
-    Row("reactors", "tcp echo, 64 connections, 16 in flight, 64 B; all on two CPUs", "echo", 64,
-        16, 64, REACTORS, both_cpus=True),
+    Row("reactors", "tcp echo, 64 connections, 16 in flight, 64 B; on every CPU but the client's",
+        "echo", 64, 16, 64, REACTORS, spread=True),
     *(Row(f"load-{connections}x{depth}",
           f"outlet load against a bare client, {connections} connections, {depth} in flight, 64 B",
           "echo", connections, depth, 64, LOAD, of="client")

@@ -85,8 +85,8 @@ class Setting:
 
     def pin(self, row, cpus):
         """What a child does before it becomes the program."""
-        if row.both_cpus:
-            cpus = self.server_cpus | self.client_cpus
+        if row.spread and cpus == self.server_cpus:
+            cpus = (os.sched_getaffinity(0) - self.client_cpus) or cpus
         if self.is_pinned:
             return lambda: os.sched_setaffinity(0, cpus)
         return None
@@ -233,6 +233,8 @@ class Book:
                     for s in self.servers}
         self.skipped = []
         self.notes = []
+        if row.spread and len(os.sched_getaffinity(0)) < 3:
+            self.notes.append("all reactors share one CPU: the other one is the client's")
         if setting.connections(row) < row.connections and not setting.options.smoke:
             self.notes.append(f"{setting.connections(row)} connections: more descriptors than "
                               "that a process may not have here")

@@ -4,10 +4,11 @@
     tools/man.py --out DIR [--lang zh] 1|3|7    write the pages of a section
     tools/man.py --list 1|3|7                   their names
 
-Section 1 is packaging/man/outlet.1 with the verbs and options put in, from options.def, verbs.def
-and text.def in tool/cli.  Section 7 are docs/url.md and docs/framing.md.  Section 3 are the
-comments of include/outlet: a page for each function, and one for each header with its types.  A
-function that has no comment of the four labels has no page; tools/tidy.py sees to both.
+Section 1 is packaging/man/outlet.1 with the verbs, the options and texts of the help put in, from
+options.def, verbs.def and text.def in tool/cli.  Section 7 are docs/url.md, docs/framing.md and
+docs/payloads.md.  Section 3 are the comments of include/outlet: a page for each function, and one
+for each header with its types.  A function that has no comment of the four labels has no page;
+tools/tidy.py sees to both.
 
 SPDX-License-Identifier: MIT
 """
@@ -28,6 +29,8 @@ GUIDES = {  # page: (document, what it is)
                                      "zh": "outlet 的端点 URL 及其选项"}),
     "outlet-framing": ("docs/framing{}.md", {"en": "where messages begin and end on a byte stream",
                                              "zh": "字节流上消息的起止"}),
+    "outlet-payloads": ("docs/payloads{}.md", {"en": "what the outlet command sends and checks",
+                                               "zh": "outlet 命令发送和检查的内容"}),
 }
 
 
@@ -344,6 +347,8 @@ def section1(lang):
             lines += verb_items(lang, options, said)
         elif line == "@OPTIONS@":
             lines += option_items(lang, options, said)
+        elif re.fullmatch(r"@\w+@", line):  # a text of the help, as it stands there
+            lines += literal(said[line.strip("@")].splitlines(), indent=False)
         elif line == ".Dd":
             lines.append(f".Dd {date()}")
         else:

@@ -88,7 +88,8 @@ class Outlet:
                                         max(0, end - time.monotonic()))
             got = os.read(self.child.stdout.fileno(), 65536) if ready else b""
             if not got:
-                sys.exit(f"{' '.join(self.words)}: no {what} with {want}, but {self.seen} {self.rest}")
+                sys.exit(f"{' '.join(self.words)}: no {what} with {want}, but {self.seen} "
+                         f"{self.rest}")
             *lines, self.rest = (self.rest + got).split(b"\n")
             self.seen += [json.loads(line) for line in lines]
 

@@ -16,10 +16,16 @@ static const struct {
     int (*run)(struct cli *cli);
     int words; /* arguments that are not options */
 } verbs[CLI_VERBS] = {
-    [CLI_CONNECT] = {cli_connect, 2}, [CLI_LISTEN] = {cli_listen, 2},
-    [CLI_RELAY] = {cli_relay, 2},     [CLI_DEMO] = {cli_demo, 0},
-    [CLI_LOAD] = {cli_load, 2},       [CLI_COMPLETION] = {cli_completion, 1},
-    [CLI_PS] = {cli_ps, CLI_WORDS},   [CLI_HELP] = {cli_help, 1},
+    [CLI_CONNECT] = {cli_connect, 2},
+    [CLI_LISTEN] = {cli_listen, 2},
+    [CLI_RELAY] = {cli_relay, 2},
+    [CLI_SEND] = {cli_send, 2},
+    [CLI_DEMO] = {cli_demo, 0},
+    [CLI_LOAD] = {cli_load, 2},
+    [CLI_COMPLETION] = {cli_completion, 1},
+    [CLI_PS] = {cli_ps, CLI_WORDS},
+    [CLI_PRESET] = {cli_preset, 1},
+    [CLI_HELP] = {cli_help, 1},
     [CLI_VERSION] = {cli_version, 0},
 };
 
@@ -43,7 +49,7 @@ run(struct cli *cli, int argc, char **argv)
     struct eng_bytes out = {0};
 
     if (!cli_parse(cli, argc, argv))
-        return ENG_USAGE;
+        return cli->refusal;
     if (o->has[OPT_VERSION])
         return cli_version(cli);
     if (o->has[OPT_HELP] || o->verb == CLI_VERBS) {
@@ -85,5 +91,6 @@ main(int argc, char **argv)
             code = ENG_FILE;
     }
     cli_out_free(&cli.out);
+    eng_presets_free(&cli.presets);
     return code;
 }

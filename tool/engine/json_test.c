@@ -105,6 +105,70 @@ an_error_says_where_in_the_url(void **state)
                 "\"key\":\"frame\",\"text\":\"no such framing\"}\n");
 }
 
+static void
+decoded_text_has_its_bytes_beside_it_unless_it_says_all(void **state)
+{
+    struct eng_event e = message("\xd6\xd0", 2);
+
+    (void)state;
+    e.text = (const uint8_t *)"中";
+    e.text_len = 3;
+    e.text_whole = true;
+    expect_line(&e, ENG_FORM_AUTO,
+                "{\"v\":1,\"event\":\"message\",\"id\":7,\"dir\":\"in\",\"size\":2,"
+                "\"text\":\"中\"}\n");
+    expect_line(&e, ENG_FORM_HEX,
+                "{\"v\":1,\"event\":\"message\",\"id\":7,\"dir\":\"in\",\"size\":2,"
+                "\"hex\":\"d6d0\"}\n");
+    e.text = (const uint8_t *)"\xed\xb3\xbf"; /* the byte ff, which is no character */
+    e.text_whole = false;
+    expect_line(&e, ENG_FORM_AUTO,
+                "{\"v\":1,\"event\":\"message\",\"id\":7,\"dir\":\"in\",\"size\":2,"
+                "\"text\":\"\\\\xff\",\"hex\":\"d6d0\"}\n");
+}
+
+static void
+a_checked_message_says_what_it_has_and_should_have(void **state)
+{
+    struct eng_event e = message("hi\x12", 3);
+    struct eng_mistake mistake;
+    struct eng_sum sum;
+
+    (void)state;
+    assert_true(eng_sum_parse("crc16/modbus", &sum, &mistake));
+    e.check = ENG_BAD;
+    e.sum = &sum;
+    e.sum_has = 0x12;
+    e.sum_want = 0xabcd;
+    expect_line(&e, ENG_FORM_AUTO,
+                "{\"v\":1,\"event\":\"message\",\"id\":7,\"dir\":\"in\",\"size\":3,"
+                "\"text\":\"hi\\u0012\",\"check\":\"bad\",\"sum\":\"crc16/modbus\","
+                "\"has\":\"0012\",\"want\":\"abcd\"}\n");
+    e.check = ENG_GOOD;
+    e.hidden = 1; /* the size is that of the message, what is shown is without it */
+    expect_line(&e, ENG_FORM_HEX,
+                "{\"v\":1,\"event\":\"message\",\"id\":7,\"dir\":\"in\",\"size\":3,"
+                "\"hex\":\"6869\",\"check\":\"good\",\"sum\":\"crc16/modbus\","
+                "\"has\":\"0012\",\"want\":\"abcd\"}\n");
+}
+
+static void
+a_close_tells_what_never_became_a_character(void **state)
+{
+    struct outlet_reason why = OUTLET_REASON;
+    struct eng_event e = {.kind = ENG_CLOSE,
+                          .id = 2,
+                          .peer = "",
+                          .why = &why,
+                          .text = (const uint8_t *)"\xed\xb3\x96",
+                          .text_len = 3};
+
+    (void)state;
+    expect_line(&e, ENG_FORM_AUTO,
+                "{\"v\":1,\"event\":\"close\",\"id\":2,\"code\":\"OUTLET_OK\",\"text\":\"\","
+                "\"rest\":\"\\\\xd6\"}\n");
+}
+
 int
 main(void)
 {
@@ -114,6 +178,9 @@ main(void)
         cmocka_unit_test(an_address_that_is_not_utf8_is_written_out),
         cmocka_unit_test(a_close_says_code_phase_side_and_text),
         cmocka_unit_test(an_error_says_where_in_the_url),
+        cmocka_unit_test(decoded_text_has_its_bytes_beside_it_unless_it_says_all),
+        cmocka_unit_test(a_checked_message_says_what_it_has_and_should_have),
+        cmocka_unit_test(a_close_tells_what_never_became_a_character),
     };
 
     return cmocka_run_group_tests_name("json", tests, NULL, NULL);

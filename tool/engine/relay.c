@@ -104,9 +104,12 @@ relay_closed(struct peer *p, struct outlet_reason *why)
 
     relay_count(p, &s->totals);
     if (p->far && p->state == PEER_CONNECTING && why->code != OUTLET_OK && !follows(why) &&
-        s->state == SESSION_RUNNING)
+        s->state == SESSION_RUNNING) {
         tell_far_error(s, why); /* its clients have done nothing wrong */
+        p->told = true;
+    }
     if (twin) {
+        twin->told = p->told;
         twin->twin = NULL;
         twin->twin_why = *why;
         twin->has_twin_why = true;

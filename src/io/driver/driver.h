@@ -126,8 +126,7 @@ struct ol_listen_spec {
     enum ol_share_port share;
     int backlog;
     int mode; /* permissions of a unix path; -1: as umask says */
-    /* Accepting ends after each client (more = false): who comes next waits in the backlog.  epoll
-     * brings what one look finds, at most 64. */
+    /* Accepting ends after each client (more = false): who comes next waits in the backlog. */
     bool singly;
     struct ol_tuning tuning;
 };

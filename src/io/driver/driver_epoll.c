@@ -52,8 +52,8 @@ enum {
 
 /*
  * Other fields of a link: `work` is a unix listener's struct ol_sock_file.  `pending` is the errno
- * of a connect that failed at once, until it is told; then a datagram link's number of messages to
- * ask for.
+ * of a connect that failed at once, until it is told; then how many messages a datagram link, or
+ * clients a listener, asks for in one look.
  */
 struct epoll_driver {
     struct ol_driver base;
@@ -335,7 +335,9 @@ tell_dgrams(struct epoll_driver *d, struct batch *b, struct ol_link *l)
 static void
 tell_accepts(struct epoll_driver *d, struct batch *b, struct ol_link *l)
 {
-    for (int i = 0; i < ACCEPTS_PER_WAIT && b->count < b->max; i++) {
+    bool singly = l->pending == 1;
+
+    for (int i = 0; i < l->pending && b->count < b->max; i++) {
         struct ol_addr *from = &d->from[b->count];
         int fd = ol_sock_accept(l->token, from);
 
@@ -349,7 +351,9 @@ tell_accepts(struct epoll_driver *d, struct batch *b, struct ol_link *l)
             add(b, l, OL_ACCEPTED, fd, false);
             return;
         }
-        add(b, l, OL_ACCEPTED, fd, true)->from = from;
+        if (singly)
+            l->flags &= (uint8_t)~WANT_IN;
+        add(b, l, OL_ACCEPTED, fd, !singly)->from = from;
     }
 }
 
@@ -543,6 +547,8 @@ epoll_listen(struct ol_driver *base, struct ol_link *l, const struct ol_listen_s
         return fd;
     }
     take(l, spec->kind, fd);
+    if (spec->kind == OL_LINK_LISTENER)
+        l->pending = spec->singly ? 1 : ACCEPTS_PER_WAIT;
     if (file->is_set)
         l->work = file;
     else
