@@ -187,6 +187,7 @@ int cli_resize_open(void); /* readable when the size has changed; read as cli_si
 /* listen, connect and send (session.c) */
 bool cli_session_options(struct cli *cli, struct eng_session_opts *opts);
 void cli_session_options_free(struct eng_session_opts *opts);
+bool cli_parse_time(struct cli *cli, int64_t *ms); /* --time, if it was given */
 int cli_run_session(struct cli *cli, struct eng_session_opts *opts);
 
 /* What is sent, from the options that say it (payload.c).  False: refused, which has been said. */
@@ -202,6 +203,7 @@ bool cli_preset_save(struct cli *cli);
 
 int cli_connect(struct cli *cli);
 int cli_listen(struct cli *cli);
+int cli_relay(struct cli *cli);
 int cli_send(struct cli *cli);
 int cli_preset(struct cli *cli);
 int cli_load(struct cli *cli);

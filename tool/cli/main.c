@@ -16,11 +16,17 @@ static const struct {
     int (*run)(struct cli *cli);
     int words; /* arguments that are not options */
 } verbs[CLI_VERBS] = {
-    [CLI_CONNECT] = {cli_connect, 2}, [CLI_LISTEN] = {cli_listen, 2},
-    [CLI_SEND] = {cli_send, 2},       [CLI_DEMO] = {cli_demo, 0},
-    [CLI_LOAD] = {cli_load, 2},       [CLI_COMPLETION] = {cli_completion, 1},
-    [CLI_PS] = {cli_ps, CLI_WORDS},   [CLI_PRESET] = {cli_preset, 1},
-    [CLI_HELP] = {cli_help, 1},       [CLI_VERSION] = {cli_version, 0},
+    [CLI_CONNECT] = {cli_connect, 2},
+    [CLI_LISTEN] = {cli_listen, 2},
+    [CLI_RELAY] = {cli_relay, 2},
+    [CLI_SEND] = {cli_send, 2},
+    [CLI_DEMO] = {cli_demo, 0},
+    [CLI_LOAD] = {cli_load, 2},
+    [CLI_COMPLETION] = {cli_completion, 1},
+    [CLI_PS] = {cli_ps, CLI_WORDS},
+    [CLI_PRESET] = {cli_preset, 1},
+    [CLI_HELP] = {cli_help, 1},
+    [CLI_VERSION] = {cli_version, 0},
 };
 
 /* A socket must never get number 0, 1 or 2: what is printed would be sent to a peer. */

@@ -29,6 +29,12 @@ parse_number(struct cli *cli, enum cli_option id, int64_t *out)
                       id == OPT_COUNT ? "10" : "500ms");
 }
 
+bool
+cli_parse_time(struct cli *cli, int64_t *ms)
+{
+    return parse_number(cli, OPT_TIME, ms);
+}
+
 static bool
 parse_repetition(struct cli *cli, struct eng_session_opts *opts)
 {
@@ -282,11 +288,17 @@ session_work(struct run *run, struct eng_session_opts *opts)
     run->cli->out.arg = run;
     run->result = eng_session_start(run->loop, opts, &run->session, &why);
     if (run->result) {
-        const char *url = run->result == ENG_FILE ? NULL : opts->url;
+        struct eng_event event = {
+            .kind = ENG_ERROR, .url = opts->url, .role = opts->role, .why = &why};
 
-        run->show.sink.emit(
-            &run->show.sink,
-            &(struct eng_event){.kind = ENG_ERROR, .url = url, .role = opts->role, .why = &why});
+        if (run->result == ENG_FILE) {
+            event.url = NULL;
+        } else if (opts->to && run->result == ENG_USAGE &&
+                   outlet_url_check(opts->url, opts->role, NULL) == OUTLET_OK) {
+            event.url = opts->to; /* so it is that one */
+            event.role = OUTLET_TO_CONNECT;
+        }
+        run->show.sink.emit(&run->show.sink, &event);
         return (int)run->result;
     }
     if (run->cli->out.broken)

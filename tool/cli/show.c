@@ -119,10 +119,11 @@ add_time(struct eng_bytes *line, bool colours)
 static void
 add_peer(struct eng_bytes *line, const struct cli *cli, const struct eng_event *e)
 {
+    const char *peer = e->sender ? e->sender : e->peer;
     char number[24];
 
-    if (e->peer[0]) {
-        eng_text_visible(line, (const uint8_t *)e->peer, strlen(e->peer));
+    if (peer[0]) {
+        eng_text_visible(line, (const uint8_t *)peer, strlen(peer));
         return;
     }
     snprintf(number, sizeof number, "%llu", (unsigned long long)e->id);
@@ -275,7 +276,7 @@ show_message(struct cli_show *show, const struct eng_event *e)
             show_decoded(cli, e);
         return;
     }
-    if (cli->terminal) {
+    if (cli->terminal || cli->options.verb == CLI_RELAY) {
         eng_text_size(size, sizeof size, e->size);
         add_time(&line, cli->colours);
         eng_bytes_text(&line, cli_ink(cli->colours, e->out ? INK_OUT : INK_IN));
@@ -349,7 +350,10 @@ show_listening(struct cli_show *show, const struct eng_event *e)
     if (!eng_url_split(e->url, OUTLET_TO_LISTEN, &parts) || !eng_url_is_loopback(&parts))
         return;
     snprintf(open_url, sizeof open_url, "%s://*:%d", parts.scheme, parts.port);
-    cli_say(cli, TEXT_ONLY_LOCAL, open_url);
+    if (cli->options.verb == CLI_RELAY)
+        cli_say(cli, TEXT_ONLY_LOCAL, open_url, "relay", " ...");
+    else
+        cli_say(cli, TEXT_ONLY_LOCAL, open_url, "listen", "");
 }
 
 static void
@@ -372,8 +376,8 @@ show_summary(struct cli_show *show, const struct eng_event *e)
     char out[32];
     char seconds[32];
 
-    if (cli->quiet ||
-        !(show->signalled || cli->verbose || cli->terminal || cli->options.verb == CLI_LISTEN))
+    if (cli->quiet || !(show->signalled || cli->verbose || cli->terminal ||
+                        cli->options.verb == CLI_LISTEN || cli->options.verb == CLI_RELAY))
         return;
     snprintf(numbers[0], sizeof numbers[0], "%llu", (unsigned long long)t->connections);
     snprintf(numbers[1], sizeof numbers[1], "%llu", (unsigned long long)t->messages_in);

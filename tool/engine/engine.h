@@ -159,9 +159,10 @@ struct eng_event {
     const char *url; /* LISTENING; ERROR: NULL when it is not about the endpoint */
     enum outlet_role role;
     const char *driver;
-    const char *peer;  /* OPEN MESSAGE CLOSE */
-    const char *local; /* OPEN */
-    bool out;          /* MESSAGE: sent, not received */
+    const char *peer;   /* OPEN MESSAGE CLOSE */
+    const char *local;  /* OPEN */
+    const char *sender; /* MESSAGE: who sent it, where that is not the peer (a group); else NULL */
+    bool out;           /* MESSAGE: sent, not received */
     const uint8_t *bytes;
     size_t size;
     size_t hidden; /* of these at the end, what is not to be shown: a good checksum */
@@ -213,6 +214,7 @@ enum eng_payload_kind {
 struct eng_session_opts {
     enum outlet_role role;
     const char *url;
+    const char *to; /* relay to this URL; NULL: talk to `url` ourselves */
     struct eng_sink *sink;
     enum eng_rule rule;
     struct eng_bytes reply; /* lent, like all bytes here, until the session is freed */

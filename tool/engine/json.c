@@ -191,6 +191,8 @@ eng_json_event(struct eng_bytes *out, const struct eng_event *e, enum eng_form f
     case ENG_MESSAGE:
         json_number(out, "id", (int64_t)e->id);
         json_text(out, "dir", e->out ? "out" : "in");
+        if (e->sender)
+            json_text(out, "peer", e->sender);
         json_number(out, "size", (int64_t)e->size);
         if (e->text)
             json_decoded(out, e, form);

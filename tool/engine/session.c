@@ -81,6 +81,21 @@ tell(struct eng_session *s, const struct eng_event *event)
     s->opts.sink->emit(s->opts.sink, event);
 }
 
+static bool
+hears_many(const struct eng_session *s)
+{
+    return s->opts.role == OUTLET_TO_CONNECT && !s->opts.to && strcmp(s->url.scheme, "udp") == 0;
+}
+
+/* What we connected to may be a group or a broadcast address: then the sender is somebody in it. */
+static const char *
+sender_of(const struct peer *p, char *room, size_t size)
+{
+    if (!p->from || outlet_msg_peer(p->from, room, size) >= size)
+        return NULL;
+    return strcmp(room, p->name) == 0 ? NULL : room;
+}
+
 /* A checksum stands in front of the end of a line, if there is one. */
 static size_t
 without_eol(const struct eng_session *s, const uint8_t *bytes, size_t len)
@@ -139,10 +154,13 @@ static void
 tell_message(struct peer *p, bool out, const void *bytes, size_t len)
 {
     struct eng_session *s = p->s;
+    char sender[sizeof p->name];
     struct eng_event e = {
         .kind = ENG_MESSAGE, .id = p->id, .peer = p->name, .out = out, .bytes = bytes, .size = len};
 
-    if (out) {
+    if (s->opts.to) {
+        /* counted at the end of each side, by the library */
+    } else if (out) {
         s->totals.messages_out++;
         s->totals.bytes_out += len;
     } else {
@@ -153,6 +171,8 @@ tell_message(struct peer *p, bool out, const void *bytes, size_t len)
         check_message(s, &e);
     if (s->opts.sink->quiet_messages)
         return;
+    if (!out)
+        e.sender = sender_of(p, sender, sizeof sender);
     if (s->opts.charset)
         decode_message(p, &e);
     tell(s, &e);
@@ -198,6 +218,8 @@ void
 eng_session_totals(const struct eng_session *s, struct eng_totals *out)
 {
     *out = s->totals;
+    for (const struct peer *p = s->opts.to ? s->peers : NULL; p; p = p->next)
+        relay_count(p, out);
     out->ms = now_ms() - s->started_ms;
 }
 
@@ -478,6 +500,8 @@ peer_settle(struct peer *p)
     if (p->state != PEER_OPEN)
         return;
     peer_flow(p);
+    if (p->s->opts.to)
+        return; /* the relay does the rest */
     if (p->ended_in) {
         settle_ended_peer(p);
         return;
@@ -553,7 +577,7 @@ take_message(struct peer *p, const uint8_t *bytes, size_t len)
         return;
     }
     p->answers++;
-    tell_message(p, false, bytes, len);
+    tell_message(p, p->far, bytes, len);
 }
 
 static void
@@ -567,7 +591,9 @@ on_message(outlet_conn c, outlet_msg *m, void *user)
     (void)c;
     if (p->state != PEER_OPEN)
         return;
+    p->from = hears_many(s) ? m : NULL;
     take_message(p, bytes, len);
+    p->from = NULL;
     if (s->opts.expect.len && expect_next(p, bytes, len)) {
         eng_session_stop(s, ENG_DONE);
         return;
@@ -618,7 +644,7 @@ on_event(outlet_conn c, enum outlet_event what, int64_t value, void *user)
 
 /* ---- peers ---- */
 
-static struct peer *
+struct peer *
 peer_new(struct eng_session *s)
 {
     struct peer *p = eng_alloc(sizeof *p);
@@ -635,7 +661,7 @@ peer_new(struct eng_session *s)
     return p;
 }
 
-static void
+void
 peer_free(struct peer *p)
 {
     feed_stop(p);
@@ -683,6 +709,8 @@ address_of(outlet_conn c, const char *key, char *text, size_t room)
     memmove(text, text + skip, strlen(text + skip) + 1);
 }
 
+static const struct outlet_handlers *handlers_of(const struct eng_session *s);
+
 static void
 on_open(outlet_conn c, void *user)
 {
@@ -694,12 +722,18 @@ on_open(outlet_conn c, void *user)
         return;
     p->c = c;
     p->state = PEER_OPEN;
+    if (p->far) {
+        peer_settle(p);
+        return;
+    }
     p->id = ++s->totals.connections;
     p->chance = s->opts.seed + p->id; /* each draws its own, whoever came first */
     s->opened = true;
     address_of(c, "peer", p->name, sizeof p->name);
     address_of(c, "local", local, sizeof local);
     tell(s, &(struct eng_event){.kind = ENG_OPEN, .id = p->id, .peer = p->name, .local = local});
+    if (s->opts.to)
+        relay_open(p, handlers_of(s));
     if (s->opts.answer && asks_for_ever(s))
         await_answer(s);
     else if (s->opts.answer)
@@ -765,12 +799,16 @@ on_close(outlet_conn c, const struct outlet_reason *from, void *user)
     (void)c;
     if (p == &s->nobody)
         return;
+    if (s->opts.to && !relay_closed(p, &told)) {
+        peer_free(p);
+        return;
+    }
     tell_piece(p);
     answered = is_answered(p);
     if (p->id)
         tell_close(p, why);
     if (why->code != OUTLET_OK && s->state == SESSION_RUNNING) {
-        if (only)
+        if (only && !p->told)
             tell_error(s, s->opts.url, why);
         else
             s->totals.errors++; /* one client's trouble is not the server's */
@@ -792,6 +830,22 @@ static const struct outlet_handlers handlers = {
     .on_event = on_event,
     .on_close = on_close,
 };
+
+/* Nothing shown, nothing expected: then nothing needs to be called for each message of a relay. */
+static const struct outlet_handlers quiet_handlers = {
+    .size = sizeof(struct outlet_handlers),
+    .on_accept = on_accept,
+    .on_open = on_open,
+    .on_close = on_close,
+};
+
+static const struct outlet_handlers *
+handlers_of(const struct eng_session *s)
+{
+    bool quiet = s->opts.to && s->opts.sink->quiet_messages && !s->opts.expect.len;
+
+    return quiet ? &quiet_handlers : &handlers;
+}
 
 void
 eng_session_flow(struct eng_session *s)
@@ -821,11 +875,13 @@ open_endpoint(struct eng_session *s, struct outlet_reason *why)
     struct peer *p;
     outlet_err err;
 
-    opts.on = &handlers;
+    opts.on = handlers_of(s);
     opts.user = &s->nobody;
     opts.why = why;
-    opts.half_open = s->url.stream ? OUTLET_ON : 0;
-    opts.flush_ms = FLUSH_MS;
+    if (!s->opts.to) { /* a relay passes on the peers' ends itself */
+        opts.half_open = s->url.stream ? OUTLET_ON : 0;
+        opts.flush_ms = FLUSH_MS;
+    }
     if (s->url.stream)
         opts.idle_ms = OUTLET_OFF;
     else if (s->opts.once && s->opts.role == OUTLET_TO_LISTEN)
@@ -894,6 +950,10 @@ eng_session_start(outlet_loop *loop, const struct eng_session_opts *opts, struct
         goto free_fallback;
     }
     (void)eng_url_split(opts->url, opts->role, &s->url); /* it was checked just now */
+    if (opts->to && outlet_url_check(opts->to, OUTLET_TO_CONNECT, why) != OUTLET_OK) {
+        result = ENG_USAGE;
+        goto free_fallback;
+    }
     result = feed_prepare(s, why);
     if (result)
         goto free_fallback;

@@ -1,5 +1,5 @@
 /*
- * session.h - what session.c and feed.c share: one endpoint, its peers, and what they are sent.
+ * session.h - what the files of a session share: one endpoint, its peers, and what they are sent.
  *
  * A newcomer's mistake: to call outlet_send() directly.  peer_send() counts, records, and holds
  * what the queue refused, so that nothing is lost.
@@ -53,7 +53,13 @@ struct peer {
     bool ended_first; /* the peer did, before us */
     size_t matched;   /* bytes of `expect` that the end of the input matches */
     struct feed feed;
-    uint64_t chance; /* of what templates draw */
+    struct peer *twin; /* the other side of the relay; NULL: none, or it has ended */
+    bool far;          /* we are the connection to opts.to */
+    bool told;         /* that the other side could not be connected to */
+    bool has_twin_why;
+    struct outlet_reason twin_why; /* of the side that ended first */
+    const outlet_msg *from; /* while one is received; NULL: none, or its sender is the peer */
+    uint64_t chance;        /* of what templates draw */
     uint64_t replies;
     uint64_t answers;
     struct eng_bytes piece;      /* of an answer whose checksum is not there yet */
@@ -104,6 +110,8 @@ struct eng_session {
 };
 
 /* session.c */
+struct peer *peer_new(struct eng_session *s); /* NULL: no memory */
+void peer_free(struct peer *p);
 void peer_send(struct peer *p, const void *bytes, size_t len, outlet_msg *from);
 bool peer_can_send(const struct peer *p);
 void peer_settle(struct peer *p); /* pause or resume, half-close, close: whatever is due now */
@@ -114,6 +122,12 @@ void session_all_is_sent(struct peer *p); /* the payload: now an answer may be w
 void session_tell_error(struct eng_session *s, const char *text); /* and go on */
 bool peer_render(struct peer *p, const struct eng_template *t, uint64_t n, const char *eol,
                  struct eng_bytes *out); /* false: the session has failed */
+
+/* relay.c */
+void relay_open(struct peer *near, const struct outlet_handlers *on);
+void relay_count(const struct peer *p, struct eng_totals *t); /* adds what its side received */
+/* One side has ended.  false: the other one has not; true: *why is that of both. */
+bool relay_closed(struct peer *p, struct outlet_reason *why);
 
 /* feed.c */
 enum eng_result feed_prepare(struct eng_session *s, struct outlet_reason *why);

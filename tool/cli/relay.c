@@ -1,0 +1,28 @@
+/*
+ * relay.c - outlet relay FROM TO
+ *
+ * Each client of FROM gets a connection of its own to TO.  Without a terminal both directions are
+ * still shown as lines: bytes of two directions in one stream would be of use to nobody.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "cli.h"
+
+int
+cli_relay(struct cli *cli)
+{
+    struct eng_session_opts opts = {.role = OUTLET_TO_LISTEN, .eol = ""};
+
+    if (cli->options.word_count < 2)
+        return cli_usage(cli, TEXT_USAGE_TWO_URLS, NULL);
+    if (cli->options.has[OPT_DIAL])
+        opts.role = OUTLET_TO_CONNECT;
+    opts.url = cli->options.words[0];
+    opts.to = cli->options.words[1];
+    opts.once = cli->options.has[OPT_ONCE];
+    if (!cli_parse_time(cli, &opts.time_ms))
+        return ENG_USAGE;
+    if (cli->form == FORM_DEFAULT)
+        cli->form = FORM_TEXT;
+    return cli_run_session(cli, &opts);
+}
