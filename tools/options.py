@@ -141,10 +141,10 @@ def takes(words, kind, most, may_off):
 
 def where(words, schemes, roles):
     """The schemes and the role that honour it."""
-    names = {"STREAMS": ["tcp", "unix", "pair"], "ALL": []}
+    names = {"STREAMS": ["tcp", "unix", "pair", "fd"], "ALL": []}
     if schemes == {"NOBODY"}:
         return words["nobody"]
-    listed = [n for s in ("TCP", "UNIX", "UDP", "PAIR", "STREAMS") if s in schemes
+    listed = [n for s in ("TCP", "UNIX", "UDP", "PAIR", "STREAMS", "FD") if s in schemes
               for n in names.get(s, [s.lower()])]
     parts = [" ".join(listed)] if listed else []
     if roles != "BOTH":

@@ -31,13 +31,16 @@ extern "C" {
 
 /**
  * Begin to connect to `url`, on the current reactor or, from elsewhere, on the next in turn.  A
- * name is looked up in /etc/hosts; its addresses are tried one after the other.
+ * name is looked up in /etc/hosts; its addresses are tried one after the other.  "fd:3" is a socket
+ * that is connected already; a duplicate is used, so the caller's may be closed, and a reset
+ * reaches the peer when all are.  Whether it blocks is the driver's to say, for all who have it.
  *
  * Memory  copies `url`, `*opts` (may be NULL) and what `on` and `framing` in it point to.
  * Thread  any, posts.  *out and the user data are set before a callback can run.
  * Calls   nothing itself; then on_open, or on_close with the phase that failed.
  * Errors  OUTLET_EINVAL, OUTLET_ENOTSUP  the URL or an option is wrong; opts->why says where.
  *         OUTLET_ELIMIT  no handle is left.
+ *         OUTLET_ENOENT, OUTLET_ENOFILE  fd: it is not open, was not passed, or not duplicated.
  *         OUTLET_ENOMEM
  *         OUTLET_ESTATE  the loop has been stopped.
  */

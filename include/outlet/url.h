@@ -3,6 +3,7 @@
  *
  *     scheme://host:port[#options]     tcp, udp
  *     unix:///path  unix:path  unix:@name       pair:  pair:name
+ *     fd:3  fd:systemd  fd:systemd/name
  *
  * docs/url.md has every scheme and every option with its default.
  *

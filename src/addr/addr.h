@@ -43,7 +43,7 @@ bool ol_addr_same(const struct ol_addr *a, const struct ol_addr *b);
 size_t ol_addr_print(const struct ol_addr *a, char *text, size_t room);
 bool ol_addr_is_any(const struct ol_addr *a); /* 0.0.0.0 or :: */
 
-enum ol_scheme { OL_SCHEME_TCP, OL_SCHEME_UNIX, OL_SCHEME_UDP, OL_SCHEME_PAIR };
+enum ol_scheme { OL_SCHEME_TCP, OL_SCHEME_UNIX, OL_SCHEME_UDP, OL_SCHEME_PAIR, OL_SCHEME_FD };
 
 enum {
     OL_URL_MAX = 65536,
@@ -67,6 +67,7 @@ _Static_assert(OL_ENDPOINT_TEXT <= OL_URL_MAX, "it is read again");
  */
 struct ol_endpoint {
     enum ol_scheme scheme;
+    enum ol_scheme carrier; /* the same; of fd: what the socket is, see ol_endpoint_carry() */
     enum outlet_role role;
     bool any_host;    /* "*": every interface, both families */
     bool loopback;    /* a port only, or "localhost": 127.0.0.1 and ::1, in both roles */
@@ -74,7 +75,9 @@ struct ol_endpoint {
     uint16_t port;
     uint32_t zone;              /* of a v6 literal */
     char host[OL_HOST_MAX + 1]; /* name in lower case, or the literal without brackets and zone;
-                                   "" with any_host, loopback, unix, pair */
+                                   "" with any_host, loopback, unix, pair.
+                                   fd:systemd/name: the name, "": all */
+    int32_t fd;                 /* fd:3; -1: what the service manager passed */
     struct ol_addr addr;        /* literal address, unix path, or pair name in path */
     struct outlet_opts opts;
     char frame[256];       /* the framing text as written, not decoded; "none" */
@@ -90,6 +93,13 @@ struct ol_endpoint {
  */
 outlet_err ol_endpoint_parse(const char *url, enum outlet_role role, const struct outlet_opts *opts,
                              struct ol_endpoint *out, struct outlet_reason *why);
+
+/* Once it is known what the socket of an fd: endpoint is: the options as that kind of socket
+ * honours them, with its defaults.  `url` and `opts` are those that *e was parsed from.  Errors as
+ * above. */
+outlet_err ol_endpoint_carry(const char *url, const struct outlet_opts *opts,
+                             enum ol_scheme carrier, struct ol_endpoint *e,
+                             struct outlet_reason *why);
 
 /* The canonical text, the secret as "***", with `port` in place of the URL's (0: keep it). */
 size_t ol_endpoint_print(const struct ol_endpoint *e, uint16_t port, char *text, size_t room);

@@ -107,6 +107,13 @@ static const struct {
     {C, "pair:", "pair:"},
     {C, "pair:one%2Fname", "pair:one%2Fname"},
     {L, "pair:#frame=line", "pair:#frame=line"},
+    {L, "fd:3", "fd:3"},
+    {C, "FD:0007#frame=line", "fd:7#frame=line"},
+    {C, "fd:2147483647", "fd:2147483647"},
+    {L, "fd:SystemD", "fd:systemd"},
+    {L, "fd:systemd/web?conns=5", "fd:systemd/web#conns=5"},
+    {L, "fd:systemd/a%2Fb.socket", "fd:systemd/a%2Fb.socket"},
+    {L, "fd:3#full=drop_old", "fd:3#full=drop_old"}, /* it may have borders */
 };
 
 /* What is refused: the byte, the key, and a piece of the sentence. */
@@ -137,8 +144,20 @@ static const struct {
     {L, "^sios://h", OUTLET_ENOTSUP, "", "not built"},
     {L, "^http://h", OUTLET_ENOTSUP, "", "not built"},
     {L, "^https://h", OUTLET_ENOTSUP, "", "not built"},
-    {L, "^fd:3", OUTLET_ENOTSUP, "", "not built"},
     {L, "^://h:1", OUTLET_EINVAL, "", "no scheme name"},
+
+    /* descriptors */
+    {L, "fd:^", OUTLET_EINVAL, "", "a number or `systemd`"},
+    {L, "fd:^3x", OUTLET_EINVAL, "", "a number or `systemd`"},
+    {L, "fd:^-1", OUTLET_EINVAL, "", "a number or `systemd`"},
+    {L, "fd:^2147483648", OUTLET_EINVAL, "", "no descriptor has a number above"},
+    {L, "fd:^systemdx", OUTLET_EINVAL, "", "a number or `systemd`"},
+    {L, "fd:systemd/^", OUTLET_EINVAL, "", "the name is missing"},
+    {L, "fd:systemd/a^%00", OUTLET_EINVAL, "", "%00"},
+    {L, "fd:^//3", OUTLET_EINVAL, "", "fd has no host"},
+    {L, "fd:3#^mode=0600", OUTLET_EINVAL, "mode", "no meaning with fd"},
+    {L, "fd:3#^backlog=5", OUTLET_EINVAL, "backlog", "no meaning with fd"},
+    {C, "fd:3#^connect_ms=5", OUTLET_EINVAL, "connect_ms", "no meaning with fd"},
     {L, "^1x://h:1", OUTLET_EINVAL, "", "no scheme name"},
     {L, "tcp:^9000", OUTLET_EINVAL, "", "after `tcp:` stands `//`"},
     {L, "udp:^/h:1", OUTLET_EINVAL, "", "after `udp:` stands `//`"},

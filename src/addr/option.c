@@ -14,7 +14,8 @@ enum {
     UNIX = 1u << OL_SCHEME_UNIX,
     UDP = 1u << OL_SCHEME_UDP,
     PAIR = 1u << OL_SCHEME_PAIR,
-    STREAMS = TCP | UNIX | PAIR,
+    FD = 1u << OL_SCHEME_FD,
+    STREAMS = TCP | UNIX | PAIR | FD,
     ALL = STREAMS | UDP,
     NOBODY = 0, /* none of the schemes built has a handshake */
 
@@ -55,16 +56,16 @@ const struct ol_option ol_options[OL_OPTIONS] = {
     ROW_EACH(FULL, full, FULL, OUTLET_FULL_CLOSE, false, ALL, BOTH, EACH(OUTLET_FULL_REFUSE)),
 
     ROW_EACH(HALF_OPEN, half_open, SWITCH, OUTLET_ON, true, STREAMS, BOTH, EACH(OUTLET_OFF)),
-    ROW_EACH(NODELAY, nodelay, SWITCH, OUTLET_ON, true, TCP, BOTH, EACH(OUTLET_ON)),
+    ROW_EACH(NODELAY, nodelay, SWITCH, OUTLET_ON, true, TCP | FD, BOTH, EACH(OUTLET_ON)),
 
     ROW_EACH(BACKLOG, backlog, COUNT, COUNT_TOP, false, TCP | UNIX, LISTEN, EACH(4096)),
-    ROW(CONNS, conns, COUNT, COUNT_TOP, true, TCP | UNIX | UDP, LISTEN, 0, 65536, 0, 0),
-    ROW_EACH(CONNS_PER_ADDRESS, conns_per_address, COUNT, COUNT_TOP, true, TCP | UDP, LISTEN,
+    ROW(CONNS, conns, COUNT, COUNT_TOP, true, TCP | UNIX | UDP | FD, LISTEN, 0, 65536, 0, 0),
+    ROW_EACH(CONNS_PER_ADDRESS, conns_per_address, COUNT, COUNT_TOP, true, TCP | UDP | FD, LISTEN,
              EACH(OUTLET_OFF)),
-    ROW_EACH(ACCEPTS_PER_SECOND, accepts_per_second, COUNT, ACCEPTS_TOP, true, TCP | UNIX | UDP,
-             LISTEN, EACH(OUTLET_OFF)),
-    ROW_EACH(ALLOW, allow, LIST, 0, false, TCP | UDP, LISTEN, EACH(0)),
-    ROW_EACH(DENY, deny, LIST, 0, false, TCP | UDP, LISTEN, EACH(0)),
+    ROW_EACH(ACCEPTS_PER_SECOND, accepts_per_second, COUNT, ACCEPTS_TOP, true,
+             TCP | UNIX | UDP | FD, LISTEN, EACH(OUTLET_OFF)),
+    ROW_EACH(ALLOW, allow, LIST, 0, false, TCP | UDP | FD, LISTEN, EACH(0)),
+    ROW_EACH(DENY, deny, LIST, 0, false, TCP | UDP | FD, LISTEN, EACH(0)),
     ROW_EACH(MODE, mode, MODE, 0777, false, UNIX, LISTEN, EACH(0)),
 };
 /* clang-format on */

@@ -4,6 +4,7 @@
     peer.py listen  tcp|udp|unix [ADDRESS] echo|twist|leave|stop|count|greet|reset|silent|hold|
                                            full|all
     peer.py connect tcp|udp|unix ADDRESS   pipe|reset
+    peer.py pass    NAME=KIND[:ADDRESS]... -- PROGRAM...   with these sockets, as systemd does
 
 A listener prints {"event":"listening","url":...} like outlet does, serves one client and ends
 (twist: the first byte it sends back is another; leave: sends one piece back and closes; stop: sends
@@ -15,7 +16,9 @@ input, half-closes and prints what comes back.
 
 SPDX-License-Identifier: MIT
 """
+import fcntl
 import json
+import os
 import selectors
 import socket
 import struct
@@ -137,7 +140,29 @@ def pipe(s):
         sys.stdout.buffer.write(data)
 
 
+def hand_over(sockets, program):
+    """Sockets from descriptor 3 on, said in the environment: sd_listen_fds(3)."""
+    names = []
+    kept = []
+    for text in sockets:
+        name, place = text.split("=", 1)
+        kind, _, address = place.partition(":")
+        s, _ = bind(kind, address)
+        names.append(name)
+        kept.append(fcntl.fcntl(s.fileno(), fcntl.F_DUPFD, 100))
+        s.close()
+    for i, fd in enumerate(kept):
+        os.dup2(fd, 3 + i)
+        os.close(fd)
+    os.environ.update(LISTEN_FDS=str(len(names)), LISTEN_PID=str(os.getpid()),
+                      LISTEN_FDNAMES=":".join(names))
+    os.execv(program[0], program)
+
+
 def main():
+    if sys.argv[1] == "pass":
+        at = sys.argv.index("--")
+        hand_over(sys.argv[2:at], sys.argv[at + 1:])
     role, kind = sys.argv[1:3]
     what = sys.argv[-1]
     address = sys.argv[3] if len(sys.argv) > 4 else ""

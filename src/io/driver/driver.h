@@ -11,9 +11,9 @@
  * A link is embedded in whatever the upper layer keeps per socket.  It may be freed when its
  * OL_CLOSED completion has been delivered, and never before: until then the kernel may hold memory.
  *
- * Threads: `listen`, `pair`, `discard`, `wake` and `address` may be called from any thread;
- * everything else only from the thread that calls wait(), which stays the same for the driver's
- * whole life.  `open` may happen on another thread than the first wait().
+ * Threads: `listen`, `given`, `pair`, `discard`, `wake` and `address` may be called from any
+ * thread; everything else only from the thread that calls wait(), which stays the same for the
+ * driver's whole life.  `open` may happen on another thread than the first wait().
  *
  * SPDX-License-Identifier: MIT
  */
@@ -43,7 +43,8 @@ enum ol_link_kind {
     OL_LINK_LISTENER,
     OL_LINK_STREAM,
     OL_LINK_DGRAM,
-    OL_LINK_WATCH
+    OL_LINK_WATCH,
+    OL_LINK_INHERITED /* a listener whose socket other processes may hold, too */
 };
 
 struct ol_completion;
@@ -100,8 +101,21 @@ enum ol_share_port {
     OL_PORT_SIBLING
 };
 
+/* A socket that the program has, and what it is. */
+struct ol_given {
+    int32_t token; /* of a duplicate; for listen(), connect() or discard() */
+    enum ol_scheme scheme;
+    bool is_listening;
+    bool is_connected;
+    struct ol_addr local; /* OL_ADDR_NONE: not bound */
+    struct ol_addr peer;
+};
+
 struct ol_listen_spec {
-    enum ol_link_kind kind; /* LISTENER: stream; DGRAM: a datagram socket, receives right away */
+    /* LISTENER, INHERITED: stream; DGRAM: a datagram socket, receives right away */
+    enum ol_link_kind kind;
+    int32_t given; /* a token from given(), taken also after an error; 0: none.  Then only `nodelay`
+                      counts of the rest */
     struct ol_addr at;
     enum ol_share_port share;
     int backlog;
@@ -114,6 +128,7 @@ struct ol_listen_spec {
 
 struct ol_connect_spec {
     enum ol_link_kind kind; /* STREAM or DGRAM (connected) */
+    int32_t given;          /* as above: connected already */
     struct ol_addr to;
     bool nodelay;
 };
@@ -167,6 +182,10 @@ struct ol_driver_ops {
     /* An error before anything was started is the return value; else OL_CONNECTED tells, and after
      * a failure too the link must be closed. */
     int (*connect)(struct ol_driver *d, struct ol_link *l, const struct ol_connect_spec *spec);
+    /* Look at a descriptor of the program and duplicate it.  -EBADF: it is not open.  -ENOTSOCK.
+     * -EPROTONOSUPPORT: a socket of a kind that no scheme has.  -EOPNOTSUPP: not with this driver.
+     */
+    int (*given)(struct ol_driver *d, int fd, struct ol_given *out);
     int (*pair)(struct ol_driver *d, int32_t tokens[2]); /* two stream sockets plugged together */
     int (*adopt)(struct ol_driver *d, struct ol_link *l,
                  int32_t token); /* a stream from accept or pair */

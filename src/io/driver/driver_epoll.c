@@ -358,6 +358,7 @@ tell_in(struct epoll_driver *d, struct batch *b, struct ol_link *l)
 {
     switch ((enum ol_link_kind)l->kind) {
     case OL_LINK_LISTENER:
+    case OL_LINK_INHERITED:
         tell_accepts(d, b, l);
         return;
     case OL_LINK_STREAM:
@@ -535,8 +536,11 @@ epoll_listen(struct ol_driver *base, struct ol_link *l, const struct ol_listen_s
     struct ol_sock_file *file = ol_alloc(heap_of(d), sizeof *file);
     int fd;
 
-    if (!file)
+    if (!file) {
+        if (spec->given)
+            close(spec->given);
         return -ENOMEM;
+    }
     fd = ol_sock_listen(spec, bound, file);
     if (fd < 0) {
         ol_free(heap_of(d), file);
@@ -561,10 +565,10 @@ epoll_connect(struct ol_driver *base, struct ol_link *l, const struct ol_connect
         return fd;
     take(l, spec->kind, fd);
     l->flags = CONNECTING;
-    err = ol_sock_connect(fd, &spec->to);
-    if (err && err != -EINPROGRESS) {
+    err = spec->given ? 0 : ol_sock_connect(fd, &spec->to);
+    if (spec->given || (err && err != -EINPROGRESS)) {
         /* Also EAGAIN of a unix listener whose backlog is full: epoll would never tell of room. */
-        l->pending = (uint16_t)-err;
+        l->pending = (uint16_t)-err; /* 0: it was connected when it was given */
         push_due(d, l);
         return 0;
     }
@@ -575,6 +579,13 @@ epoll_connect(struct ol_driver *base, struct ol_link *l, const struct ol_connect
         *l = (struct ol_link){.ops = l->ops, .token = -1};
     }
     return err;
+}
+
+static int
+epoll_given(struct ol_driver *d, int fd, struct ol_given *out)
+{
+    (void)d;
+    return ol_sock_given(fd, out);
 }
 
 static int
@@ -933,6 +944,7 @@ const struct ol_driver_ops ol_driver_epoll = {
     .accept_start = epoll_start,
     .accept_stop = epoll_stop,
     .connect = epoll_connect,
+    .given = epoll_given,
     .pair = epoll_pair,
     .adopt = epoll_adopt,
     .discard = epoll_discard,

@@ -174,6 +174,15 @@ op_connect(struct ol_driver *driver, struct ol_link *l, const struct ol_connect_
 }
 
 static int
+op_given(struct ol_driver *driver, int fd, struct ol_given *out)
+{
+    (void)driver;
+    (void)fd;
+    (void)out;
+    return -EOPNOTSUPP; /* a real descriptor knows nothing of virtual time */
+}
+
+static int
 op_pair(struct ol_driver *driver, int32_t tokens[2])
 {
     struct sim_driver *d = sim_of(driver);
@@ -471,6 +480,7 @@ const struct ol_driver_ops ol_driver_sim = {
     .accept_start = op_accept_start,
     .accept_stop = op_accept_stop,
     .connect = op_connect,
+    .given = op_given,
     .pair = op_pair,
     .adopt = op_adopt,
     .discard = op_discard,

@@ -12,6 +12,9 @@
  * when that is zero, because an operation holds the socket and closing the descriptor earlier would
  * end nothing.
  *
+ * A listener that other processes may hold, too, cannot be made blocking behind their backs: it is
+ * polled, and accepted from directly.
+ *
  * Every link that something must be done about, other than by a completion, stands on `todo`, or on
  * `starved` when what it lacks is a buffer to receive into.
  *
@@ -45,13 +48,14 @@ enum {
     SUBMISSIONS = 1024,
     COMPLETIONS = 8192,
     BUFFER_GROUP = 0,
-    SEND_PIECES = 64,     /* of one gathered send */
-    SEND_MAX = 1 << 30,   /* bytes of one piece: the kernel's length has 32 bits */
-    OPS_KEPT = 256,       /* idle operation structs */
-    DGRAM_ROOM = 65536,   /* more than any udp datagram */
-    HOT_BLOCKS = 4,       /* offered while they come back full */
-    RETRY_MS = 20,        /* when the system has no memory for us */
-    NO_BUFFER = OL_BLOCKS /* lent->id of what is not a block's */
+    SEND_PIECES = 64,      /* of one gathered send */
+    SEND_MAX = 1 << 30,    /* bytes of one piece: the kernel's length has 32 bits */
+    OPS_KEPT = 256,        /* idle operation structs */
+    DGRAM_ROOM = 65536,    /* more than any udp datagram */
+    ACCEPTS_PER_WAIT = 64, /* of an inherited listener */
+    HOT_BLOCKS = 4,        /* offered while they come back full */
+    RETRY_MS = 20,         /* when the system has no memory for us */
+    NO_BUFFER = OL_BLOCKS  /* lent->id of what is not a block's */
 };
 #define SECOND (1000 * OL_MS)
 
@@ -64,7 +68,7 @@ enum {
     CLOSING = 16,    /* nothing is told any more but OL_CLOSED */
     LISTED = 32,     /* on `todo` or `starved` */
     CONNECTING = 64, /* OL_CONNECTED is owed; `work` is the operation, NULL: connected already */
-    READABLE = 128,  /* datagrams: there may be some */
+    READABLE = 128,  /* datagrams, inherited listeners: there may be some */
     BROKEN = 128,    /* stream: a send has failed */
     SINGLY = 128,    /* listener: one client for each start */
     RESET = 128      /* stream that is CLOSING */
@@ -457,6 +461,7 @@ arm(struct uring *u, struct ol_link *l)
         s->buf_group = BUFFER_GROUP;
         break;
     case OL_LINK_DGRAM:
+    case OL_LINK_INHERITED:
         io_uring_prep_poll_multishot(s, l->token, POLLIN);
         break;
     case OL_LINK_WATCH:
@@ -623,7 +628,50 @@ receive_dgrams(struct uring *u, struct ol_link *l)
         tell_dgram(u, l, i, first + (size_t)i * stride);
 }
 
+/* ---- inherited listeners ----------------------------------------------------------------- */
+
+static void
+accept_some(struct uring *u, struct ol_link *l)
+{
+    for (int i = 0; i < ACCEPTS_PER_WAIT && has_room(u); i++) {
+        struct ol_addr *from = &u->from[u->out_count];
+        int fd = ol_sock_accept(l->token, from);
+
+        if (fd == -EAGAIN) {
+            clear(l, READABLE); /* the next arrival completes the poll once more */
+            return;
+        }
+        if (fd < 0 && ol_sock_is_lost_client(-fd))
+            continue;
+        if (fd < 0) {
+            /* Mostly EMFILE: the client stays in the backlog until accepting starts again. */
+            stop(u, l);
+            tell(u, l, OL_ACCEPTED, fd, false);
+            return;
+        }
+        set_blocking(fd);
+        tell(u, l, OL_ACCEPTED, fd, true)->from = from;
+    }
+}
+
 /* ---- links that something must be done about --------------------------------------------- */
+
+static bool
+goes_by_readiness(const struct ol_link *l)
+{
+    return l->kind == OL_LINK_DGRAM || l->kind == OL_LINK_INHERITED;
+}
+
+static void
+read_on(struct uring *u, struct ol_link *l)
+{
+    if (has_room(u) && l->kind == OL_LINK_DGRAM)
+        receive_dgrams(u, l);
+    else if (has_room(u))
+        accept_some(u, l);
+    if (l->flags & READABLE)
+        put_on(&u->todo, l);
+}
 
 static void
 go_on(struct uring *u, struct ol_link *l)
@@ -641,12 +689,8 @@ go_on(struct uring *u, struct ol_link *l)
         tell(u, l, OL_CONNECTED, 0, false);
     }
     arm_again(u, l);
-    if (l->kind == OL_LINK_DGRAM && l->flags & WANTED && l->flags & READABLE) {
-        if (has_room(u))
-            receive_dgrams(u, l);
-        if (l->flags & READABLE)
-            put_on(&u->todo, l);
-    }
+    if (goes_by_readiness(l) && l->flags & WANTED && l->flags & READABLE)
+        read_on(u, l);
 }
 
 /* Each link that is there now, once. */
@@ -773,11 +817,11 @@ on_received(struct uring *u, struct ol_link *l, const struct io_uring_cqe *e)
 }
 
 static void
-on_dgram_ready(struct uring *u, struct ol_link *l, int32_t result)
+on_readable(struct uring *u, struct ol_link *l, int32_t result)
 {
     if (result < 0 && result != -ECANCELED) {
         clear(l, WANTED);
-        tell(u, l, OL_RECEIVED, result, false);
+        tell(u, l, l->kind == OL_LINK_INHERITED ? OL_ACCEPTED : OL_RECEIVED, result, false);
         return;
     }
     if (result >= 0)
@@ -816,7 +860,8 @@ on_main(struct uring *u, struct ol_link *l, const struct io_uring_cqe *e)
         on_received(u, l, e);
         return;
     case OL_LINK_DGRAM:
-        on_dgram_ready(u, l, e->res);
+    case OL_LINK_INHERITED:
+        on_readable(u, l, e->res);
         return;
     case OL_LINK_WATCH:
         on_watch_ready(u, l, e->res);
@@ -1073,8 +1118,11 @@ uring_listen(struct ol_driver *d, struct ol_link *l, const struct ol_listen_spec
     struct ol_sock_file *file = ol_alloc(heap, sizeof *file);
     int fd;
 
-    if (!file)
+    if (!file) {
+        if (spec->given)
+            ol_sock_close(spec->given, false);
         return -ENOMEM;
+    }
     fd = ol_sock_listen(spec, bound, file);
     if (fd < 0) {
         ol_free(heap, file);
@@ -1122,8 +1170,10 @@ uring_connect(struct ol_driver *d, struct ol_link *l, const struct ol_connect_sp
         return fd;
     take(l, spec->kind, fd);
     l->flags = CONNECTING;
-    if (spec->kind == OL_LINK_DGRAM) {
-        err = ol_sock_connect(fd, &spec->to);
+    if (spec->given || spec->kind == OL_LINK_DGRAM) {
+        err = spec->given ? 0 : ol_sock_connect(fd, &spec->to);
+        if (spec->given && spec->kind == OL_LINK_STREAM)
+            set_blocking(fd);
         if (!err) {
             put_on(&u->todo, l);
             kick(u);
@@ -1137,6 +1187,13 @@ uring_connect(struct ol_driver *d, struct ol_link *l, const struct ol_connect_sp
         *l = (struct ol_link){.ops = l->ops, .token = -1};
     }
     return err;
+}
+
+static int
+uring_given(struct ol_driver *d, int fd, struct ol_given *out)
+{
+    (void)d;
+    return ol_sock_given(fd, out);
 }
 
 static int
@@ -1173,7 +1230,7 @@ start(struct uring *u, struct ol_link *l)
 {
     OL_ASSERT(l->token >= 0 && !(l->flags & (CONNECTING | CLOSING)));
     l->flags |= WANTED;
-    if (l->kind == OL_LINK_DGRAM && l->flags & READABLE)
+    if (goes_by_readiness(l) && l->flags & READABLE)
         put_on(&u->todo, l); /* the poll has told already */
     kick(u);
     if (l->flags & (ARMED | LISTED) || arm(u, l))
@@ -1185,7 +1242,7 @@ start(struct uring *u, struct ol_link *l)
 static int
 uring_accept_start(struct ol_driver *d, struct ol_link *l)
 {
-    OL_ASSERT(l->kind == OL_LINK_LISTENER);
+    OL_ASSERT(l->kind == OL_LINK_LISTENER || l->kind == OL_LINK_INHERITED);
     return start(self(d), l);
 }
 
@@ -1549,6 +1606,7 @@ const struct ol_driver_ops ol_driver_uring = {
     .accept_start = uring_accept_start,
     .accept_stop = uring_stop,
     .connect = uring_connect,
+    .given = uring_given,
     .pair = uring_pair,
     .adopt = uring_adopt,
     .discard = uring_discard,

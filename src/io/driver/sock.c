@@ -172,6 +172,17 @@ take_trains(int fd)
     (void)set_int(fd, IPPROTO_UDP, UDP_GRO, 1);
 }
 
+/* Which of our addresses a datagram was sent to: answers leave from there. */
+static int
+ask_destination(int fd, const struct ol_addr *at)
+{
+    if (at->kind == OL_ADDR_V4)
+        return set_int(fd, IPPROTO_IP, IP_PKTINFO, 1);
+    if (at->kind == OL_ADDR_V6)
+        return set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+    return 0;
+}
+
 static void
 grow_dgram_buffers(int fd)
 {
@@ -199,10 +210,8 @@ prepare_listener(int fd, const struct ol_listen_spec *spec)
         err = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     if (!err && !is_dgram && spec->nodelay)
         err = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    if (!err && is_dgram && spec->at.kind == OL_ADDR_V4)
-        err = set_int(fd, IPPROTO_IP, IP_PKTINFO, 1);
-    if (!err && is_dgram && spec->at.kind == OL_ADDR_V6)
-        err = set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+    if (!err && is_dgram)
+        err = ask_destination(fd, &spec->at);
     if (!err && spec->share == OL_PORT_SIBLING)
         err = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     if (!err && is_dgram)
@@ -387,6 +396,26 @@ bind_plain(int fd, const struct ol_listen_spec *spec)
     return err ? err : start_listening(fd, spec);
 }
 
+/* Bound, and perhaps shared with other processes: neither its file nor its end is ours. */
+static int
+listen_given(const struct ol_listen_spec *spec, struct ol_addr *bound)
+{
+    int fd = spec->given;
+    int err = ol_sock_name(fd, false, bound);
+
+    if (!err)
+        err = ol_sock_use_given(fd, spec->nodelay && is_internet(bound));
+    if (!err && spec->kind == OL_LINK_DGRAM)
+        err = ask_destination(fd, bound);
+    if (err) {
+        close(fd);
+        return err;
+    }
+    if (spec->kind == OL_LINK_DGRAM)
+        take_trains(fd);
+    return fd;
+}
+
 int
 ol_sock_listen(const struct ol_listen_spec *spec, struct ol_addr *bound, struct ol_sock_file *file)
 {
@@ -394,6 +423,8 @@ ol_sock_listen(const struct ol_listen_spec *spec, struct ol_addr *bound, struct 
     int err;
 
     memset(file, 0, sizeof *file);
+    if (spec->given)
+        return listen_given(spec, bound);
     fd = new_socket(&spec->at, spec->kind == OL_LINK_DGRAM);
     if (fd < 0)
         return fd;
@@ -433,11 +464,17 @@ int
 ol_sock_open(const struct ol_connect_spec *spec)
 {
     bool is_dgram = spec->kind == OL_LINK_DGRAM;
-    int fd = new_socket(&spec->to, is_dgram);
+    int fd = spec->given ? spec->given : new_socket(&spec->to, is_dgram);
     int err = 0;
 
     if (fd < 0)
         return fd;
+    if (spec->given) {
+        err = ol_sock_use_given(fd, spec->nodelay);
+        if (err)
+            close(fd);
+        return err ? err : fd;
+    }
     if (is_dgram) {
         grow_dgram_buffers(fd);
         take_trains(fd);

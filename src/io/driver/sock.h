@@ -45,6 +45,10 @@ void ol_sock_unlink(const struct ol_sock_file *file);
  * listener hands TCP_NODELAY down, so there is nothing more to set. */
 int ol_sock_accept(int fd, struct ol_addr *from);
 
+/* (sock_given.c) As ol_driver_ops.given; and one that will be listened at, or is connected. */
+int ol_sock_given(int fd, struct ol_given *out);
+int ol_sock_use_given(int fd, bool nodelay);
+
 int ol_sock_open(const struct ol_connect_spec *spec);  /* a descriptor that is not connected yet */
 int ol_sock_connect(int fd, const struct ol_addr *to); /* 0, -EINPROGRESS, or why not */
 int ol_sock_error(int fd); /* 0 or the negated SO_ERROR, which it clears */

@@ -122,7 +122,7 @@ destroy(struct ol_reactor *r, struct ol_retired *x)
     struct ol_extra *extra = atomic_load(&cold->extra);
 
     if (extra) {
-        ol_free(r->heap, extra->dial);
+        ol_dial_free(r, extra->dial);
         ol_free(r->heap, extra);
     }
     ol_settings_unref(ol_conn_settings(c));

@@ -508,6 +508,7 @@ enum { OL_DIAL_ADDRS = OL_ENDPOINT_ADDRS };
 struct ol_dial {
     int count;
     int next;
+    int32_t given; /* a socket that is connected already; 0: none, or taken up */
     struct ol_addr addrs[OL_DIAL_ADDRS];
 };
 
@@ -515,8 +516,30 @@ void ol_conn_dial(struct ol_conn *c); /* begun, and nothing was tried yet */
 void ol_dial_next(struct ol_conn *c);
 void ol_dial_connected(struct ol_conn *c, int32_t result);
 void ol_dial_done(struct ol_conn *c);
+void ol_dial_free(struct ol_reactor *r, struct ol_dial *d); /* also what it was given */
 /* Addresses of an endpoint: its literal, loopback, or names in /etc/hosts.  0: none. */
 int ol_endpoint_addrs(const struct ol_endpoint *e, struct ol_addr *out, int max);
+
+/* ---- sockets that fd: names (given.c) ---------------------------------------------------- */
+
+enum { OL_GIVEN_MAX = 64 };
+
+/* Duplicates, all of one scheme; those before `next` have been taken. */
+struct ol_given_set {
+    int next;
+    int count;
+    int32_t tokens[OL_GIVEN_MAX];
+    enum ol_scheme scheme;
+    struct ol_addr peer; /* of the last one */
+};
+
+/* For an endpoint that was parsed from `url` and `opts`: nothing unless its scheme is fd.  Then *e
+ * is settled for what the sockets are.  Fills *why (may be NULL). */
+outlet_err ol_given_find(struct outlet_loop *l, const char *url, const struct outlet_opts *opts,
+                         struct ol_endpoint *e, struct outlet_reason *why,
+                         struct ol_given_set *out);
+/* Those that nobody has taken. */
+void ol_given_discard(struct outlet_loop *l, struct ol_given_set *set);
 
 /* ---- from handle to connection (visit.c) ------------------------------------------------- */
 

@@ -11,13 +11,21 @@
 #include <errno.h>
 
 void
+ol_dial_free(struct ol_reactor *r, struct ol_dial *d)
+{
+    if (d && d->given)
+        r->ops->discard(r->driver, d->given, false);
+    ol_free(r->heap, d);
+}
+
+void
 ol_dial_done(struct ol_conn *c)
 {
     struct ol_extra *extra = atomic_load(&c->cold->extra);
 
     if (!extra)
         return;
-    ol_free(c->cold->reactor->heap, extra->dial);
+    ol_dial_free(c->cold->reactor, extra->dial);
     extra->dial = NULL;
 }
 
@@ -106,10 +114,12 @@ ol_dial_next(struct ol_conn *c)
     while (ol_conn_state(c) == CONN_DIALING && d->next < d->count) {
         struct ol_connect_spec spec = {.kind = s->transport->stream ? OL_LINK_STREAM
                                                                     : OL_LINK_DGRAM,
+                                       .given = d->given,
                                        .to = d->addrs[d->next],
                                        .nodelay = s->nodelay};
         int sys = r->ops->connect(r->driver, &c->link, &spec);
 
+        d->given = 0;
         ol_shown_addr_set(&c->cold->peer, &spec.to);
         d->next++;
         if (sys == 0) {

@@ -88,8 +88,8 @@ ol_settings_new(struct outlet_loop *l, const struct ol_endpoint *e, struct outle
     s->refs = 1;
     s->heap = &l->heap;
     s->loop = l;
-    s->scheme = e->scheme;
-    s->transport = e->scheme == OL_SCHEME_UDP ? &ol_transport_dgram : &ol_transport_stream;
+    s->scheme = e->carrier;
+    s->transport = e->carrier == OL_SCHEME_UDP ? &ol_transport_dgram : &ol_transport_stream;
     use_filter(s);
     s->user = o->user;
     s->connect = duration(o->connect_ms);
