@@ -19,6 +19,8 @@ CONSTANTS = {"KIB": 1 << 10, "MIB": 1 << 20, "SIZE_TOP": 1 << 40, "MS_TOP": 365 
              "OUTLET_OFF": -1, "OUTLET_ON": 1, "OL_DATAGRAM_MAX": 65507,
              "OUTLET_FULL_REFUSE": 1, "OUTLET_FULL_CLOSE": 4, "true": True, "false": False}
 
+PACKET_MAX = 262144  # OL_PACKET_MAX, which the table cannot show
+
 MEANING = {
     "frame": ("where messages begin and end: [framing](framing.md)",
               "消息的起止：见[分帧](framing.zh-CN.md)"),
@@ -118,6 +120,8 @@ def default(words, key, kind, values):
     if kind == "LIST":
         return words["everyone"] if key == "allow" else words["nobody denied"]
     listen, listen_udp, connect, connect_udp = (shown(kind, v) for v in values)
+    if key == "max":
+        return f"{listen}; udp: {listen_udp}; unix-seqpacket: {shown(kind, PACKET_MAX)}"
     if key == "conns":
         return f"{words['limit']}; udp: {listen_udp}"
     if listen == listen_udp == connect == connect_udp:
@@ -141,10 +145,10 @@ def takes(words, kind, most, may_off):
 
 def where(words, schemes, roles):
     """The schemes and the role that honour it."""
-    names = {"STREAMS": ["tcp", "unix", "pair", "fd"], "ALL": []}
+    names = {"STREAMS": ["tcp", "unix", "pair", "fd"], "ALL": [], "PACKET": ["unix-seqpacket"]}
     if schemes == {"NOBODY"}:
         return words["nobody"]
-    listed = [n for s in ("TCP", "UNIX", "UDP", "PAIR", "STREAMS", "FD") if s in schemes
+    listed = [n for s in ("TCP", "UNIX", "UDP", "PAIR", "STREAMS", "PACKET", "FD") if s in schemes
               for n in names.get(s, [s.lower()])]
     parts = [" ".join(listed)] if listed else []
     if roles != "BOTH":

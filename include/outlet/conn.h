@@ -77,7 +77,8 @@ outlet_pair(outlet_loop *loop, const char *url, const struct outlet_opts *opts, 
  *                          follows; from another thread, when the queue has been above `high`.
  *         OUTLET_EMSGSIZE  longer than `max` (not on a stream with frame=none), than the framing or
  *                          a datagram can carry, or, framing included, than `cap`.
- *         OUTLET_EINVAL    the framing cannot carry these bytes (they contain its mark).
+ *         OUTLET_EINVAL    the framing cannot carry these bytes (they contain its mark), or an
+ *                          empty message on unix-seqpacket, where it would be the end.
  *         OUTLET_ESTATE    closing, or the sending side was ended.
  *         OUTLET_ESTALE    this connection is gone.
  *         OUTLET_ENOMEM    also at the loop's memory_max.
@@ -175,7 +176,7 @@ OUTLET_API outlet_err
 outlet_resume(outlet_conn c);
 
 /**
- * End the sending side after what is queued; receiving goes on (tcp, unix, pair).
+ * End the sending side after what is queued; receiving goes on (not with datagrams).
  *
  * Memory  keeps nothing.
  * Thread  any, posts.
@@ -277,7 +278,8 @@ outlet_by_name(outlet_loop *loop, const char *name);
  *
  *     peer, local      addresses; unix: the URL
  *     url              canonical: its listener's, or what was connected to
- *     transport        tcp unix udp pair          driver  epoll uring sim
+ *     transport        tcp unix unix-seqpacket udp pair
+ *     driver           epoll uring sim
  *     state            none connecting handshake open flushing lingering closing closed
  *     name             "" without one
  *     age_ms           since it was made, in steps of 125

@@ -63,7 +63,8 @@ outlet_listener_close(outlet_listener l);
  *
  *     url          canonical, with the port that was picked
  *     local        address of its first socket
- *     transport    tcp unix udp pair          driver  epoll uring sim
+ *     transport    tcp unix unix-seqpacket udp pair
+ *     driver       epoll uring sim
  *     connections  now
  *     accepted     so far
  *     refused      by on_accept, above conns or conns_per_address, or by allow and deny

@@ -43,14 +43,23 @@ bool ol_addr_same(const struct ol_addr *a, const struct ol_addr *b);
 size_t ol_addr_print(const struct ol_addr *a, char *text, size_t room);
 bool ol_addr_is_any(const struct ol_addr *a); /* 0.0.0.0 or :: */
 
-enum ol_scheme { OL_SCHEME_TCP, OL_SCHEME_UNIX, OL_SCHEME_UDP, OL_SCHEME_PAIR, OL_SCHEME_FD };
+enum ol_scheme {
+    OL_SCHEME_TCP,
+    OL_SCHEME_UNIX,
+    OL_SCHEME_UDP,
+    OL_SCHEME_PAIR,
+    OL_SCHEME_FD,
+    OL_SCHEME_PACKET /* unix-seqpacket */
+};
 
 enum {
     OL_URL_MAX = 65536,
     OL_HOST_MAX = 255,
     OL_ENDPOINT_ADDRS = 8,
-    OL_RULES_MAX = 1024,                                  /* of allow and deny together */
-    OL_RULE_TEXT = 50,                                    /* "allow=", a prefix, a comma */
+    OL_RULES_MAX = 1024,    /* of allow and deny together */
+    OL_RULE_TEXT = 50,      /* "allow=", a prefix, a comma */
+    OL_PACKET_MAX = 262144, /* a message between unix sockets: Linux's own limit as it comes is
+                               425,984 less some */
     OL_ENDPOINT_TEXT = 2048 + OL_RULES_MAX * OL_RULE_TEXT /* room for any endpoint as text */
 };
 _Static_assert(OL_ENDPOINT_TEXT <= OL_URL_MAX, "it is read again");
@@ -119,5 +128,6 @@ void ol_rules_free(const ol_heap *heap, struct ol_rules *rules);
 bool ol_rules_admit(const struct ol_rules *rules, const struct ol_addr *who);
 
 const char *ol_scheme_name(enum ol_scheme s);
+bool ol_scheme_is_unix(enum ol_scheme s); /* it has a path or an abstract name */
 
 #endif

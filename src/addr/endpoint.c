@@ -285,21 +285,23 @@ parse_unix(const struct ol_url *u, struct ol_endpoint *e, struct outlet_reason *
     bool abstract = u->path.len > 0 && u->text[u->path.at] == '@';
     const struct ol_decode how = {abstract ? "the abstract name" : "the path", "", OL_PATH_MAX,
                                   abstract};
+    const char *name = ol_scheme_name(e->scheme);
     struct ol_part path = u->path;
     size_t len;
     outlet_err err;
 
     if (u->authority.len > 0)
         return ol_refuse(why, OUTLET_EINVAL, at_of(u->authority), "",
-                         "unix has no host; write unix:///run/a.sock, unix:a.sock or unix:@name");
+                         "%s has no host; write %s:///run/a.sock, %s:a.sock or %s:@name", name,
+                         name, name, name);
     if (abstract) {
         path.at++;
         path.len--;
     }
     if (path.len == 0)
         return ol_refuse(why, OUTLET_EINVAL, at_of(path), "",
-                         "the %s is missing; write unix:///run/a.sock or unix:@name",
-                         abstract ? "abstract name" : "path");
+                         "the %s is missing; write %s:///run/a.sock or %s:@name",
+                         abstract ? "abstract name" : "path", name, name);
     err = ol_part_decode(u, path, &how, e->addr.path, &len, why);
     if (err)
         return err;
@@ -383,6 +385,7 @@ parse_place(struct ol_url *u, struct ol_endpoint *e, struct outlet_reason *why)
     case OL_SCHEME_UDP:
         return parse_host_and_port(u, e, why);
     case OL_SCHEME_UNIX:
+    case OL_SCHEME_PACKET:
         return parse_unix(u, e, why);
     case OL_SCHEME_PAIR:
         return parse_pair(u, e, why);

@@ -68,6 +68,7 @@ print_place(const struct ol_endpoint *e, uint16_t port, struct ol_text *t)
         ol_text_add_number(t, port ? port : e->port);
         break;
     case OL_SCHEME_UNIX:
+    case OL_SCHEME_PACKET:
         print_unix(&e->addr, t);
         break;
     case OL_SCHEME_PAIR:

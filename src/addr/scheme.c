@@ -6,10 +6,11 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "option.h"
 #include "scheme.h"
 #include "text.h"
 
-#define BUILT "tcp, unix, udp, pair and fd"
+#define BUILT "tcp, unix, unix-seqpacket, udp, pair and fd"
 
 static const struct ol_scheme_entry schemes[] = {
     {"tcp", true, OL_SCHEME_TCP},
@@ -17,8 +18,8 @@ static const struct ol_scheme_entry schemes[] = {
     {"udp", true, OL_SCHEME_UDP},
     {"pair", true, OL_SCHEME_PAIR},
     {"fd", true, OL_SCHEME_FD},
+    {"unix-seqpacket", true, OL_SCHEME_PACKET},
     {.name = "tls"},
-    {.name = "unix-seqpacket"},
     {.name = "unix-dgram"},
     {.name = "kcp"},
     {.name = "ws"},
@@ -101,5 +102,19 @@ ol_scheme_has_host(enum ol_scheme s)
 bool
 ol_scheme_has_borders(enum ol_scheme s)
 {
-    return s == OL_SCHEME_UDP || s == OL_SCHEME_FD;
+    return s == OL_SCHEME_UDP || s == OL_SCHEME_FD || s == OL_SCHEME_PACKET;
+}
+
+bool
+ol_scheme_is_unix(enum ol_scheme s)
+{
+    return s == OL_SCHEME_UNIX || s == OL_SCHEME_PACKET;
+}
+
+int
+ol_scheme_message_max(enum ol_scheme s)
+{
+    if (s == OL_SCHEME_PACKET)
+        return OL_PACKET_MAX;
+    return s == OL_SCHEME_UDP ? OL_DATAGRAM_MAX : 0;
 }

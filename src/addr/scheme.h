@@ -23,5 +23,7 @@ outlet_err ol_scheme_of(const struct ol_url *u, enum ol_scheme *out, struct outl
 bool ol_scheme_has_host(enum ol_scheme s); /* host and port; the others have a path or name */
 /* Keeps message borders by itself; fd may. */
 bool ol_scheme_has_borders(enum ol_scheme s);
+/* The longest message that such a socket carries; 0: it has no messages. */
+int ol_scheme_message_max(enum ol_scheme s);
 
 #endif

@@ -25,12 +25,14 @@ import struct
 import sys
 import threading
 
+LOCAL = {"unix": socket.SOCK_STREAM, "unix-seqpacket": socket.SOCK_SEQPACKET}
+
 
 def bind(kind, address):
-    if kind == "unix":
-        s = socket.socket(socket.AF_UNIX)
+    if kind in LOCAL:
+        s = socket.socket(socket.AF_UNIX, LOCAL[kind])
         s.bind("\0" + address[1:] if address.startswith("@") else address)
-        url = f"unix:{address}" if address.startswith("@") else f"unix://{address}"
+        url = f"{kind}:{address}" if address.startswith("@") else f"{kind}://{address}"
     else:
         s = socket.socket(type=socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
         s.bind(("127.0.0.1", 0))
@@ -116,8 +118,8 @@ def serve(s, what):
 
 
 def dial(kind, address):
-    if kind == "unix":
-        s = socket.socket(socket.AF_UNIX)
+    if kind in LOCAL:
+        s = socket.socket(socket.AF_UNIX, LOCAL[kind])
         s.connect("\0" + address[1:] if address.startswith("@") else address)
         return s
     s = socket.socket(type=socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)

@@ -473,8 +473,10 @@ address_of(outlet_conn c, const char *key, char *text, size_t room)
     if (outlet_info(c, key, text, room) < 0)
         text[0] = '\0';
     text[strcspn(text, "#")] = '\0';
-    if (strncmp(text, "unix:", 5) == 0)
-        skip = strncmp(text, "unix://", 7) == 0 ? 7 : 5;
+    if (strncmp(text, "unix", 4) == 0) {
+        skip = strcspn(text, ":") + 1;
+        skip += strncmp(text + skip, "//", 2) == 0 ? 2 : 0;
+    }
     memmove(text, text + skip, strlen(text + skip) + 1);
 }
 

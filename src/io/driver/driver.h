@@ -44,6 +44,7 @@ enum ol_link_kind {
     OL_LINK_STREAM,
     OL_LINK_DGRAM,
     OL_LINK_WATCH,
+    OL_LINK_PACKET,   /* a connection of messages: sends and receives as DGRAM, ends as STREAM */
     OL_LINK_INHERITED /* a listener whose socket other processes may hold, too */
 };
 
@@ -88,6 +89,7 @@ struct ol_completion {
     int32_t result;   /* >= 0, or a negated errno */
     bool more;        /* the activity goes on; false: it must be started again */
     bool truncated;   /* datagram: its tail is lost */
+    bool end;         /* packets: no empty message, but the peer's end */
     uint32_t segment; /* datagrams: `bytes` holds several, each of this size but the last; 0: one */
     struct ol_lent bytes; /* OL_RECEIVED with result >= 0 */
     const struct ol_addr
@@ -116,6 +118,7 @@ struct ol_listen_spec {
     enum ol_link_kind kind;
     int32_t given; /* a token from given(), taken also after an error; 0: none.  Then only `nodelay`
                       counts of the rest */
+    bool packets;  /* unix: accepted sockets are PACKET links */
     struct ol_addr at;
     enum ol_share_port share;
     int backlog;
@@ -127,7 +130,7 @@ struct ol_listen_spec {
 };
 
 struct ol_connect_spec {
-    enum ol_link_kind kind; /* STREAM or DGRAM (connected) */
+    enum ol_link_kind kind; /* STREAM, PACKET or DGRAM (connected) */
     int32_t given;          /* as above: connected already */
     struct ol_addr to;
     bool nodelay;
@@ -187,13 +190,12 @@ struct ol_driver_ops {
      */
     int (*given)(struct ol_driver *d, int fd, struct ol_given *out);
     int (*pair)(struct ol_driver *d, int32_t tokens[2]); /* two stream sockets plugged together */
-    int (*adopt)(struct ol_driver *d, struct ol_link *l,
-                 int32_t token); /* a stream from accept or pair */
+    /* From accept or pair: STREAM or PACKET. */
+    int (*adopt)(struct ol_driver *d, struct ol_link *l, enum ol_link_kind kind, int32_t token);
     void (*discard)(struct ol_driver *d, int32_t token, bool reset);
 
-    /* Streams and datagrams.  OL_RECEIVED until stop, end or error (more = false).  What the
-     * network reports about an earlier datagram (-ECONNREFUSED...) is told with more = true: it
-     * goes on. */
+    /* OL_RECEIVED until stop, end or error (more = false).  With datagrams, what the network
+     * reports about an earlier one (-ECONNREFUSED...) is told with more = true: it goes on. */
     int (*receive_start)(struct ol_driver *d, struct ol_link *l);
     void (*receive_stop)(struct ol_driver *d,
                          struct ol_link *l); /* what is under way may still come */

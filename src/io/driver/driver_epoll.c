@@ -144,6 +144,18 @@ set_timer(struct epoll_driver *d, ol_time until)
     (void)timerfd_settime(d->timer_fd, TFD_TIMER_ABSTIME, &at, NULL);
 }
 
+static bool
+has_messages(const struct ol_link *l)
+{
+    return l->kind == OL_LINK_DGRAM || l->kind == OL_LINK_PACKET;
+}
+
+static size_t
+message_room(const struct ol_link *l)
+{
+    return l->kind == OL_LINK_PACKET ? OL_PACKET_MAX : DGRAM_ROOM;
+}
+
 /* ---- what is told without asking epoll --------------------------------------------------- */
 
 static void
@@ -186,7 +198,7 @@ tell_due(struct epoll_driver *d, struct batch *b)
         } else {
             l->flags &= (uint8_t)~CONNECTING;
             add(b, l, OL_CONNECTED, -(int32_t)l->pending, false);
-            l->pending = l->kind == OL_LINK_DGRAM;
+            l->pending = has_messages(l);
         }
     }
 }
@@ -289,7 +301,7 @@ tell_dgram(struct epoll_driver *d, struct batch *b, struct ol_link *l, int i, ui
     struct ol_addr *from = &d->from[b->count - 1];
     struct ol_addr *to = &d->to[b->count - 1];
 
-    ol_lender_lend_slot(&d->dgrams, data, len, DGRAM_ROOM, &c->bytes);
+    ol_lender_lend_slot(&d->dgrams, data, len, message_room(l), &c->bytes);
     c->truncated = ol_sock_dgram_truncated(&d->inbox, i);
     c->segment = ol_sock_dgram_segment(&d->inbox, i);
     ol_sock_dgram_from(&d->inbox, i, from);
@@ -297,15 +309,30 @@ tell_dgram(struct epoll_driver *d, struct batch *b, struct ol_link *l, int i, ui
     c->to = ol_sock_dgram_to(&d->inbox, i, to) ? to : NULL;
 }
 
+static bool
+is_end(struct epoll_driver *d, const struct ol_link *l, int i, int n)
+{
+    return l->kind == OL_LINK_PACKET && d->inbox.heads[i].msg_len == 0 &&
+           ol_sock_packet_end(l->token, &d->inbox, i, n);
+}
+
+static void
+tell_end(struct batch *b, struct ol_link *l)
+{
+    l->flags &= (uint8_t)~WANT_IN;
+    add(b, l, OL_RECEIVED, 0, false)->end = true;
+}
+
 /* Asks for as many as came last time, and for twice that when they all came: a lone datagram then
  * costs no second look. */
 static void
 tell_dgrams(struct epoll_driver *d, struct batch *b, struct ol_link *l)
 {
-    size_t stride = ol_lender_stride(DGRAM_ROOM);
+    size_t room = message_room(l);
+    size_t stride = ol_lender_stride(room);
     uint8_t *first = NULL;
     int asked = l->pending < b->max - b->count ? l->pending : b->max - b->count;
-    int n = ol_lender_offer_slots(&d->dgrams, DGRAM_ROOM, asked, &first);
+    int n = ol_lender_offer_slots(&d->dgrams, room, asked, &first);
 
     if (n == 0) {
         b->is_over = true;
@@ -313,22 +340,27 @@ tell_dgrams(struct epoll_driver *d, struct batch *b, struct ol_link *l)
     }
     if (n > 0) {
         for (int i = 0; i < n; i++)
-            d->inbox.pieces[i] = (struct iovec){first + (size_t)i * stride, DGRAM_ROOM};
+            d->inbox.pieces[i] = (struct iovec){first + (size_t)i * stride, room};
         asked = n;
         n = ol_sock_receive_dgrams(l->token, &d->inbox, asked);
     }
     if (n == -EAGAIN || n == -EINTR)
         return;
     if (n < 0) {
-        bool more = ol_sock_is_peer_error(-n);
+        bool more = l->kind == OL_LINK_DGRAM && ol_sock_is_peer_error(-n);
 
         add(b, l, OL_RECEIVED, n, more);
         if (!more)
             l->flags &= (uint8_t)~WANT_IN;
         return;
     }
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
+        if (is_end(d, l, i, n)) {
+            tell_end(b, l);
+            break;
+        }
         tell_dgram(d, b, l, i, first + (size_t)i * stride);
+    }
     l->pending = (uint16_t)(n < asked ? n : n * 2 < OL_SOCK_BATCH ? n * 2 : OL_SOCK_BATCH);
 }
 
@@ -365,6 +397,7 @@ tell_in(struct epoll_driver *d, struct batch *b, struct ol_link *l)
         tell_stream(d, b, l);
         return;
     case OL_LINK_DGRAM:
+    case OL_LINK_PACKET:
         tell_dgrams(d, b, l);
         return;
     case OL_LINK_NONE:
@@ -523,7 +556,7 @@ take(struct ol_link *l, enum ol_link_kind kind, int fd)
     l->token = fd;
     l->kind = (uint8_t)kind;
     l->flags = 0;
-    l->pending = kind == OL_LINK_DGRAM;
+    l->pending = has_messages(l);
     l->work = NULL;
     l->next = NULL;
 }
@@ -596,11 +629,13 @@ epoll_pair(struct ol_driver *d, int32_t tokens[2])
 }
 
 static int
-epoll_adopt(struct ol_driver *d, struct ol_link *l, int32_t token)
+epoll_adopt(struct ol_driver *d, struct ol_link *l, enum ol_link_kind kind, int32_t token)
 {
     (void)d;
     OL_ASSERT(token >= 0);
-    take(l, OL_LINK_STREAM, token);
+    if (kind == OL_LINK_PACKET)
+        ol_sock_use_packets(token);
+    take(l, kind, token);
     return 0;
 }
 
@@ -637,6 +672,8 @@ epoll_give_back(struct ol_driver *base, struct ol_lent *bytes)
 {
     struct epoll_driver *d = self(base);
 
+    if (!bytes->block)
+        return; /* the end of a PACKET link lends nothing */
     ol_lender_give_back(bytes->block == d->dgrams.block ? &d->dgrams : &d->streams, bytes);
 }
 
@@ -711,7 +748,7 @@ static int
 epoll_send_dgrams(struct ol_driver *base, struct ol_link *l, const struct ol_dgram *messages,
                   int count)
 {
-    int n = ol_sock_send_dgrams(l->token, messages, count);
+    int n = ol_sock_send_dgrams(l->token, messages, count, l->kind == OL_LINK_DGRAM);
     int64_t err;
 
     if (n == count || (n < 0 && n != -EAGAIN))

@@ -192,7 +192,7 @@ op_pair(struct ol_driver *driver, int32_t tokens[2])
 }
 
 static int
-op_adopt(struct ol_driver *driver, struct ol_link *l, int32_t token)
+op_adopt(struct ol_driver *driver, struct ol_link *l, enum ol_link_kind kind, int32_t token)
 {
     struct sim_driver *d = sim_of(driver);
     struct sim_socket *s = sim_socket_of(d->world, token);
@@ -201,9 +201,10 @@ op_adopt(struct ol_driver *driver, struct ol_link *l, int32_t token)
     if (err)
         return err;
     OL_ASSERT(s->kind == SIM_END && !s->link);
+    OL_ASSERT(sim_wire_of(sim_end_of(s))->packets == (kind == OL_LINK_PACKET));
     s->driver = d;
     s->link = l;
-    sim_link_init(l, OL_LINK_STREAM, token);
+    sim_link_init(l, kind, token);
     return 0;
 }
 
@@ -280,6 +281,8 @@ op_send_dgrams(struct ol_driver *driver, struct ol_link *l, const struct ol_dgra
 
     if (!err && messages->segment)
         return -EOPNOTSUPP; /* no trains here */
+    if (!err && l->kind == OL_LINK_PACKET)
+        return sim_end_send_messages(d->world, stream_of(d, l), messages, count);
     return err ? err : sim_dgram_send(d->world, sim_dgram_of(socket_of(d, l)), messages, count);
 }
 

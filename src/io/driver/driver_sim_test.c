@@ -398,7 +398,7 @@ connect_to(struct side *s, struct ol_driver *d, enum ol_link_kind kind, struct o
 static int
 adopt(struct side *s, struct ol_driver *d, int32_t token)
 {
-    int err = ops->adopt(d, &s->link, token);
+    int err = ops->adopt(d, &s->link, OL_LINK_STREAM, token);
 
     if (!err) {
         s->d = d;

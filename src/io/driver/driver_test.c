@@ -597,7 +597,7 @@ adopt_token(struct world *w, int32_t token)
 {
     struct peer *p = peer(w);
 
-    assert_int_equal(w->ops->adopt(w->d, &p->link, token), 0);
+    assert_int_equal(w->ops->adopt(w->d, &p->link, OL_LINK_STREAM, token), 0);
     return p;
 }
 

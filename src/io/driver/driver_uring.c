@@ -461,6 +461,7 @@ arm(struct uring *u, struct ol_link *l)
         s->buf_group = BUFFER_GROUP;
         break;
     case OL_LINK_DGRAM:
+    case OL_LINK_PACKET:
     case OL_LINK_INHERITED:
         io_uring_prep_poll_multishot(s, l->token, POLLIN);
         break;
@@ -574,7 +575,13 @@ drop(struct uring *u, struct ol_link *l, enum tag tag, const struct io_uring_cqe
         tell_closed(u, l);
 }
 
-/* ---- datagrams --------------------------------------------------------------------------- */
+/* ---- datagrams and packets --------------------------------------------------------------- */
+
+static size_t
+message_room(const struct ol_link *l)
+{
+    return l->kind == OL_LINK_PACKET ? OL_PACKET_MAX : DGRAM_ROOM;
+}
 
 static void
 tell_dgram(struct uring *u, struct ol_link *l, int i, uint8_t *data)
@@ -585,7 +592,7 @@ tell_dgram(struct uring *u, struct ol_link *l, int i, uint8_t *data)
     struct ol_addr *from = &u->from[u->out_count - 1];
     struct ol_addr *to = &g->to[u->out_count - 1];
 
-    ol_lender_lend_slot(&g->lender, data, len, DGRAM_ROOM, &c->bytes);
+    ol_lender_lend_slot(&g->lender, data, len, message_room(l), &c->bytes);
     c->bytes.id = NO_BUFFER;
     c->truncated = ol_sock_dgram_truncated(&g->inbox, i);
     c->segment = ol_sock_dgram_segment(&g->inbox, i);
@@ -600,32 +607,41 @@ static void
 receive_dgrams(struct uring *u, struct ol_link *l)
 {
     struct dgrams *g = u->dgrams;
-    size_t stride = ol_lender_stride(DGRAM_ROOM);
+    size_t size = message_room(l);
+    size_t stride = ol_lender_stride(size);
     int room = u->out_max - u->out_count;
     uint8_t *first = NULL;
     int asked;
     int n;
 
-    asked = ol_lender_offer_slots(&g->lender, DGRAM_ROOM,
-                                  room < OL_SOCK_BATCH ? room : OL_SOCK_BATCH, &first);
+    asked = ol_lender_offer_slots(&g->lender, size, room < OL_SOCK_BATCH ? room : OL_SOCK_BATCH,
+                                  &first);
     if (asked <= 0) /* this batch's room is used up, or there is no memory */
         return;
     for (int i = 0; i < asked; i++)
-        g->inbox.pieces[i] = (struct iovec){first + (size_t)i * stride, DGRAM_ROOM};
+        g->inbox.pieces[i] = (struct iovec){first + (size_t)i * stride, size};
     n = ol_sock_receive_dgrams(l->token, &g->inbox, asked);
     if (n == -EINTR)
         return;
     if (n < asked && (n >= 0 || n == -EAGAIN))
         clear(l, READABLE); /* the next arrival completes the poll once more */
     if (n < 0 && n != -EAGAIN) {
-        bool more = ol_sock_is_peer_error(-n);
+        bool more = l->kind == OL_LINK_DGRAM && ol_sock_is_peer_error(-n);
 
         tell(u, l, OL_RECEIVED, n, more);
         if (!more)
             stop(u, l);
     }
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
+        if (l->kind == OL_LINK_PACKET && g->inbox.heads[i].msg_len == 0 &&
+            ol_sock_packet_end(l->token, &g->inbox, i, n)) {
+            stop(u, l);
+            clear(l, READABLE);
+            tell(u, l, OL_RECEIVED, 0, false)->end = true;
+            return;
+        }
         tell_dgram(u, l, i, first + (size_t)i * stride);
+    }
 }
 
 /* ---- inherited listeners ----------------------------------------------------------------- */
@@ -659,16 +675,16 @@ accept_some(struct uring *u, struct ol_link *l)
 static bool
 goes_by_readiness(const struct ol_link *l)
 {
-    return l->kind == OL_LINK_DGRAM || l->kind == OL_LINK_INHERITED;
+    return l->kind == OL_LINK_DGRAM || l->kind == OL_LINK_PACKET || l->kind == OL_LINK_INHERITED;
 }
 
 static void
 read_on(struct uring *u, struct ol_link *l)
 {
-    if (has_room(u) && l->kind == OL_LINK_DGRAM)
-        receive_dgrams(u, l);
-    else if (has_room(u))
+    if (has_room(u) && l->kind == OL_LINK_INHERITED)
         accept_some(u, l);
+    else if (has_room(u))
+        receive_dgrams(u, l);
     if (l->flags & READABLE)
         put_on(&u->todo, l);
 }
@@ -860,6 +876,7 @@ on_main(struct uring *u, struct ol_link *l, const struct io_uring_cqe *e)
         on_received(u, l, e);
         return;
     case OL_LINK_DGRAM:
+    case OL_LINK_PACKET:
     case OL_LINK_INHERITED:
         on_readable(u, l, e->res);
         return;
@@ -875,7 +892,7 @@ on_main(struct uring *u, struct ol_link *l, const struct io_uring_cqe *e)
 static void
 on_sent(struct uring *u, struct ol_link *l, int32_t result)
 {
-    if (l->kind == OL_LINK_DGRAM) {
+    if (l->kind == OL_LINK_DGRAM || l->kind == OL_LINK_PACKET) {
         tell(u, l, OL_SENT, 0, false); /* what is wrong the next send will say */
         return;
     }
@@ -1210,11 +1227,13 @@ uring_pair(struct ol_driver *d, int32_t tokens[2])
 }
 
 static int
-uring_adopt(struct ol_driver *d, struct ol_link *l, int32_t token)
+uring_adopt(struct ol_driver *d, struct ol_link *l, enum ol_link_kind kind, int32_t token)
 {
     (void)d;
     OL_ASSERT(token >= 0);
-    take(l, OL_LINK_STREAM, token);
+    if (kind == OL_LINK_PACKET)
+        ol_sock_use_packets(token);
+    take(l, kind, token);
     return 0;
 }
 
@@ -1265,7 +1284,7 @@ uring_receive_start(struct ol_driver *d, struct ol_link *l)
     struct uring *u = self(d);
     int err;
 
-    OL_ASSERT(l->kind == OL_LINK_STREAM || l->kind == OL_LINK_DGRAM);
+    OL_ASSERT(l->kind == OL_LINK_STREAM || l->kind == OL_LINK_DGRAM || l->kind == OL_LINK_PACKET);
     err = l->kind == OL_LINK_STREAM ? make_blocks(u) : make_dgrams(u);
     return err ? err : start(u, l);
 }
@@ -1377,7 +1396,7 @@ static int
 uring_send_dgrams(struct ol_driver *d, struct ol_link *l, const struct ol_dgram *messages,
                   int count)
 {
-    int n = ol_sock_send_dgrams(l->token, messages, count);
+    int n = ol_sock_send_dgrams(l->token, messages, count, l->kind == OL_LINK_DGRAM);
     int err;
 
     if (n == count || (n < 0 && n != -EAGAIN))

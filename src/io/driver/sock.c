@@ -136,10 +136,11 @@ set_int(int fd, int level, int option, int value)
 }
 
 static int
-new_socket(const struct ol_addr *a, bool is_dgram)
+new_socket(const struct ol_addr *a, int type)
 {
-    int type = (is_dgram ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC;
     int fd;
+
+    type |= SOCK_NONBLOCK | SOCK_CLOEXEC;
 
     switch ((enum ol_addr_kind)a->kind) {
     case OL_ADDR_V4:
@@ -425,7 +426,9 @@ ol_sock_listen(const struct ol_listen_spec *spec, struct ol_addr *bound, struct 
     memset(file, 0, sizeof *file);
     if (spec->given)
         return listen_given(spec, bound);
-    fd = new_socket(&spec->at, spec->kind == OL_LINK_DGRAM);
+    fd = new_socket(&spec->at, spec->kind == OL_LINK_DGRAM ? SOCK_DGRAM
+                               : spec->packets             ? SOCK_SEQPACKET
+                                                           : SOCK_STREAM);
     if (fd < 0)
         return fd;
     err = prepare_listener(fd, spec);
@@ -460,11 +463,26 @@ ol_sock_accept(int fd, struct ol_addr *from)
     return got;
 }
 
+static int
+type_of(enum ol_link_kind kind)
+{
+    return kind == OL_LINK_DGRAM    ? SOCK_DGRAM
+           : kind == OL_LINK_PACKET ? SOCK_SEQPACKET
+                                    : SOCK_STREAM;
+}
+
+/* The default of 208 KiB counts bookkeeping, too, and so cannot hold a message of 256 KiB. */
+void
+ol_sock_use_packets(int fd)
+{
+    (void)set_int(fd, SOL_SOCKET, SO_SNDBUF,
+                  DGRAM_SEND_BUFFER); /* the kernel cuts it to its limit */
+}
+
 int
 ol_sock_open(const struct ol_connect_spec *spec)
 {
-    bool is_dgram = spec->kind == OL_LINK_DGRAM;
-    int fd = spec->given ? spec->given : new_socket(&spec->to, is_dgram);
+    int fd = spec->given ? spec->given : new_socket(&spec->to, type_of(spec->kind));
     int err = 0;
 
     if (fd < 0)
@@ -475,7 +493,9 @@ ol_sock_open(const struct ol_connect_spec *spec)
             close(fd);
         return err ? err : fd;
     }
-    if (is_dgram) {
+    if (spec->kind == OL_LINK_PACKET) {
+        ol_sock_use_packets(fd);
+    } else if (spec->kind == OL_LINK_DGRAM) {
         grow_dgram_buffers(fd);
         take_trains(fd);
     } else if (spec->nodelay && is_internet(&spec->to))

@@ -48,6 +48,7 @@ int ol_sock_accept(int fd, struct ol_addr *from);
 /* (sock_given.c) As ol_driver_ops.given; and one that will be listened at, or is connected. */
 int ol_sock_given(int fd, struct ol_given *out);
 int ol_sock_use_given(int fd, bool nodelay);
+void ol_sock_use_packets(int fd); /* room for long messages */
 
 int ol_sock_open(const struct ol_connect_spec *spec);  /* a descriptor that is not connected yet */
 int ol_sock_connect(int fd, const struct ol_addr *to); /* 0, -EINPROGRESS, or why not */
@@ -95,9 +96,13 @@ bool ol_sock_dgram_to(const struct ol_sock_inbox *in, int i, struct ol_addr *out
  * last, or 0 when it is a single one. */
 uint32_t ol_sock_dgram_segment(const struct ol_sock_inbox *in, int i);
 
-/* How many were taken, or why the first one was not.  Neighbours of the same size to the same peer
- * leave as one (UDP_SEGMENT, Linux 4.18). */
-int ol_sock_send_dgrams(int fd, const struct ol_dgram *messages, int count);
+/* Is the empty message `i` of the `n` received ones the end of a PACKET socket?  recvmmsg tells
+ * both alike. */
+bool ol_sock_packet_end(int fd, const struct ol_sock_inbox *in, int i, int n);
+
+/* How many were taken, or why the first one was not.  With `trains`, neighbours
+ * of the same size to the same peer leave as one (UDP_SEGMENT, Linux 4.18). */
+int ol_sock_send_dgrams(int fd, const struct ol_dgram *messages, int count, bool trains);
 
 /* Did accept4 speak of a connection that died before it was accepted, or a network that did?  Then
  * the next one may be alive: see accept(2). */

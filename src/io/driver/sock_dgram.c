@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <netinet/udp.h>
+#include <poll.h>
 
 int
 ol_sock_receive_dgrams(int fd, struct ol_sock_inbox *in, int count)
@@ -98,6 +99,21 @@ ol_sock_dgram_segment(const struct ol_sock_inbox *in, int i)
             memcpy(&size, CMSG_DATA(c), sizeof size);
     }
     return size > 0 && (unsigned)size < in->heads[i].msg_len ? (uint32_t)size : 0;
+}
+
+bool
+ol_sock_packet_end(int fd, const struct ol_sock_inbox *in, int i, int n)
+{
+    struct pollfd p = {.fd = fd, .events = POLLRDHUP};
+    char byte;
+
+    for (; i < n; i++) {
+        if (in->heads[i].msg_len > 0)
+            return false; /* an empty message with others behind it */
+    }
+    if (poll(&p, 1, 0) != 1 || !(p.revents & (POLLRDHUP | POLLHUP)))
+        return false;
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
 }
 
 enum { TRAIN_BYTES = 65507 /* what one datagram could carry */ };
@@ -271,11 +287,14 @@ refuses_trains(int sys)
 }
 
 int
-ol_sock_send_dgrams(int fd, const struct ol_dgram *messages, int count)
+ol_sock_send_dgrams(int fd, const struct ol_dgram *messages, int count, bool trains)
 {
     struct outbox box;
-    bool trains = true;
     int done = 0;
+
+    /* A unix socket would take a train for one message. */
+    if (!trains && messages->segment)
+        return -EOPNOTSUPP;
 
     while (done < count) {
         int took;

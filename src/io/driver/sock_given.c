@@ -38,6 +38,8 @@ scheme_of(int domain, int type, int protocol, enum ol_scheme *out)
         *out = OL_SCHEME_UDP;
     else if (domain == AF_UNIX && type == SOCK_STREAM)
         *out = OL_SCHEME_UNIX;
+    else if (domain == AF_UNIX && type == SOCK_SEQPACKET)
+        *out = OL_SCHEME_PACKET;
     else
         return -EPROTONOSUPPORT;
     return 0;

@@ -341,6 +341,8 @@ ol_conn_peer_ended(struct ol_conn *c)
     /* Messages held back come first; ol_conn_deliver_held() returns here. */
     if (ol_conn_state(c) != CONN_OPEN || (c->input && c->flags & CONN_PAUSED))
         return;
+    if (c->input && !s->transport->stream)
+        return; /* resumed, and the mail that delivers what is held leads here again */
     if (c->input)
         ol_cause_set(c, CAUSE_CUT_SHORT, OUTLET_EEOF, OUTLET_BY_PEER, 0);
     if (!s->half_open || c->input || c->flags & CONN_ENDED) {

@@ -55,7 +55,9 @@ struct ol_counts {
 /* How a kind of link is driven; the only thing that differs between transports. */
 struct ol_transport {
     const char *name;
-    bool stream; /* bytes without borders, and a half-close */
+    enum ol_link_kind link; /* of its connections; NONE: they have none of their own */
+    bool stream;            /* bytes without borders */
+    bool ends; /* reliable, and the peer's end is seen: what is held back is not lost */
     int (*receive_start)(struct ol_conn *c);
     void (*receive_stop)(struct ol_conn *c);
     /* Take from the queue what the kernel takes.  0, or a negated errno that ends the connection.
@@ -70,7 +72,8 @@ struct ol_transport {
 };
 
 extern const struct ol_transport ol_transport_stream;
-extern const struct ol_transport ol_transport_dgram; /* a connected datagram socket */
+extern const struct ol_transport ol_transport_packet; /* messages in order, and an end */
+extern const struct ol_transport ol_transport_dgram;  /* a connected datagram socket */
 
 struct ol_settings {
     _Atomic uint32_t refs;

@@ -53,7 +53,7 @@ plug_in(struct ol_conn *c, const struct ol_addr *name)
             result = -ENOMEM;
             break;
         }
-        result = r->ops->adopt(r->driver, &c->link, tokens[0]);
+        result = r->ops->adopt(r->driver, &c->link, OL_LINK_STREAM, tokens[0]);
         if (result < 0)
             r->ops->discard(r->driver, tokens[0], false);
         break;
@@ -112,8 +112,7 @@ ol_dial_next(struct ol_conn *c)
     const struct ol_settings *s = ol_conn_settings(c);
 
     while (ol_conn_state(c) == CONN_DIALING && d->next < d->count) {
-        struct ol_connect_spec spec = {.kind = s->transport->stream ? OL_LINK_STREAM
-                                                                    : OL_LINK_DGRAM,
+        struct ol_connect_spec spec = {.kind = s->transport->link,
                                        .given = d->given,
                                        .to = d->addrs[d->next],
                                        .nodelay = s->nodelay};

@@ -54,8 +54,27 @@ static void
 use_filter(struct ol_settings *s)
 {
     s->filter = ol_filter_for(s->transport->stream, &s->framing);
+    if (s->transport == &ol_transport_packet)
+        s->filter = &ol_filter_packet;
     s->next = s->filter->next_of(&s->framing);
     s->wrap = s->filter->wrap_of(&s->framing);
+}
+
+static const struct ol_transport *
+transport_of(enum ol_scheme s)
+{
+    switch (s) {
+    case OL_SCHEME_UDP:
+        return &ol_transport_dgram;
+    case OL_SCHEME_PACKET:
+        return &ol_transport_packet;
+    case OL_SCHEME_TCP:
+    case OL_SCHEME_UNIX:
+    case OL_SCHEME_PAIR:
+    case OL_SCHEME_FD:
+        break;
+    }
+    return &ol_transport_stream;
 }
 
 outlet_err
@@ -89,7 +108,7 @@ ol_settings_new(struct outlet_loop *l, const struct ol_endpoint *e, struct outle
     s->heap = &l->heap;
     s->loop = l;
     s->scheme = e->carrier;
-    s->transport = e->carrier == OL_SCHEME_UDP ? &ol_transport_dgram : &ol_transport_stream;
+    s->transport = transport_of(e->carrier);
     use_filter(s);
     s->user = o->user;
     s->connect = duration(o->connect_ms);

@@ -120,7 +120,7 @@ ol_accept_token(struct ol_reactor *r, struct ol_settings *settings, int32_t toke
         goto discard;
     if (ol_conn_new(r, settings, settings->user, &c))
         goto discard; /* no memory or handles: the client sees a closed connection */
-    sys = r->ops->adopt(r->driver, &c->link, token);
+    sys = r->ops->adopt(r->driver, &c->link, settings->transport->link, token);
     if (sys < 0) {
         ol_conn_discard(c);
         goto discard;

@@ -49,6 +49,7 @@ bind_one(struct ol_listener *l, const struct plan *p, struct ol_lsock *s, struct
     enum ol_link_kind stream = given ? OL_LINK_INHERITED : OL_LINK_LISTENER;
     struct ol_listen_spec spec = {.kind = dgram ? OL_LINK_DGRAM : stream,
                                   .given = given,
+                                  .packets = p->e.carrier == OL_SCHEME_PACKET,
                                   .at = at,
                                   .share = share,
                                   .backlog = p->e.opts.backlog > 0 ? (int)p->e.opts.backlog
@@ -237,7 +238,7 @@ new_listener(const struct plan *p, struct outlet_reason *why, struct ol_listener
     l->loop = p->loop;
     ol_list_init(&l->port.node);
     ol_list_init(&l->port_closable.node);
-    l->shared_out = (p->e.scheme == OL_SCHEME_UNIX || p->e.scheme == OL_SCHEME_FD) &&
+    l->shared_out = (ol_scheme_is_unix(p->e.scheme) || p->e.scheme == OL_SCHEME_FD) &&
                     p->loop->reactor_count > 1;
     err = ol_settings_new(p->loop, &p->e, why, &l->settings);
     if (err)
