@@ -289,15 +289,17 @@ outlet_by_name(outlet_loop *loop, const char *name);
  *     queued           as outlet_queued()
  *     dropped          messages that were to be sent and were not: by `full`, or in a publish
  *     rtt_us, retransmits          of the kernel; tcp, on its own reactor
+ *     peer_pid, peer_uid, peer_gid who connected, or listened, as the kernel saw it then; unix,
+ *                                  unix-seqpacket and pair, on its own reactor
  *
  * Answers the length of the text, which is cut to `room` and always ends in NUL; with room 0 only
  * the length.
  *
  * Memory  copies into `text`.
- * Thread  any, reads; rtt_us and retransmits: reactor only.
+ * Thread  any, reads; what the kernel knows, rtt_us to peer_gid: reactor only.
  * Calls   nothing.
  * Errors  OUTLET_ENOENT   there is no such key here.
- *         OUTLET_ESTATE   rtt_us, retransmits: it has no socket now.
+ *         OUTLET_ESTATE   rtt_us to peer_gid: it has no socket now.
  *         OUTLET_EINVAL, OUTLET_ETHREAD, OUTLET_ESTALE
  */
 OUTLET_API int64_t

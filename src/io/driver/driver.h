@@ -149,6 +149,13 @@ enum {
     OL_TRAIN_SEGMENT_MAX = 1400 /* larger ones exceed the usual path's MTU, and are then refused */
 };
 
+/* Who a unix socket's peer was when it connected, or when it began to listen. */
+struct ol_credentials {
+    uint32_t pid;
+    uint32_t uid;
+    uint32_t gid;
+};
+
 struct ol_tcp_facts {
     uint32_t rtt_us;
     uint32_t retransmits;
@@ -234,6 +241,7 @@ struct ol_driver_ops {
     void (*close)(struct ol_driver *d, struct ol_link *l, bool reset);
 
     int (*address)(struct ol_driver *d, struct ol_link *l, bool peer, struct ol_addr *out);
+    int (*credentials)(struct ol_driver *d, struct ol_link *l, struct ol_credentials *out);
     int (*tcp_facts)(struct ol_driver *d, struct ol_link *l, struct ol_tcp_facts *out);
 
     /* A foreign descriptor, level-triggered; OL_READY while it is ready, at most once per wait.

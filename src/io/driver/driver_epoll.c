@@ -831,6 +831,13 @@ epoll_address(struct ol_driver *d, struct ol_link *l, bool peer, struct ol_addr 
 }
 
 static int
+epoll_credentials(struct ol_driver *d, struct ol_link *l, struct ol_credentials *out)
+{
+    (void)d;
+    return ol_sock_credentials(l->token, out);
+}
+
+static int
 epoll_tcp_facts(struct ol_driver *d, struct ol_link *l, struct ol_tcp_facts *out)
 {
     (void)d;
@@ -995,6 +1002,7 @@ const struct ol_driver_ops ol_driver_epoll = {
     .end_writing = epoll_end_writing,
     .close = epoll_close,
     .address = epoll_address,
+    .credentials = epoll_credentials,
     .tcp_facts = epoll_tcp_facts,
     .watch = epoll_watch,
     .wait = epoll_driver_wait,

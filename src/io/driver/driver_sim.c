@@ -9,6 +9,8 @@
  */
 #include "sim_world.h"
 
+#include <unistd.h>
+
 /* 2001-09-09 01:46:40 UTC, plus the virtual time: certificates and logs see a plausible clock. */
 #define EPOCH_NS INT64_C(1000000000000000000)
 
@@ -343,6 +345,26 @@ op_address(struct ol_driver *driver, struct ol_link *l, bool peer, struct ol_add
     return -ENOTSOCK;
 }
 
+/* All of the world is this process. */
+static int
+op_credentials(struct ol_driver *driver, struct ol_link *l, struct ol_credentials *out)
+{
+    struct sim_driver *d = sim_of(driver);
+    struct sim_socket *s = socket_of(d, l);
+    struct ol_addr a;
+    int err = sim_call(d->world);
+
+    if (err)
+        return err;
+    if (s->kind != SIM_END)
+        return -EOPNOTSUPP;
+    sim_end_name(sim_end_of(s), true, &a);
+    if (sim_is_inet(&a))
+        return -EOPNOTSUPP;
+    *out = (struct ol_credentials){(uint32_t)getpid(), getuid(), getgid()};
+    return 0;
+}
+
 /* Nothing is ever sent twice, because nothing gets lost on a stream. */
 static int
 op_tcp_facts(struct ol_driver *driver, struct ol_link *l, struct ol_tcp_facts *out)
@@ -496,6 +518,7 @@ const struct ol_driver_ops ol_driver_sim = {
     .end_writing = op_end_writing,
     .close = op_close,
     .address = op_address,
+    .credentials = op_credentials,
     .tcp_facts = op_tcp_facts,
     .watch = op_watch,
     .wait = op_wait,

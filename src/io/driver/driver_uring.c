@@ -1458,6 +1458,13 @@ uring_address(struct ol_driver *d, struct ol_link *l, bool peer, struct ol_addr 
 }
 
 static int
+uring_credentials(struct ol_driver *d, struct ol_link *l, struct ol_credentials *out)
+{
+    (void)d;
+    return ol_sock_credentials(l->token, out);
+}
+
+static int
 uring_tcp_facts(struct ol_driver *d, struct ol_link *l, struct ol_tcp_facts *out)
 {
     (void)d;
@@ -1639,6 +1646,7 @@ const struct ol_driver_ops ol_driver_uring = {
     .end_writing = uring_end_writing,
     .close = uring_close,
     .address = uring_address,
+    .credentials = uring_credentials,
     .tcp_facts = uring_tcp_facts,
     .watch = uring_watch,
     .wait = uring_wait,

@@ -560,6 +560,21 @@ ol_sock_end_writing(int fd)
 }
 
 int
+ol_sock_credentials(int fd, struct ol_credentials *out)
+{
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
+        return -errno;
+    /* What is no unix socket, or has no peer, answers with nobody. */
+    if (peer.pid == 0 && peer.uid == (uid_t)-1)
+        return -EOPNOTSUPP;
+    *out = (struct ol_credentials){(uint32_t)peer.pid, peer.uid, peer.gid};
+    return 0;
+}
+
+int
 ol_sock_tcp_facts(int fd, struct ol_tcp_facts *out)
 {
     struct tcp_info info;

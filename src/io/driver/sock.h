@@ -58,6 +58,7 @@ void ol_sock_close(int fd, bool reset); /* reset: a TCP peer gets RST and loses 
 int ol_sock_end_writing(int fd);
 
 int ol_sock_name(int fd, bool peer, struct ol_addr *out);
+int ol_sock_credentials(int fd, struct ol_credentials *out);
 int ol_sock_tcp_facts(int fd, struct ol_tcp_facts *out);
 
 /* One system call; bytes taken or a negated errno. */
