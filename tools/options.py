@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 TABLE = re.compile(r"(<!-- options -->\n).*?(<!-- /options -->)", re.S)
 CONSTANTS = {"KIB": 1 << 10, "MIB": 1 << 20, "SIZE_TOP": 1 << 40, "MS_TOP": 365 * 86400000,
              "COUNT_TOP": (1 << 31) - 1, "ACCEPTS_TOP": 1000000,
-             "OUTLET_OFF": -1, "OUTLET_ON": 1, "OL_DATAGRAM_MAX": 65507,
+             "OUTLET_OFF": -1, "OUTLET_ON": 1, "OL_DATAGRAM_MAX": 65507, "OL_FDS_MAX": 64,
              "OUTLET_FULL_REFUSE": 1, "OUTLET_FULL_CLOSE": 4, "true": True, "false": False}
 
 PACKET_MAX = 262144  # OL_PACKET_MAX, which the table cannot show
@@ -50,6 +50,8 @@ MEANING = {
               "允许进入的地址或前缀，其余的则不允许；可重复给出"),
     "deny": ("an address or prefix that may not come in; the key may be repeated",
              "不允许进入的地址或前缀；可重复给出"),
+    "fds": ("descriptors that may come with a message: `outlet_send_fd()`, `outlet_msg_fd()`",
+            "一条消息可以附带的描述符数：`outlet_send_fd()`、`outlet_msg_fd()`"),
     "mode": ("permissions of the socket's path", "套接字路径的权限"),
 }
 WORDS = {

@@ -125,6 +125,24 @@ OUTLET_API OUTLET_MUST_USE int64_t
 outlet_send_file(outlet_conn c, int fd, int64_t offset, size_t len);
 
 /**
+ * Send `len` bytes as one message, and with it a descriptor, which the peer gets as one of its own:
+ * see outlet_msg_fd().  Between unix and unix-seqpacket connections with the option `fds`.
+ *
+ * Memory  copies `bytes` and `fd`: a duplicate is kept until it was sent; the caller's may be
+ *         closed.
+ * Thread  any, posts.
+ * Calls   nothing itself; then on_writable when the queue stands above `high`.
+ * Errors  OUTLET_ENOTSUP  another transport, or `fds` is off.
+ *         OUTLET_EINVAL   `fd` is not open; or there is no byte that it could go along with.
+ *         OUTLET_EFULL    also when `fds` descriptors wait to be sent, or are in the mail from
+ *                         other threads.
+ *         OUTLET_ENOFILE  it could not be duplicated.
+ *         OUTLET_EMSGSIZE, OUTLET_ESTATE, OUTLET_ESTALE, OUTLET_ENOMEM
+ */
+OUTLET_API OUTLET_MUST_USE int64_t
+outlet_send_fd(outlet_conn c, int fd, const void *bytes, size_t len);
+
+/**
  * Send one datagram from a udp listener's socket to any address ("udp://192.0.2.1:53").  It makes
  * no connection; the answer arrives as that peer's first message.  Nothing is queued: answers 0
  * when the kernel took it, or from another thread when it was posted.

@@ -126,6 +126,9 @@ struct outlet_opts {
                                           copied.  NULL: everyone; else all others may not */
     const char *deny;                  /* ... and who may not.  The most specific prefix decides, of
                                           two equal ones deny; at most 1,024 in both */
+    int64_t fds;                       /* unix and unix-seqpacket: descriptors that may come with a
+                                          message or wait for it, and as many may wait to be sent;
+                                          0: off, then none is taken, at most 64 */
 };
 #define OUTLET_OPTS {.size = sizeof(struct outlet_opts)}
 /* clang-format on */

@@ -58,6 +58,7 @@ enum {
     OL_ENDPOINT_ADDRS = 8,
     OL_RULES_MAX = 1024,    /* of allow and deny together */
     OL_RULE_TEXT = 50,      /* "allow=", a prefix, a comma */
+    OL_FDS_MAX = 64,        /* descriptors that travel with a message */
     OL_PACKET_MAX = 262144, /* a message between unix sockets: Linux's own limit as it comes is
                                425,984 less some */
     OL_ENDPOINT_TEXT = 2048 + OL_RULES_MAX * OL_RULE_TEXT /* room for any endpoint as text */

@@ -71,6 +71,7 @@ const struct ol_option ol_options[OL_OPTIONS] = {
     ROW_EACH(ALLOW, allow, LIST, 0, false, TCP | UDP | FD, LISTEN, EACH(0)),
     ROW_EACH(DENY, deny, LIST, 0, false, TCP | UDP | FD, LISTEN, EACH(0)),
     ROW_EACH(MODE, mode, MODE, 0777, false, UNIX | PACKET, LISTEN, EACH(0)),
+    ROW_EACH(FDS, fds, COUNT, OL_FDS_MAX, true, UNIX | PACKET | FD, BOTH, EACH(OUTLET_OFF)),
 };
 /* clang-format on */
 

@@ -47,6 +47,7 @@ enum ol_option_id {
     OL_OPT_ALLOW,
     OL_OPT_DENY,
     OL_OPT_MODE,
+    OL_OPT_FDS,
     OL_OPTIONS
 };
 

@@ -104,6 +104,7 @@ defaults_are_those_written_beside_the_fields(void **state)
             .conns = cases[i].conns,
             .conns_per_address = OFF,
             .mode = 0,
+            .fds = OFF,
             .accepts_per_second = OFF,
         };
 

@@ -45,6 +45,7 @@ enum ol_link_kind {
     OL_LINK_DGRAM,
     OL_LINK_WATCH,
     OL_LINK_PACKET,   /* a connection of messages: sends and receives as DGRAM, ends as STREAM */
+    OL_LINK_PASSING,  /* a unix STREAM that carries descriptors, see pass() */
     OL_LINK_INHERITED /* a listener whose socket other processes may hold, too */
 };
 
@@ -92,6 +93,11 @@ struct ol_completion {
     bool end;         /* packets: no empty message, but the peer's end */
     uint32_t segment; /* datagrams: `bytes` holds several, each of this size but the last; 0: one */
     struct ol_lent bytes; /* OL_RECEIVED with result >= 0 */
+    /* PASSING and PACKET: descriptors that came with these bytes, close-on-exec and from now on the
+     * receiver's to close; on a stream they belong to the last message that begins in them. */
+    const int32_t *fds;
+    int fd_count;
+    bool fds_lost; /* there were more: than were allowed, or than there was room for in our table */
     const struct ol_addr
         *from; /* datagram's or accepted socket's peer; valid until the next wait() */
     const struct ol_addr *to; /* datagram: the local address it was sent to, or NULL */
@@ -142,6 +148,7 @@ struct ol_dgram {
     const struct ol_addr *to;   /* NULL on a connected socket */
     const struct ol_addr *from; /* local address to send from, or NULL; the port is not used */
     uint32_t segment; /* a train: several datagrams, each of this size but the last; 0: one */
+    int pass;         /* PACKET: a descriptor that goes along, plus one; 0: none */
 };
 
 enum {
@@ -200,6 +207,9 @@ struct ol_driver_ops {
     /* From accept or pair: STREAM or PACKET. */
     int (*adopt)(struct ol_driver *d, struct ol_link *l, enum ol_link_kind kind, int32_t token);
     void (*discard)(struct ol_driver *d, int32_t token, bool reset);
+    /* A unix STREAM, which becomes PASSING, or PACKET, before anything is sent or received: take up
+     * to `max` descriptors at a time.  Without it the kernel drops them. */
+    int (*pass)(struct ol_driver *d, struct ol_link *l, unsigned max);
 
     /* OL_RECEIVED until stop, end or error (more = false).  With datagrams, what the network
      * reports about an earlier one (-ECONNREFUSED...) is told with more = true: it goes on. */
@@ -226,6 +236,9 @@ struct ol_driver_ops {
      */
     int64_t (*send_file)(struct ol_driver *d, struct ol_link *l, int file, int64_t offset,
                          size_t len);
+    /* PASSING.  The bytes and a descriptor that goes along with the first of them.  Answers as
+     * send_file() does. */
+    int64_t (*send_fd)(struct ol_driver *d, struct ol_link *l, const struct iovec *piece, int fd);
     /*
      * Datagrams, in order: how many were taken (all or fewer).  Fewer: OL_SENT comes when there is
      * room, or right away if the next one failed; the first one failing is the return value, and

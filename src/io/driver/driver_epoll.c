@@ -51,7 +51,8 @@ enum {
 };
 
 /*
- * Other fields of a link: `work` is a unix listener's struct ol_sock_file.  `pending` is the errno
+ * Other fields of a link: `work` is a unix listener's struct ol_sock_file, or how many descriptors
+ * a PASSING or PACKET link takes at a time.  `pending` is the errno
  * of a connect that failed at once, until it is told; then a datagram link's number of messages to
  * ask for.
  */
@@ -79,6 +80,7 @@ struct epoll_driver {
     struct ol_addr from[OL_BATCH_MAX]; /* of the completion with the same index */
     struct ol_addr to[OL_BATCH_MAX];
     struct ol_sock_inbox inbox;
+    struct ol_sock_fds *fds; /* NULL: nobody passes any */
 };
 
 /* What wait() is filling. */
@@ -342,7 +344,7 @@ tell_dgrams(struct epoll_driver *d, struct batch *b, struct ol_link *l)
         for (int i = 0; i < n; i++)
             d->inbox.pieces[i] = (struct iovec){first + (size_t)i * stride, room};
         asked = n;
-        n = ol_sock_receive_dgrams(l->token, &d->inbox, asked);
+        n = ol_sock_receive_dgrams(l->token, &d->inbox, asked, l->kind != OL_LINK_DGRAM);
     }
     if (n == -EAGAIN || n == -EINTR)
         return;
@@ -362,6 +364,44 @@ tell_dgrams(struct epoll_driver *d, struct batch *b, struct ol_link *l)
         tell_dgram(d, b, l, i, first + (size_t)i * stride);
     }
     l->pending = (uint16_t)(n < asked ? n : n * 2 < OL_SOCK_BATCH ? n * 2 : OL_SOCK_BATCH);
+}
+
+/* One message, or what a stream has up to the next descriptors. */
+static void
+tell_passing(struct epoll_driver *d, struct batch *b, struct ol_link *l)
+{
+    bool packet = l->kind == OL_LINK_PACKET;
+    size_t size = packet ? OL_PACKET_MAX : OL_RECEIVE_MIN;
+    struct ol_completion got = {.fd_count = 0};
+    struct ol_completion *c;
+    uint8_t *data = NULL;
+    int64_t n = ol_lender_offer_slots(&d->dgrams, size, 1, &data);
+
+    if (n == 0)
+        n = -ENOBUFS;
+    if (n > 0)
+        n = ol_sock_receive_fds(l->token, &(struct iovec){data, size}, (unsigned)(uintptr_t)l->work,
+                                d->fds, &got);
+    if (n == -ENOBUFS) {
+        b->is_over = true;
+        return;
+    }
+    if (n == -EAGAIN || n == -EINTR)
+        return;
+    if (n == 0 && packet && ol_sock_at_end(l->token) && !got.fd_count) {
+        tell_end(b, l);
+        return;
+    }
+    c = add(b, l, OL_RECEIVED, (int32_t)n, n > 0 || (n == 0 && packet));
+    if (!c->more)
+        l->flags &= (uint8_t)~WANT_IN;
+    if (n < 0)
+        return;
+    ol_lender_lend_slot(&d->dgrams, data, (size_t)n, size, &c->bytes);
+    c->truncated = packet && got.truncated;
+    c->fds = got.fds;
+    c->fd_count = got.fd_count;
+    c->fds_lost = got.fds_lost;
 }
 
 static void
@@ -396,8 +436,16 @@ tell_in(struct epoll_driver *d, struct batch *b, struct ol_link *l)
     case OL_LINK_STREAM:
         tell_stream(d, b, l);
         return;
-    case OL_LINK_DGRAM:
+    case OL_LINK_PASSING:
+        tell_passing(d, b, l);
+        return;
     case OL_LINK_PACKET:
+        if (l->work)
+            tell_passing(d, b, l);
+        else
+            tell_dgrams(d, b, l);
+        return;
+    case OL_LINK_DGRAM:
         tell_dgrams(d, b, l);
         return;
     case OL_LINK_NONE:
@@ -533,6 +581,8 @@ epoll_driver_wait(struct ol_driver *base, ol_time until, struct ol_completion *o
     OL_ASSERT(max > 0);
     ol_lender_renew(&d->streams);
     ol_lender_renew(&d->dgrams);
+    if (d->fds)
+        d->fds->used = 0;
     tell_due(d, &b);
     do {
         if (d->event_next == d->event_count) {
@@ -636,6 +686,21 @@ epoll_adopt(struct ol_driver *d, struct ol_link *l, enum ol_link_kind kind, int3
     if (kind == OL_LINK_PACKET)
         ol_sock_use_packets(token);
     take(l, kind, token);
+    return 0;
+}
+
+static int
+epoll_pass(struct ol_driver *base, struct ol_link *l, unsigned max)
+{
+    struct epoll_driver *d = self(base);
+
+    OL_ASSERT(l->kind == OL_LINK_STREAM || l->kind == OL_LINK_PACKET);
+    if (!d->fds)
+        d->fds = ol_alloc_zero(heap_of(d), sizeof *d->fds);
+    if (!d->fds)
+        return -ENOMEM;
+    l->kind = l->kind == OL_LINK_STREAM ? OL_LINK_PASSING : l->kind;
+    l->work = (void *)(uintptr_t)max;
     return 0;
 }
 
@@ -744,6 +809,18 @@ epoll_send_file(struct ol_driver *base, struct ol_link *l, int file, int64_t off
     return err ? err : OL_SEND_PENDING;
 }
 
+static int64_t
+epoll_send_fd(struct ol_driver *base, struct ol_link *l, const struct iovec *piece, int fd)
+{
+    int64_t n = l->flags & FULL ? -EAGAIN : ol_sock_send_fd(l->token, piece, fd);
+    int64_t err;
+
+    if (n != -EAGAIN)
+        return n;
+    err = wait_for_room(self(base), l);
+    return err ? err : OL_SEND_PENDING;
+}
+
 static int
 epoll_send_dgrams(struct ol_driver *base, struct ol_link *l, const struct ol_dgram *messages,
                   int count)
@@ -803,9 +880,11 @@ close_descriptor(struct epoll_driver *d, struct ol_link *l, bool reset)
             close(l->token);
         return;
     }
-    if (l->work && is_ours)
-        ol_sock_unlink(l->work); /* before the close, see sock.h */
-    ol_free(heap_of(d), l->work);
+    if (l->kind == OL_LINK_LISTENER || l->kind == OL_LINK_DGRAM) {
+        if (l->work && is_ours)
+            ol_sock_unlink(l->work); /* before the close, see sock.h */
+        ol_free(heap_of(d), l->work);
+    }
     l->work = NULL;
     ol_sock_close(l->token, reset && is_ours);
 }
@@ -976,6 +1055,7 @@ epoll_free(struct ol_driver *base)
     close(d->epoll_fd);
     ol_lender_fini(&d->streams);
     ol_lender_fini(&d->dgrams);
+    ol_free(&budget->heap, d->fds);
     ol_free(&budget->heap, d);
     ol_budget_unref(budget);
 }
@@ -992,12 +1072,14 @@ const struct ol_driver_ops ol_driver_epoll = {
     .pair = epoll_pair,
     .adopt = epoll_adopt,
     .discard = epoll_discard,
+    .pass = epoll_pass,
     .receive_start = epoll_start,
     .receive_stop = epoll_stop,
     .give_back = epoll_give_back,
     .send_now = epoll_send_now,
     .send = epoll_send,
     .send_file = epoll_send_file,
+    .send_fd = epoll_send_fd,
     .send_dgrams = epoll_send_dgrams,
     .end_writing = epoll_end_writing,
     .close = epoll_close,

@@ -210,6 +210,15 @@ op_adopt(struct ol_driver *driver, struct ol_link *l, enum ol_link_kind kind, in
     return 0;
 }
 
+static int
+op_pass(struct ol_driver *driver, struct ol_link *l, unsigned max)
+{
+    (void)driver;
+    (void)l;
+    (void)max;
+    return -EOPNOTSUPP; /* they are real ones */
+}
+
 static void
 op_discard(struct ol_driver *driver, int32_t token, bool reset)
 {
@@ -509,6 +518,7 @@ const struct ol_driver_ops ol_driver_sim = {
     .pair = op_pair,
     .adopt = op_adopt,
     .discard = op_discard,
+    .pass = op_pass,
     .receive_start = op_receive_start,
     .receive_stop = op_receive_stop,
     .give_back = op_give_back,

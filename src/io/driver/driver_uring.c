@@ -105,12 +105,13 @@ struct links { /* first in, first out, through `next` */
 struct dgrams {
     struct ol_lender lender;
     struct ol_sock_inbox inbox;
+    struct ol_sock_fds fds;
     struct ol_addr to[OL_BATCH_MAX]; /* of the completion with the same index */
 };
 
 /*
  * Other fields of a link.  `work`: a stream's struct op; a unix listener's struct ol_sock_file; the
- * poll bits of a watch.
+ * poll bits of a watch; how many descriptors a PASSING or PACKET link takes at a time.
  */
 struct uring {
     struct ol_driver base;
@@ -462,6 +463,7 @@ arm(struct uring *u, struct ol_link *l)
         break;
     case OL_LINK_DGRAM:
     case OL_LINK_PACKET:
+    case OL_LINK_PASSING:
     case OL_LINK_INHERITED:
         io_uring_prep_poll_multishot(s, l->token, POLLIN);
         break;
@@ -601,6 +603,53 @@ tell_dgram(struct uring *u, struct ol_link *l, int i, uint8_t *data)
     c->to = ol_sock_dgram_to(&g->inbox, i, to) ? to : NULL;
 }
 
+static void
+tell_end(struct uring *u, struct ol_link *l)
+{
+    stop(u, l);
+    clear(l, READABLE);
+    tell(u, l, OL_RECEIVED, 0, false)->end = l->kind == OL_LINK_PACKET;
+}
+
+/* One message, or what a stream has up to the next descriptors.  A ring's receive brings none. */
+static void
+receive_passing(struct uring *u, struct ol_link *l)
+{
+    struct dgrams *g = u->dgrams;
+    bool packet = l->kind == OL_LINK_PACKET;
+    size_t size = packet ? OL_PACKET_MAX : OL_RECEIVE_MIN;
+    struct ol_completion got = {.fd_count = 0};
+    struct ol_completion *c;
+    uint8_t *data = NULL;
+    int64_t n;
+
+    if (ol_lender_offer_slots(&g->lender, size, 1, &data) <= 0)
+        return; /* this batch's room is used up, or there is no memory */
+    n = ol_sock_receive_fds(l->token, &(struct iovec){data, size}, (unsigned)(uintptr_t)l->work,
+                            &g->fds, &got);
+    if (n == -EINTR || n == -ENOBUFS)
+        return;
+    if (n == -EAGAIN) {
+        clear(l, READABLE); /* the next arrival completes the poll once more */
+        return;
+    }
+    if (n == 0 && !got.fd_count && (!packet || ol_sock_at_end(l->token))) {
+        tell_end(u, l);
+        return;
+    }
+    c = tell(u, l, OL_RECEIVED, (int32_t)n, n >= 0);
+    if (n < 0) {
+        stop(u, l);
+        return;
+    }
+    ol_lender_lend_slot(&g->lender, data, (size_t)n, size, &c->bytes);
+    c->bytes.id = NO_BUFFER;
+    c->truncated = packet && got.truncated;
+    c->fds = got.fds;
+    c->fd_count = got.fd_count;
+    c->fds_lost = got.fds_lost;
+}
+
 /* One system call's worth, so that other sockets get their turn; READABLE stays until a call brings
  * less than it could have. */
 static void
@@ -620,7 +669,7 @@ receive_dgrams(struct uring *u, struct ol_link *l)
         return;
     for (int i = 0; i < asked; i++)
         g->inbox.pieces[i] = (struct iovec){first + (size_t)i * stride, size};
-    n = ol_sock_receive_dgrams(l->token, &g->inbox, asked);
+    n = ol_sock_receive_dgrams(l->token, &g->inbox, asked, l->kind != OL_LINK_DGRAM);
     if (n == -EINTR)
         return;
     if (n < asked && (n >= 0 || n == -EAGAIN))
@@ -635,9 +684,7 @@ receive_dgrams(struct uring *u, struct ol_link *l)
     for (int i = 0; i < n; i++) {
         if (l->kind == OL_LINK_PACKET && g->inbox.heads[i].msg_len == 0 &&
             ol_sock_packet_end(l->token, &g->inbox, i, n)) {
-            stop(u, l);
-            clear(l, READABLE);
-            tell(u, l, OL_RECEIVED, 0, false)->end = true;
+            tell_end(u, l);
             return;
         }
         tell_dgram(u, l, i, first + (size_t)i * stride);
@@ -675,7 +722,14 @@ accept_some(struct uring *u, struct ol_link *l)
 static bool
 goes_by_readiness(const struct ol_link *l)
 {
-    return l->kind == OL_LINK_DGRAM || l->kind == OL_LINK_PACKET || l->kind == OL_LINK_INHERITED;
+    return l->kind == OL_LINK_DGRAM || l->kind == OL_LINK_PACKET || l->kind == OL_LINK_PASSING ||
+           l->kind == OL_LINK_INHERITED;
+}
+
+static bool
+passes(const struct ol_link *l)
+{
+    return l->kind == OL_LINK_PASSING || (l->kind == OL_LINK_PACKET && l->work);
 }
 
 static void
@@ -683,6 +737,8 @@ read_on(struct uring *u, struct ol_link *l)
 {
     if (has_room(u) && l->kind == OL_LINK_INHERITED)
         accept_some(u, l);
+    else if (has_room(u) && passes(l))
+        receive_passing(u, l);
     else if (has_room(u))
         receive_dgrams(u, l);
     if (l->flags & READABLE)
@@ -877,6 +933,7 @@ on_main(struct uring *u, struct ol_link *l, const struct io_uring_cqe *e)
         return;
     case OL_LINK_DGRAM:
     case OL_LINK_PACKET:
+    case OL_LINK_PASSING:
     case OL_LINK_INHERITED:
         on_readable(u, l, e->res);
         return;
@@ -892,7 +949,7 @@ on_main(struct uring *u, struct ol_link *l, const struct io_uring_cqe *e)
 static void
 on_sent(struct uring *u, struct ol_link *l, int32_t result)
 {
-    if (l->kind == OL_LINK_DGRAM || l->kind == OL_LINK_PACKET) {
+    if (goes_by_readiness(l)) {
         tell(u, l, OL_SENT, 0, false); /* what is wrong the next send will say */
         return;
     }
@@ -1024,6 +1081,13 @@ turn(struct uring *u, ol_time until, bool *is_over)
     return err;
 }
 
+static void
+renew_dgrams(struct dgrams *g)
+{
+    ol_lender_renew(&g->lender);
+    g->fds.used = 0;
+}
+
 static int
 uring_wait(struct ol_driver *d, ol_time until, struct ol_completion *out, int max)
 {
@@ -1042,7 +1106,7 @@ uring_wait(struct ol_driver *d, ol_time until, struct ol_completion *out, int ma
     }
     err = enable(u);
     if (u->dgrams)
-        ol_lender_renew(&u->dgrams->lender);
+        renew_dgrams(u->dgrams);
     u->is_armed = false;
     while (!err && !is_over) {
         err = turn(u, until, &is_over);
@@ -1237,6 +1301,17 @@ uring_adopt(struct ol_driver *d, struct ol_link *l, enum ol_link_kind kind, int3
     return 0;
 }
 
+static int
+uring_pass(struct ol_driver *d, struct ol_link *l, unsigned max)
+{
+    (void)d;
+    OL_ASSERT(l->kind == OL_LINK_STREAM || l->kind == OL_LINK_PACKET);
+    OL_ASSERT(l->pending == 0 && !l->work);
+    l->kind = l->kind == OL_LINK_STREAM ? OL_LINK_PASSING : l->kind;
+    l->work = (void *)(uintptr_t)max;
+    return 0;
+}
+
 static void
 uring_discard(struct ol_driver *d, int32_t token, bool reset)
 {
@@ -1273,6 +1348,7 @@ make_dgrams(struct uring *u)
     u->dgrams = ol_alloc(heap_of(u), sizeof *u->dgrams);
     if (!u->dgrams)
         return -ENOMEM;
+    u->dgrams->fds.used = 0;
     /* 2 MiB of which only the pages that hold datagrams are ever touched. */
     ol_lender_init(&u->dgrams->lender, u->budget, OL_SOCK_BATCH * ol_lender_stride(DGRAM_ROOM));
     return 0;
@@ -1284,7 +1360,7 @@ uring_receive_start(struct ol_driver *d, struct ol_link *l)
     struct uring *u = self(d);
     int err;
 
-    OL_ASSERT(l->kind == OL_LINK_STREAM || l->kind == OL_LINK_DGRAM || l->kind == OL_LINK_PACKET);
+    OL_ASSERT(l->kind == OL_LINK_STREAM || goes_by_readiness(l));
     err = l->kind == OL_LINK_STREAM ? make_blocks(u) : make_dgrams(u);
     return err ? err : start(u, l);
 }
@@ -1307,7 +1383,7 @@ uring_send_now(struct ol_driver *d, struct ol_link *l, const struct iovec *piece
     n = ol_sock_send(l->token, pieces, count);
     if (n == -EINTR)
         n = -EAGAIN;
-    if (n < 0 && n != -EAGAIN)
+    if (n < 0 && n != -EAGAIN && l->kind == OL_LINK_STREAM)
         l->flags |= BROKEN;
     return n;
 }
@@ -1317,9 +1393,8 @@ uring_send_now(struct ol_driver *d, struct ol_link *l, const struct iovec *piece
  * gathered send: the first piece alone.
  */
 static int64_t
-uring_send(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces, int count)
+submit_send(struct uring *u, struct ol_link *l, const struct iovec *pieces, int count)
 {
-    struct uring *u = self(d);
     struct op *op = count > 1 ? take_op(u) : NULL;
     struct io_uring_sqe *s = new_submission(u);
 
@@ -1362,6 +1437,34 @@ wait_for_room(struct uring *u, struct ol_link *l)
     return 0;
 }
 
+/* What was tried directly found none. */
+static int64_t
+or_wait_for_room(struct uring *u, struct ol_link *l, int64_t n)
+{
+    int err;
+
+    if (n != -EAGAIN)
+        return n;
+    err = wait_for_room(u, l);
+    return err ? err : OL_SEND_PENDING;
+}
+
+static int64_t
+uring_send(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces, int count)
+{
+    struct uring *u = self(d);
+
+    if (l->kind == OL_LINK_PASSING) /* `work` is in use */
+        return or_wait_for_room(u, l, uring_send_now(d, l, pieces, count));
+    return submit_send(u, l, pieces, count);
+}
+
+static int64_t
+uring_send_fd(struct ol_driver *d, struct ol_link *l, const struct iovec *piece, int fd)
+{
+    return or_wait_for_room(self(d), l, ol_sock_send_fd(l->token, piece, fd));
+}
+
 /* Tried directly: a splice on the ring would need a pipe for each connection. */
 static int64_t
 uring_send_file(struct ol_driver *d, struct ol_link *l, int file, int64_t offset, size_t len)
@@ -1377,8 +1480,8 @@ uring_send_file(struct ol_driver *d, struct ol_link *l, int file, int64_t offset
     (void)ioctl(l->token, FIONBIO, &on);
     n = ol_sock_send_file(l->token, file, offset, len);
     set_blocking(l->token);
-    if (n != -EAGAIN)
-        return n;
+    if (n != -EAGAIN || l->kind == OL_LINK_PASSING)
+        return or_wait_for_room(u, l, n);
     op = take_op(u);
     if (!op)
         return -ENOMEM;
@@ -1424,7 +1527,8 @@ close_in_child(struct uring *u, struct ol_link *l)
     u->is_armed = false; /* its descriptors are shared, too */
     if (l->kind != OL_LINK_WATCH) {
         close(l->token);
-        ol_free(heap_of(u), l->work);
+        if (!passes(l))
+            ol_free(heap_of(u), l->work);
     }
     l->work = NULL;
     l->token = -1;
@@ -1636,12 +1740,14 @@ const struct ol_driver_ops ol_driver_uring = {
     .pair = uring_pair,
     .adopt = uring_adopt,
     .discard = uring_discard,
+    .pass = uring_pass,
     .receive_start = uring_receive_start,
     .receive_stop = uring_stop,
     .give_back = uring_give_back,
     .send_now = uring_send_now,
     .send = uring_send,
     .send_file = uring_send_file,
+    .send_fd = uring_send_fd,
     .send_dgrams = uring_send_dgrams,
     .end_writing = uring_end_writing,
     .close = uring_close,

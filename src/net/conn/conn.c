@@ -123,6 +123,7 @@ destroy(struct ol_reactor *r, struct ol_retired *x)
 
     if (extra) {
         ol_dial_free(r, extra->dial);
+        ol_fds_fini(c);
         ol_free(r->heap, extra);
     }
     ol_settings_unref(ol_conn_settings(c));
@@ -198,11 +199,17 @@ ol_conn_linked_up(struct ol_conn *c)
 {
     const struct ol_settings *s = ol_conn_settings(c);
     struct ol_reactor *r = c->cold->reactor;
+    int sys;
 
     atomic_store_explicit(&c->active, r->now, memory_order_relaxed);
     ol_conn_move(c, CONN_SHAKING);
     ol_conn_move(c, CONN_OPEN); /* no filter has a handshake yet */
     ol_conn_limits_start(c);
+    sys = s->fds ? ol_fds_start(c) : 0;
+    if (sys < 0) {
+        ol_conn_fail(c, -sys);
+        return;
+    }
     if (s->on.on_open)
         s->on.on_open(ol_conn_handle(c), atomic_load_explicit(&c->user, memory_order_relaxed));
     if (ol_conn_state(c) == CONN_OPEN)
@@ -397,6 +404,7 @@ ol_conn_closed(struct ol_conn *c)
     c->flags &= (uint16_t) ~(CONN_LINKED | CONN_RECEIVING | CONN_STARVED);
     ol_conn_queue_free(c);
     ol_conn_input_free(c);
+    ol_fds_fini(c);
     untie(c);
     tell(c);
     ol_name_forget(c);

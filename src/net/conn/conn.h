@@ -92,6 +92,7 @@ struct ol_settings {
     enum outlet_full full;
     bool half_open;
     bool nodelay;
+    uint8_t fds; /* descriptors that may come with a message; 0: none are taken */
     outlet_listener listener;
     struct ol_counts *counts; /* NULL: made by connect */
     struct ol_framing framing;
@@ -185,7 +186,9 @@ struct ol_extra {
     struct name *name; /* of names.c; under the loop's lock */
     _Atomic int64_t dropped;
     struct ol_dial *dial;
-    void *peer; /* datagram peers: what their socket keeps of them */
+    void *peer;                 /* datagram peers: what their socket keeps of them */
+    struct ol_fds *fds;         /* received ones; NULL: they are off */
+    _Atomic int32_t fds_mailed; /* that other threads sent and that are still under way */
 };
 
 /* What an address is as published words, so that any thread may read it while we live. */
@@ -398,6 +401,8 @@ enum ol_cause {
     CAUSE_QUEUE_FULL,
     CAUSE_MEMORY,
     CAUSE_FILE,   /* shorter than when it was given */
+    CAUSE_FDS,    /* more descriptors than the option allows */
+    CAUSE_NO_FDS, /* our table is full */
     CAUSE_EVICTED /* datagram peers: room for a newer one */
 };
 
@@ -445,6 +450,8 @@ bool ol_keeps_borders(const struct ol_settings *s);
 int64_t ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struct outlet_buf *buf);
 /* One message that is part of a file; takes the descriptor unless it fails. */
 int64_t ol_conn_send_file(struct ol_conn *c, int fd, int64_t offset, size_t len, bool taken);
+/* One message with a descriptor that goes along, which is taken unless it fails. */
+int64_t ol_conn_send_fd(struct ol_conn *c, int fd, const struct iovec *piece, bool taken);
 /* A message that was wrapped already. */
 int64_t ol_conn_send_wrapped(struct ol_conn *c, struct outlet_buf *buf);
 /* One that was taken when it was posted, and may not be refused any more: `cap` may be exceeded,
@@ -490,6 +497,16 @@ struct outlet_buf *ol_buf_join(struct ol_budget *budget, const struct iovec *pie
                                size_t len);
 struct outlet_buf *ol_wrap_buf(const struct ol_settings *s, struct outlet_buf *plain,
                                struct ol_budget *budget, outlet_err *err);
+
+/* ---- descriptors that travel (fds.c) ----------------------------------------------------- */
+
+int ol_fds_start(struct ol_conn *c); /* the link is up: 0 or a negated errno */
+/* Bytes have come, perhaps with some; takes those.  The connection may break. */
+void ol_fds_arrived(struct ol_conn *c, const struct ol_completion *done);
+/* A message is about to be told: so many bytes (of a stream) or messages of what came. */
+void ol_fds_told(struct ol_conn *c, size_t whole);
+void ol_fds_drop_told(struct ol_conn *c); /* ... and nobody took what came with it */
+void ol_fds_fini(struct ol_conn *c);
 
 /* ---- names (names.c) --------------------------------------------------------------------- */
 

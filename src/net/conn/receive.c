@@ -26,14 +26,18 @@ deliverable(const struct ol_conn *c)
 }
 
 static void
-deliver(struct ol_conn *c, struct outlet_msg *m)
+deliver(struct ol_conn *c, struct outlet_msg *m, size_t whole)
 {
     const struct ol_settings *s = ol_conn_settings(c);
 
     ol_count_add(&c->messages_in, 1);
+    if (s->fds)
+        ol_fds_told(c, whole);
     if (s->on.on_message)
         s->on.on_message(ol_conn_handle(c), m,
                          atomic_load_explicit(&c->user, memory_order_relaxed));
+    if (s->fds)
+        ol_fds_drop_told(c);
 }
 
 static void
@@ -210,7 +214,7 @@ deliver_from_input(struct ol_conn *c)
         m.input = in;
         m.conn = c;
         at += frame.skip + frame.message + frame.tail;
-        deliver(c, &m);
+        deliver(c, &m, next == held_next ? 1 : frame.skip + frame.message + frame.tail);
         if (in->given_away) {
             /* The retained message took the block; what follows it moves to a new one. */
             struct ol_bytes old = in->bytes;
@@ -272,7 +276,7 @@ feed_direct(struct ol_conn *c, const struct ol_lent *lent, size_t at)
         m.bytes = lent->data + at + frame.skip;
         m.len = frame.message;
         at += frame.skip + frame.message + frame.tail;
-        deliver(c, &m);
+        deliver(c, &m, frame.skip + frame.message + frame.tail);
     }
     return at;
 }
@@ -291,7 +295,7 @@ deliver_dgram(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags)
         m.flags |= OUTLET_MSG_TRUNCATED;
     }
     if (!c->input && deliverable(c)) {
-        deliver(c, &m);
+        deliver(c, &m, 1);
     } else if (ol_conn_settings(c)->transport->ends && ol_conn_state(c) == CONN_OPEN) {
         if (hold_message(c, &m))
             deliver_from_input(c);

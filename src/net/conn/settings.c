@@ -123,6 +123,7 @@ ol_settings_new(struct outlet_loop *l, const struct ol_endpoint *e, struct outle
     s->full = (enum outlet_full)o->full;
     s->half_open = o->half_open > 0;
     s->nodelay = o->nodelay > 0;
+    s->fds = o->fds > 0 ? (uint8_t)o->fds : 0;
     if (s->transport->send_train || !ol_keeps_borders(s))
         s->wire_room = ol_min(OL_WIRE_ROOM, ol_min(s->high, s->cap));
     *out = s;

@@ -50,6 +50,8 @@ received(struct ol_conn *c, struct ol_completion *done)
             ol_conn_fail(c, -done->result);
         return;
     }
+    if (s->fds)
+        ol_fds_arrived(c, done);
     if (!end && done->segment)
         received_train(c, done);
     else if (!end)
@@ -145,6 +147,12 @@ send_some(struct ol_conn *c, size_t *out)
     int n;
 
     *out = 0;
+    if (ol_queue_first_pass(c->queue, &fd, &iov[0])) {
+        sent = ops->send_fd(driver_of(c), &c->link, &iov[0], fd);
+        if (sent > 0)
+            ol_queue_passed(c->queue);
+        return sent;
+    }
     if (ol_queue_first_file(c->queue, &fd, &offset, &len)) {
         if (ops->send_file)
             sent = ops->send_file(driver_of(c), &c->link, fd, offset, len);
@@ -230,6 +238,7 @@ gather_dgrams(const struct ol_queue *q, struct ol_dgram *out, size_t *sizes, str
         out[n] = like;
         out[n].pieces = iov + used;
         out[n].count = count;
+        out[n].pass = ol_queue_message_pass(q, after);
         sizes[n] = 0;
         for (int i = 0; i < count; i++) {
             sizes[n] += iov[used + i].iov_len;
