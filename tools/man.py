@@ -4,10 +4,11 @@
     tools/man.py --out DIR [--lang zh] 1|3|7    write the pages of a section
     tools/man.py --list 1|3|7                   their names
 
-Section 1 is packaging/man/outlet.1 with the verbs and options put in, from options.def, verbs.def
-and text.def in tool/cli.  Section 7 are docs/url.md and docs/framing.md.  Section 3 are the
-comments of include/outlet: a page for each function, and one for each header with its types.  A
-function that has no comment of the four labels has no page; tools/tidy.py sees to both.
+Section 1 is packaging/man/outlet.1 with the verbs, the options and texts of the help put in, from
+options.def, verbs.def and text.def in tool/cli.  Section 7 are docs/url.md and docs/framing.md.
+Section 3 are the comments of include/outlet: a page for each function, and one for each header with
+its types.  A function that has no comment of the four labels has no page; tools/tidy.py sees to
+both.
 
 SPDX-License-Identifier: MIT
 """
@@ -344,6 +345,8 @@ def section1(lang):
             lines += verb_items(lang, options, said)
         elif line == "@OPTIONS@":
             lines += option_items(lang, options, said)
+        elif re.fullmatch(r"@\w+@", line):  # a text of the help, as it stands there
+            lines += literal(said[line.strip("@")].splitlines(), indent=False)
         elif line == ".Dd":
             lines.append(f".Dd {date()}")
         else:

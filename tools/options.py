@@ -15,7 +15,8 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TABLE = re.compile(r"(<!-- options -->\n).*?(<!-- /options -->)", re.S)
 CONSTANTS = {"KIB": 1 << 10, "MIB": 1 << 20, "SIZE_TOP": 1 << 40, "MS_TOP": 365 * 86400000,
-             "COUNT_TOP": (1 << 31) - 1, "ACCEPTS_TOP": 1000000,
+             "COUNT_TOP": (1 << 31) - 1, "KEEPALIVE_TOP": 32767, "PROBES_TOP": 127, "TTL_TOP": 255,
+             "ACCEPTS_TOP": 1000000,
              "OUTLET_OFF": -1, "OUTLET_ON": 1, "OL_DATAGRAM_MAX": 65507, "OL_FDS_MAX": 64,
              "OUTLET_FULL_REFUSE": 1, "OUTLET_FULL_CLOSE": 4, "true": True, "false": False}
 
@@ -53,18 +54,44 @@ MEANING = {
     "fds": ("descriptors that may come with a message: `outlet_send_fd()`, `outlet_msg_fd()`",
             "一条消息可以附带的描述符数：`outlet_send_fd()`、`outlet_msg_fd()`"),
     "mode": ("permissions of the socket's path", "套接字路径的权限"),
+    "reuse": ("other processes of this user that say the same share the port (SO_REUSEPORT)",
+              "同一用户的其他进程若也这样写，就共用这个端口（SO_REUSEPORT）"),
+    "keepalive_s": ("seconds of silence after which the system asks the peer whether it is there "
+                    "(TCP_KEEPIDLE)",
+                    "静默多少秒后由系统探问对端是否还在（TCP_KEEPIDLE）"),
+    "keepalive_interval_s": ("seconds between such questions (TCP_KEEPINTVL)",
+                             "两次探问之间的秒数（TCP_KEEPINTVL）"),
+    "keepalive_probes": ("questions without an answer, then the peer is gone (TCP_KEEPCNT)",
+                         "探问多少次没有应答就认为对端已消失（TCP_KEEPCNT）"),
+    "user_timeout_ms": ("what was sent must be acknowledged by then (TCP_USER_TIMEOUT)",
+                        "发出的数据须在此时限内得到确认（TCP_USER_TIMEOUT）"),
+    "dscp": ("class of traffic, a number or a name: `ef`, `af41`, `cs1`, `va`, `le`",
+             "流量类别，数字或名字：`ef`、`af41`、`cs1`、`va`、`le`"),
+    "device": ("only through this network device (SO_BINDTODEVICE)", "只经由此网络设备（SO_BINDTODEVICE）"),
+    "local": ("to connect from: an address, a port or both: `192.0.2.7`, `:9000`, `[::1]:9000`",
+              "从哪里发起连接：地址、端口或两者：`192.0.2.7`、`:9000`、`[::1]:9000`"),
+    "interface": ("through which groups are joined and sent to: name, number or an address of it",
+                  "加入组播组、向组发送所用的网络接口：名字、编号或它的某个地址"),
+    "ttl": ("hops that what is sent to a group may go", "发往组播组的数据报最多经过几跳"),
+    "loop": ("this computer hears what it sends to a group, too", "本机也能听到自己发往组播组的数据报"),
+    "broadcast": ("broadcast addresses may be sent to (SO_BROADCAST)",
+                  "允许向广播地址发送（SO_BROADCAST）"),
 }
+TEXTS = {"interface": ("the system chooses", "由系统选择"),
+         "device": ("any", "任意"), "local": ("the system chooses", "由系统选择")}
+SYSTEMS = {"keepalive_interval_s": "75", "keepalive_probes": "9", "dscp": None}
 WORDS = {
     "en": {"head": ("key", "is", "default", "takes", "where"), "all": "everywhere",
            "nobody": "nowhere yet", "LISTEN": "listening", "CONNECT": "connecting", "join": ", ",
-           "limit": "descriptor limit less 64", "umask": "as umask says", "up to": "up to {}",
+           "limit": "descriptor limit less 64", "umask": "as umask says",
+           "system": "as the system says: {}", "none": "none", "up to": "up to {}", "text": "text",
            "everyone": "everyone", "nobody denied": "nobody",
            "prefix": "`192.168.1.7`, `10.0.0.0/8`, `2001:db8::/32`",
            "listen": "listening", "connect": "connecting", "or off": ", `off`"},
     "zh": {"head": ("键", "含义", "默认值", "取值", "适用"), "all": "全部", "nobody": "暂无",
            "LISTEN": "监听时", "CONNECT": "连接时", "join": "、", "limit": "描述符上限减 64",
-           "umask": "由 umask 决定", "up to": "不超过 {}",
-           "everyone": "所有人", "nobody denied": "无",
+           "umask": "由 umask 决定", "system": "由系统决定：{}", "none": "无", "up to": "不超过 {}",
+           "text": "文本", "everyone": "所有人", "nobody denied": "无",
            "prefix": "`192.168.1.7`、`10.0.0.0/8`、`2001:db8::/32`", "listen": "监听", "connect": "连接",
            "or off": "、`off`"},
 }
@@ -119,6 +146,10 @@ def default(words, key, kind, values):
         return "`none`"
     if key == "mode":
         return words["umask"]
+    if key in TEXTS:
+        return TEXTS[key][words is WORDS["zh"]]
+    if key in SYSTEMS:
+        return words["system"].format(f"`{SYSTEMS[key]}`") if SYSTEMS[key] else words["none"]
     if kind == "LIST":
         return words["everyone"] if key == "allow" else words["nobody denied"]
     listen, listen_udp, connect, connect_udp = (shown(kind, v) for v in values)
@@ -137,11 +168,11 @@ def default(words, key, kind, values):
 
 def takes(words, kind, most, may_off):
     """The syntax of a value."""
-    text = {"FRAME": "", "LIST": words["prefix"], "SWITCH": "`on`",
+    text = {"FRAME": "", "LIST": words["prefix"], "TEXT": words["text"], "SWITCH": "`on`",
             "FULL": "`refuse`" + "".join(f"{words['join']}`{v}`"
                                         for v in ("drop_new", "drop_old", "close"))}.get(kind)
     if text is None:
-        text = words["up to"].format(shown(kind, most) if kind != "MS" else "`31536000s`")
+        text = words["up to"].format(shown(kind, most))
     return text + (words["or off"] if may_off and text else "")
 
 

@@ -108,6 +108,20 @@ OUTLET_API uint32_t
 outlet_msg_flags(const outlet_msg *m);
 
 /**
+ * Who sent the message, as text: "192.0.2.7:5000".  A connection has one peer, which
+ * outlet_info(c, "peer") tells, too; but what is sent to a group or a broadcast address may be
+ * answered by anybody.  Answers the length of the text, which is cut to `room` and always ends in
+ * NUL; with room 0 only the length.  Unix sockets and pairs have peers without an address: "".
+ *
+ * Memory  copies into `text`.
+ * Thread  reactor only: inside the callback that was given `m`.
+ * Calls   nothing.
+ * Errors  none.
+ */
+OUTLET_API size_t
+outlet_msg_peer(const outlet_msg *m, char *text, size_t room);
+
+/**
  * Keep the message after the callback.  A message that fills at least a quarter of the memory it
  * lies in takes that memory without a copy; a smaller one is copied, so that 4 bytes do not pin 64
  * KiB.  The buffer may outlive its connection and its loop.

@@ -143,15 +143,18 @@ OUTLET_API OUTLET_MUST_USE int64_t
 outlet_send_fd(outlet_conn c, int fd, const void *bytes, size_t len);
 
 /**
- * Send one datagram from a udp listener's socket to any address ("udp://192.0.2.1:53").  It makes
- * no connection; the answer arrives as that peer's first message.  Nothing is queued: answers 0
- * when the kernel took it, or from another thread when it was posted.
+ * Send one datagram from a udp listener's socket to any address ("udp://192.0.2.1:53"), group or
+ * broadcast address.  It makes no connection; an answer arrives as its sender's first message, so
+ * who asks a group has a connection for each that answered.  `ttl`, `loop`, `interface` and
+ * `broadcast` are the listener's; the URL here has no options.  Nothing is queued: answers 0 when
+ * the kernel took it, or from another thread when it was posted.
  *
  * Memory  copies `bytes`.
  * Thread  any, posts.  From another thread a failure is counted in the listener's fact `dropped`.
  * Calls   nothing.
  * Errors  OUTLET_ENOTSUP   not a udp listener.
  *         OUTLET_EINVAL    the address is wrong, or of a family that this listener does not have.
+ *         OUTLET_EPERM     a broadcast address, and the listener's URL does not say broadcast=on.
  *         OUTLET_EMSGSIZE  longer than `max`.
  *         OUTLET_EFULL     the socket has no room now.
  *         OUTLET_ESTALE, OUTLET_ENOMEM, and what the network answers, such as OUTLET_EUNREACH

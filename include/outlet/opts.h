@@ -126,6 +126,28 @@ struct outlet_opts {
                                           copied.  NULL: everyone; else all others may not */
     const char *deny;                  /* ... and who may not.  The most specific prefix decides, of
                                           two equal ones deny; at most 1,024 in both */
+    int64_t reuse;                     /* listen, tcp and udp: other processes of this user that say
+                                          the same share the port (SO_REUSEPORT); 0: off */
+
+    int64_t keepalive_s;               /* tcp: after so long a silence the system asks the peer
+                                          whether it is there; 0: off */
+    int64_t keepalive_interval_s;      /* ... and asks again; 0: as the system says */
+    int64_t keepalive_probes;          /* ... so often, then it is gone; 0: as the system says */
+    int64_t user_timeout_ms;           /* tcp: what was sent must be acknowledged by then; 0: off,
+                                          the system gives up after about 15 minutes */
+    int64_t dscp;                      /* tcp and udp: class of traffic, 1 to 63; 0: none */
+    const char *device;                /* tcp and udp: only through this network device; NULL: any;
+                                          copied */
+    const char *local;                 /* connect, tcp and udp: from this address, port or both;
+                                          NULL: the system chooses; copied */
+
+    const char *interface;             /* udp: groups are joined and sent to through it: a name, a
+                                          number or an address of it; NULL: the system chooses;
+                                          copied */
+    int64_t ttl;                       /* udp: hops that what is sent to a group may go; 0: 1 */
+    int64_t loop;                      /* udp: this computer hears what it sends to groups; 0: on */
+    int64_t broadcast;                 /* udp: broadcast addresses may be sent to; 0: off */
+
     int64_t fds;                       /* unix and unix-seqpacket: descriptors that may come with a
                                           message or wait for it, and as many may wait to be sent;
                                           0: off, then none is taken, at most 64 */

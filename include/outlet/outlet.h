@@ -17,6 +17,7 @@
 #include "listener.h"
 #include "loop.h"
 #include "opts.h"
+#include "plug.h"
 #include "url.h"
 
 #endif

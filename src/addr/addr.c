@@ -47,6 +47,20 @@ ol_addr_is_any(const struct ol_addr *a)
     return a->kind == OL_ADDR_V6 && memcmp(a->ip, zero, 16) == 0;
 }
 
+bool
+ol_addr_is_group(const struct ol_addr *a)
+{
+    if (a->kind == OL_ADDR_V4)
+        return (a->ip[0] & 0xf0) == 0xe0;
+    return a->kind == OL_ADDR_V6 && a->ip[0] == 0xff;
+}
+
+bool
+ol_addr_is_broadcast(const struct ol_addr *a)
+{
+    return a->kind == OL_ADDR_V4 && memcmp(a->ip, "\xff\xff\xff\xff", 4) == 0;
+}
+
 static void
 add_ip(struct ol_text *t, int family, const uint8_t *ip)
 {
@@ -92,9 +106,9 @@ ol_addr_print(const struct ol_addr *a, char *text, size_t room)
     return t.len;
 }
 
-/* A number or an interface's name; 0: neither.  Interface numbers are positive ints. */
-static uint32_t
-parse_zone(const char *text)
+/* Interface numbers are positive ints. */
+uint32_t
+ol_addr_zone(const char *text)
 {
     uint64_t number = 0;
 
@@ -106,6 +120,52 @@ parse_zone(const char *text)
             return 0;
     }
     return (uint32_t)number;
+}
+
+/* What stands behind the colon; an empty text is none. */
+static bool
+parse_port(const char *text, uint16_t *out)
+{
+    uint32_t port = 0;
+
+    if (*text == '\0')
+        return false;
+    for (; *text != '\0'; text++) {
+        if (*text < '0' || *text > '9')
+            return false;
+        port = port * 10 + (uint32_t)(*text - '0');
+        if (port > UINT16_MAX)
+            return false;
+    }
+    *out = (uint16_t)port;
+    return true;
+}
+
+bool
+ol_addr_parse_local(const char *text, struct ol_addr *out)
+{
+    struct ol_addr a = {.kind = OL_ADDR_NONE};
+    const char *colon = strchr(text, ':');
+    const char *close = strchr(text, ']');
+    uint16_t port = 0;
+
+    if (text[0] == '[') {
+        if (!close || !ol_addr_parse(text + 1, (size_t)(close - text - 1), &a) ||
+            a.kind != OL_ADDR_V6)
+            return false;
+        if (close[1] != '\0' && (close[1] != ':' || !parse_port(close + 2, &port)))
+            return false;
+    } else if (colon && !strchr(colon + 1, ':')) { /* one colon: a port */
+        if (!parse_port(colon + 1, &port))
+            return false;
+        if (colon != text && !ol_addr_parse(text, (size_t)(colon - text), &a))
+            return false;
+    } else if (!ol_addr_parse(text, strlen(text), &a)) {
+        return false;
+    }
+    a.port = port;
+    *out = a;
+    return a.kind != OL_ADDR_NONE || port != 0;
 }
 
 bool
@@ -130,7 +190,7 @@ ol_addr_parse(const char *text, size_t len, struct ol_addr *out)
     else
         return false;
     if (zone) {
-        a.zone = parse_zone(zone);
+        a.zone = ol_addr_zone(zone);
         if (a.zone == 0)
             return false;
     }

@@ -24,7 +24,8 @@ enum ol_addr_kind {
 enum {
     OL_PATH_MAX = 107,      /* sun_path less one */
     OL_ADDR_INET_SIZE = 24, /* the part before `path`: all of an internet address */
-    OL_ADDR_TEXT = 328      /* room for any address as text: 107 bytes as %XX, '@', NUL */
+    OL_ADDR_TEXT = 328,     /* room for any address as text: 107 bytes as %XX, '@', NUL */
+    OL_DEVICE_MAX = 15      /* IFNAMSIZ less one */
 };
 
 struct ol_addr {
@@ -41,7 +42,9 @@ bool ol_addr_same(const struct ol_addr *a, const struct ol_addr *b);
 /* "127.0.0.1:80", "[fe80::1%3]:80", "/run/a.sock", "@name" (non-printing bytes as %XX), "" for
  * none. */
 size_t ol_addr_print(const struct ol_addr *a, char *text, size_t room);
-bool ol_addr_is_any(const struct ol_addr *a); /* 0.0.0.0 or :: */
+bool ol_addr_is_any(const struct ol_addr *a);       /* 0.0.0.0 or :: */
+bool ol_addr_is_group(const struct ol_addr *a);     /* multicast */
+bool ol_addr_is_broadcast(const struct ol_addr *a); /* 255.255.255.255; a subnet's cannot be told */
 
 enum ol_scheme {
     OL_SCHEME_TCP,
@@ -56,12 +59,14 @@ enum {
     OL_URL_MAX = 65536,
     OL_HOST_MAX = 255,
     OL_ENDPOINT_ADDRS = 8,
-    OL_RULES_MAX = 1024,    /* of allow and deny together */
-    OL_RULE_TEXT = 50,      /* "allow=", a prefix, a comma */
-    OL_FDS_MAX = 64,        /* descriptors that travel with a message */
-    OL_PACKET_MAX = 262144, /* a message between unix sockets: Linux's own limit as it comes is
+    OL_OPTION_TEXT_MAX = 63, /* bytes of `device` and its like */
+    OL_TEXT_OPTIONS = 3,     /* how many of them there are */
+    OL_RULES_MAX = 1024,     /* of allow and deny together */
+    OL_RULE_TEXT = 50,       /* "allow=", a prefix, a comma */
+    OL_FDS_MAX = 64,         /* descriptors that travel with a message */
+    OL_PACKET_MAX = 262144,  /* a message between unix sockets: Linux's own limit as it comes is
                                425,984 less some */
-    OL_ENDPOINT_TEXT = 2048 + OL_RULES_MAX * OL_RULE_TEXT /* room for any endpoint as text */
+    OL_ENDPOINT_TEXT = 3072 + OL_RULES_MAX * OL_RULE_TEXT /* room for any endpoint as text */
 };
 _Static_assert(OL_ENDPOINT_TEXT <= OL_URL_MAX, "it is read again");
 
@@ -71,9 +76,10 @@ _Static_assert(OL_ENDPOINT_TEXT <= OL_URL_MAX, "it is read again");
  * user, why, framing, and two that are settled where they are used: conns 0 is the descriptor limit
  * less 64, mode 0 is as umask says.  Off is OUTLET_OFF everywhere; `low` is never off.
  *
- * opts.frame points into `frame` below: after copying an endpoint, set it again.  The lists allow
- * and deny are not copied: what is in opts was the caller's, what stands in the URL is read there
- * again (ol_rules_new).  Both must still be there when an endpoint with lists is printed, too.
+ * opts.frame points into `frame` below and the other texts into `texts`: after copying an endpoint,
+ * ol_endpoint_moved().  The lists allow and deny are not copied: what is in opts was the caller's,
+ * what stands in the URL is read there again (ol_rules_new).  Both must still be there when an
+ * endpoint with lists is printed, too.
  */
 struct ol_endpoint {
     enum ol_scheme scheme;
@@ -93,6 +99,10 @@ struct ol_endpoint {
     char frame[256];       /* the framing text as written, not decoded; "none" */
     int32_t frame_at;      /* where its value stands in the URL; -1: not from the URL */
     const char *lists_url; /* the URL, when a list stands there; else NULL */
+    char texts[OL_TEXT_OPTIONS][OL_OPTION_TEXT_MAX + 1]; /* in the order of their options */
+    struct ol_addr local; /* connect: to bind to before; OL_ADDR_NONE with a port: any address */
+    uint32_t interface;   /* of groups and broadcasts; 0: the system chooses */
+    bool many;            /* connect, udp: to a group or by broadcast, so anybody may answer */
 };
 
 /*
@@ -103,6 +113,9 @@ struct ol_endpoint {
  */
 outlet_err ol_endpoint_parse(const char *url, enum outlet_role role, const struct outlet_opts *opts,
                              struct ol_endpoint *out, struct outlet_reason *why);
+
+/* It was copied: its options shall point into itself. */
+void ol_endpoint_moved(struct ol_endpoint *e);
 
 /* Once it is known what the socket of an fd: endpoint is: the options as that kind of socket
  * honours them, with its defaults.  `url` and `opts` are those that *e was parsed from.  Errors as
@@ -117,6 +130,9 @@ size_t ol_endpoint_print(const struct ol_endpoint *e, uint16_t port, char *text,
 /* An address literal ("1.2.3.4", "fe80::1%eth0" by zone number or interface name) without a port.
  */
 bool ol_addr_parse(const char *text, size_t len, struct ol_addr *out);
+uint32_t ol_addr_zone(const char *text); /* an interface by number or name; 0: neither */
+/* "1.2.3.4", "1.2.3.4:5", "fe80::1%eth0", "[::1]:5", ":5" (OL_ADDR_NONE with a port). */
+bool ol_addr_parse_local(const char *text, struct ol_addr *out);
 
 /*
  * Who may come in, of allow and deny: the most specific prefix that holds an address decides, of

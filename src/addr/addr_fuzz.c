@@ -34,8 +34,10 @@ check_same(const struct ol_endpoint *a, const struct ol_endpoint *b)
     struct outlet_opts x = a->opts;
     struct outlet_opts y = b->opts;
 
-    x.frame = y.frame = NULL;
+    x.frame = x.device = x.local = x.interface = NULL;
+    y.frame = y.device = y.local = y.interface = NULL;
     x.allow = y.allow = x.deny = y.deny = NULL; /* compared as they are printed */
+    OL_ASSERT(memcmp(a->texts, b->texts, sizeof a->texts) == 0);
     OL_ASSERT(memcmp(&x, &y, sizeof x) == 0);
     OL_ASSERT(a->scheme == b->scheme && a->any_host == b->any_host);
     OL_ASSERT(a->loopback == b->loopback && a->has_literal == b->has_literal);

@@ -396,6 +396,133 @@ parse_place(struct ol_url *u, struct ol_endpoint *e, struct outlet_reason *why)
 }
 
 static outlet_err
+check_device(const struct ol_settings *s, struct outlet_reason *why)
+{
+    const struct ol_setting *set = &s->of[OL_OPT_DEVICE];
+
+    if (!set->given || (strlen(set->text) <= OL_DEVICE_MAX && ol_lookup_zone(set->text)))
+        return OUTLET_OK;
+    return ol_refuse(why, OUTLET_EINVAL, set->value_at, "device",
+                     "this computer has no network device `%.15s`; `ip link` lists them",
+                     set->text);
+}
+
+static outlet_err
+settle_local(const struct ol_settings *s, struct ol_endpoint *e, struct outlet_reason *why)
+{
+    const struct ol_setting *set = &s->of[OL_OPT_LOCAL];
+
+    if (!set->given)
+        return OUTLET_OK;
+    if (!ol_addr_parse_local(set->text, &e->local))
+        return ol_refuse(why, OUTLET_EINVAL, set->value_at, "local",
+                         "the key `local` takes an address of this computer, a port or both, such "
+                         "as 192.0.2.7, [2001:db8::7]:9000 or :9000");
+    if (e->has_literal && e->local.kind != OL_ADDR_NONE && e->local.kind != e->addr.kind)
+        return ol_refuse(why, OUTLET_EINVAL, set->value_at, "local",
+                         "`local` and the host are addresses of different families");
+    return OUTLET_OK;
+}
+
+static outlet_err
+settle_interface(const struct ol_settings *s, struct ol_endpoint *e, struct outlet_reason *why)
+{
+    const struct ol_setting *set = &s->of[OL_OPT_INTERFACE];
+    struct ol_addr a;
+
+    e->interface = e->has_literal && ol_addr_is_group(&e->addr) ? e->zone : 0;
+    if (!set->given)
+        return OUTLET_OK;
+    if (ol_addr_parse(set->text, strlen(set->text), &a))
+        e->interface = a.zone ? a.zone : ol_lookup_holder(&a);
+    else
+        e->interface = ol_addr_zone(set->text);
+    if (e->interface == 0)
+        return ol_refuse(
+            why, OUTLET_EINVAL, set->value_at, "interface",
+            "this computer has no network interface `%.32s`; give the name, the number "
+            "or an address of one",
+            set->text);
+    if (e->zone && e->zone != e->interface)
+        return ol_refuse(why, OUTLET_EINVAL, set->value_at, "interface",
+                         "`interface` is another one than the host's after the `%%`");
+    return OUTLET_OK;
+}
+
+/* Keys about groups, where nothing will ever be sent to one. */
+static outlet_err
+refuse_alone(const struct ol_settings *s, enum ol_option_id id, const char *of,
+             struct outlet_reason *why)
+{
+    if (!s->of[id].given)
+        return OUTLET_OK;
+    return ol_refuse(why, OUTLET_EINVAL, s->of[id].key_at, ol_options[id].key,
+                     "the key `%s` is about sending to %s, which the host is not; leave it out",
+                     ol_options[id].key, of);
+}
+
+/* Groups and broadcasts: who is meant by the host, through which interface, and may we? */
+static outlet_err
+settle_many(const struct ol_url *u, const struct ol_settings *s, struct ol_endpoint *e,
+            struct outlet_reason *why)
+{
+    bool is_group = e->has_literal && ol_addr_is_group(&e->addr);
+    bool connects = e->role == OUTLET_TO_CONNECT;
+    bool broadcast = s->of[OL_OPT_BROADCAST].value == OUTLET_ON;
+    outlet_err err = settle_interface(s, e, why);
+
+    e->many = connects && (is_group || broadcast);
+    if (!err && connects && !broadcast && e->has_literal && ol_addr_is_broadcast(&e->addr))
+        err = ol_refuse(why, OUTLET_EINVAL, at_of(u->host), "broadcast",
+                        "%s is a broadcast address; to send to it add broadcast=on", e->host);
+    if (!err && is_group && e->addr.kind == OL_ADDR_V6 && (e->addr.ip[1] & 15) <= 2 &&
+        e->interface == 0)
+        err = ol_refuse(why, OUTLET_EINVAL, at_of(u->host), "",
+                        "a link-local group needs its interface; write for example "
+                        "[ff02::1%%eth0] or interface=eth0");
+    if (!err && connects && !is_group)
+        err = refuse_alone(s, OL_OPT_TTL, "a group", why);
+    if (!err && connects && !is_group)
+        err = refuse_alone(s, OL_OPT_LOOP, "a group", why);
+    if (!err && connects && !e->many)
+        err = refuse_alone(s, OL_OPT_INTERFACE, "a group or a broadcast address", why);
+    if (!err && is_group && e->addr.kind == OL_ADDR_V6 && e->addr.zone == 0)
+        e->addr.zone = e->interface; /* the URL keeps what was written */
+    return err;
+}
+
+/* In the order of their rows. */
+static void
+store_texts(const struct ol_settings *s, struct ol_endpoint *e)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < OL_OPTIONS; i++) {
+        if (ol_options[i].type == OL_OPTION_TEXT)
+            memcpy(e->texts[n++], s->of[i].text, sizeof e->texts[0]);
+    }
+    OL_ASSERT(n == OL_TEXT_OPTIONS);
+}
+
+void
+ol_endpoint_moved(struct ol_endpoint *e)
+{
+    size_t n = 0;
+
+    e->opts.frame = e->frame;
+    for (size_t i = 0; i < OL_OPTIONS; i++) {
+        const char *text = NULL;
+
+        if (ol_options[i].type != OL_OPTION_TEXT)
+            continue;
+        if (e->texts[n][0] != '\0')
+            text = e->texts[n];
+        memcpy((char *)&e->opts + ol_options[i].offset, &text, sizeof text);
+        n++;
+    }
+}
+
+static outlet_err
 parse_options(const struct ol_url *u, const struct outlet_opts *opts, struct ol_endpoint *e,
               struct outlet_reason *why)
 {
@@ -413,6 +540,12 @@ parse_options(const struct ol_url *u, const struct outlet_opts *opts, struct ol_
         err = ol_settings_merge(&s, &e->opts, why);
     if (!err)
         err = ol_settings_settle(&s, why);
+    if (!err)
+        err = check_device(&s, why);
+    if (!err)
+        err = settle_local(&s, e, why);
+    if (!err && e->scheme == OL_SCHEME_UDP)
+        err = settle_many(u, &s, e, why);
     if (err)
         return err;
     if (mode->given && e->addr.kind == OL_ADDR_ABSTRACT)
@@ -421,6 +554,7 @@ parse_options(const struct ol_url *u, const struct outlet_opts *opts, struct ol_
                          "leave it out");
     e->opts.size = sizeof e->opts;
     ol_settings_store(&s, &e->opts);
+    store_texts(&s, e);
     if (s.of[OL_OPT_ALLOW].key_at >= 0 || s.of[OL_OPT_DENY].key_at >= 0)
         e->lists_url = u->text;
     memcpy(e->frame, s.frame, sizeof e->frame);
@@ -463,7 +597,7 @@ parse(const char *url, enum outlet_role role, const struct outlet_opts *opts,
         return err;
 
     *out = e;
-    out->opts.frame = out->frame;
+    ol_endpoint_moved(out);
     return OUTLET_OK;
 }
 

@@ -10,6 +10,7 @@
 #include "lookup.h"
 
 #include <arpa/inet.h>
+#include <ifaddrs.h>
 #include <net/if.h>
 #include <netdb.h>
 
@@ -17,6 +18,28 @@ uint32_t
 ol_lookup_zone(const char *interface_name)
 {
     return if_nametoindex(interface_name);
+}
+
+uint32_t
+ol_lookup_holder(const struct ol_addr *a)
+{
+    struct ifaddrs *all;
+    uint32_t found = 0;
+
+    if (getifaddrs(&all) != 0)
+        return 0;
+    for (const struct ifaddrs *i = all; i && !found; i = i->ifa_next) {
+        const struct sockaddr *s = i->ifa_addr;
+
+        if (s && s->sa_family == AF_INET && a->kind == OL_ADDR_V4 &&
+            memcmp(&((const struct sockaddr_in *)(const void *)s)->sin_addr, a->ip, 4) == 0)
+            found = if_nametoindex(i->ifa_name);
+        else if (s && s->sa_family == AF_INET6 && a->kind == OL_ADDR_V6 &&
+                 memcmp(&((const struct sockaddr_in6 *)(const void *)s)->sin6_addr, a->ip, 16) == 0)
+            found = if_nametoindex(i->ifa_name);
+    }
+    freeifaddrs(all);
+    return found;
 }
 
 int32_t

@@ -1,15 +1,17 @@
 /*
- * lookup.h - the two names that only the running system can explain.
+ * lookup.h - the names that only the running system can explain.
  *
  * SPDX-License-Identifier: MIT
  */
 #ifndef OL_ADDR_LOOKUP_H
 #define OL_ADDR_LOOKUP_H
 
-#include "base/base.h"
+#include "addr.h"
 
-/* Both need a NUL at the end.  0: there is no such interface; -1: no such service. */
+/* Names need a NUL at the end.  0: there is no such interface; -1: no such service. */
 uint32_t ol_lookup_zone(const char *interface_name);
+/* By one of its addresses; 0: no interface has it. */
+uint32_t ol_lookup_holder(const struct ol_addr *a);
 int32_t ol_lookup_service(const char *service, const char *protocol);
 
 #endif

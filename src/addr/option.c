@@ -30,6 +30,9 @@ enum {
 #define SIZE_TOP (MIB * MIB)                     /* sums of a few of them fit in 63 bits */
 #define MS_TOP ((int64_t)365 * 24 * 3600 * 1000) /* in nanoseconds, too */
 #define COUNT_TOP ((int64_t)INT32_MAX)
+#define KEEPALIVE_TOP ((int64_t)32767) /* the kernel's own limits */
+#define PROBES_TOP ((int64_t)127)
+#define TTL_TOP ((int64_t)255)
 #define ACCEPTS_TOP ((int64_t)OL_RATE_MAX)
 
 /* clang-format off */
@@ -71,6 +74,23 @@ const struct ol_option ol_options[OL_OPTIONS] = {
     ROW_EACH(ALLOW, allow, LIST, 0, false, TCP | UDP | FD, LISTEN, EACH(0)),
     ROW_EACH(DENY, deny, LIST, 0, false, TCP | UDP | FD, LISTEN, EACH(0)),
     ROW_EACH(MODE, mode, MODE, 0777, false, UNIX | PACKET, LISTEN, EACH(0)),
+    ROW_EACH(REUSE, reuse, SWITCH, OUTLET_ON, true, TCP | UDP, LISTEN, EACH(OUTLET_OFF)),
+
+    ROW_EACH(KEEPALIVE_S, keepalive_s, S, KEEPALIVE_TOP, true, TCP | FD, BOTH, EACH(OUTLET_OFF)),
+    ROW_EACH(KEEPALIVE_INTERVAL_S, keepalive_interval_s, S, KEEPALIVE_TOP, false, TCP | FD, BOTH,
+             EACH(0)),
+    ROW_EACH(KEEPALIVE_PROBES, keepalive_probes, COUNT, PROBES_TOP, false, TCP | FD, BOTH, EACH(0)),
+    ROW_EACH(USER_TIMEOUT_MS, user_timeout_ms, MS, COUNT_TOP, true, TCP | FD, BOTH,
+             EACH(OUTLET_OFF)),
+    ROW_EACH(DSCP, dscp, DSCP, 63, false, TCP | UDP | FD, BOTH, EACH(0)),
+    ROW_EACH(DEVICE, device, TEXT, 0, false, TCP | UDP, BOTH, EACH(0)),
+    ROW_EACH(LOCAL, local, TEXT, 0, false, TCP | UDP, CONNECT, EACH(0)),
+
+    ROW_EACH(INTERFACE, interface, TEXT, 0, false, UDP, BOTH, EACH(0)),
+    ROW_EACH(TTL, ttl, COUNT, TTL_TOP, false, UDP, BOTH, EACH(1)),
+    ROW_EACH(LOOP, loop, SWITCH, OUTLET_ON, true, UDP, BOTH, EACH(OUTLET_ON)),
+    ROW_EACH(BROADCAST, broadcast, SWITCH, OUTLET_ON, true, UDP, BOTH, EACH(OUTLET_OFF)),
+
     ROW_EACH(FDS, fds, COUNT, OL_FDS_MAX, true, UNIX | PACKET | FD, BOTH, EACH(OUTLET_OFF)),
 };
 /* clang-format on */
@@ -91,13 +111,47 @@ static const char *const examples[] = {
     [OL_OPTION_SWITCH] = "on or off",
     [OL_OPTION_FULL] = "refuse, drop_new, drop_old or close",
     [OL_OPTION_MODE] = "permissions in octal such as 0660",
+    [OL_OPTION_S] = "whole seconds such as 60, 60s or 10m",
+    [OL_OPTION_DSCP] = "a number up to 63, or a class such as ef, af41 or cs1",
     [OL_OPTION_LIST] = "an address or prefix such as 192.168.1.7 or 10.0.0.0/8",
+};
+
+/* What other tools and setsockopt(2) call them.  No aliases: their units and zeros are not ours. */
+static const struct {
+    const char *foreign;
+    const char *ours;
+} foreigners[] = {
+    {"linger", "flush_ms"},
+    {"so_linger", "flush_ms"},
+    {"keepalive", "keepalive_s"},
+    {"so_keepalive", "keepalive_s"},
+    {"keepidle", "keepalive_s"},
+    {"tcp_keepidle", "keepalive_s"},
+    {"keepintvl", "keepalive_interval_s"},
+    {"tcp_keepintvl", "keepalive_interval_s"},
+    {"keepcnt", "keepalive_probes"},
+    {"tcp_keepcnt", "keepalive_probes"},
+    {"tcp_user_timeout", "user_timeout_ms"},
+    {"tcp_nodelay", "nodelay"},
+    {"tos", "dscp"},
+    {"ip_tos", "dscp"},
+    {"tclass", "dscp"},
+    {"bindtodevice", "device"},
+    {"so_bindtodevice", "device"},
+    {"bind", "local"},
+    {"sourceport", "local"},
+    {"so_broadcast", "broadcast"},
+    {"ip_multicast_ttl", "ttl"},
+    {"ip_multicast_loop", "loop"},
+    {"ip_multicast_if", "interface"},
+    {"reuseport", "reuse"},
+    {"so_reuseport", "reuse"},
 };
 
 bool
 ol_option_is_text(const struct ol_option *o)
 {
-    return o->type == OL_OPTION_FRAME || o->type == OL_OPTION_LIST;
+    return o->type == OL_OPTION_FRAME || o->type == OL_OPTION_LIST || o->type == OL_OPTION_TEXT;
 }
 
 int64_t
@@ -148,6 +202,12 @@ ol_option_find(const char *key, size_t len, ptrdiff_t at, enum ol_option_id *out
     len = ol_min(len, sizeof shown - 1);
     memcpy(shown, key, len);
     shown[len] = '\0';
+    for (size_t i = 0; i < OL_COUNT(foreigners); i++) {
+        if (ol_same_word(shown, len, foreigners[i].foreign))
+            return ol_refuse(why, OUTLET_EINVAL, at, shown,
+                             "unknown option `%s`; what does that here is `%s`", shown,
+                             foreigners[i].ours);
+    }
     if (ol_is_near(best, len))
         return ol_refuse(why, OUTLET_EINVAL, at, shown, "unknown option `%s`; did you mean `%s`?",
                          shown, ol_options[near].key);
@@ -202,6 +262,7 @@ read_number(const char *text, enum ol_option_type type, int64_t *out)
     static const struct unit none[] = {{"", 1}};
     static const struct unit sizes[] = {{"", 1}, {"k", KIB}, {"m", MIB}, {"g", MIB * KIB}};
     static const struct unit times[] = {{"", 1}, {"ms", 1}, {"s", 1000}, {"m", 60000}};
+    static const struct unit seconds[] = {{"", 1}, {"s", 1}, {"m", 60}};
     const struct unit *units = none;
     size_t count = OL_COUNT(none);
     const char *unit = read_digits(text, type == OL_OPTION_MODE ? 8 : 10, out);
@@ -214,6 +275,9 @@ read_number(const char *text, enum ol_option_type type, int64_t *out)
     } else if (type == OL_OPTION_MS) {
         units = times;
         count = OL_COUNT(times);
+    } else if (type == OL_OPTION_S) {
+        units = seconds;
+        count = OL_COUNT(seconds);
     }
     for (size_t i = 0; i < count; i++) {
         if (ol_same_word(unit, strlen(unit), units[i].name)) {
@@ -237,6 +301,26 @@ read_full(const char *text, int64_t *out)
     return false;
 }
 
+/* RFC 2474, 2597, 3246, 5865, 8622: cs0 to cs7, af11 to af43, ef, va and le. */
+static bool
+read_dscp(const char *text, int64_t *out)
+{
+    if (ol_same_word(text, strlen(text), "ef"))
+        *out = 46;
+    else if (ol_same_word(text, strlen(text), "va"))
+        *out = 44;
+    else if (ol_same_word(text, strlen(text), "le"))
+        *out = 1;
+    else if (ol_same_word(text, 2, "cs") && text[2] >= '0' && text[2] <= '7' && !text[3])
+        *out = (text[2] - '0') * 8;
+    else if (ol_same_word(text, 2, "af") && text[2] >= '1' && text[2] <= '4' && text[3] >= '1' &&
+             text[3] <= '3' && !text[4])
+        *out = (text[2] - '0') * 8 + (text[3] - '0') * 2;
+    else
+        return read_number(text, OL_OPTION_DSCP, out);
+    return true;
+}
+
 outlet_err
 ol_option_read(const struct ol_option *o, const char *text, ptrdiff_t at, int64_t *out,
                struct outlet_reason *why)
@@ -253,7 +337,11 @@ ol_option_read(const struct ol_option *o, const char *text, ptrdiff_t at, int64_
     case OL_OPTION_MS:
     case OL_OPTION_COUNT:
     case OL_OPTION_MODE:
+    case OL_OPTION_S:
         good = read_number(text, o->type, out);
+        break;
+    case OL_OPTION_DSCP:
+        good = read_dscp(text, out);
         break;
     case OL_OPTION_SWITCH:
         good = strcmp(text, "on") == 0 || strcmp(text, "1") == 0;
@@ -263,6 +351,7 @@ ol_option_read(const struct ol_option *o, const char *text, ptrdiff_t at, int64_
         good = read_full(text, out);
         break;
     case OL_OPTION_FRAME:
+    case OL_OPTION_TEXT:
     case OL_OPTION_LIST:
         break;
     }
@@ -347,6 +436,8 @@ ol_option_print(const struct ol_option *o, int64_t value, struct ol_text *t)
         break;
     case OL_OPTION_MS:
     case OL_OPTION_COUNT:
+    case OL_OPTION_S:
+    case OL_OPTION_DSCP:
         ol_text_add_number(t, value);
         break;
     case OL_OPTION_SWITCH:
@@ -360,6 +451,7 @@ ol_option_print(const struct ol_option *o, int64_t value, struct ol_text *t)
         print_mode(value, t);
         break;
     case OL_OPTION_FRAME:
+    case OL_OPTION_TEXT:
     case OL_OPTION_LIST:
         break;
     }

@@ -21,6 +21,9 @@ enum ol_option_type {
     OL_OPTION_SWITCH, /* on, off */
     OL_OPTION_FULL,   /* enum outlet_full by name */
     OL_OPTION_MODE,   /* octal */
+    OL_OPTION_S,      /* 60, 60s, 10m */
+    OL_OPTION_DSCP,   /* a number, or a class by name */
+    OL_OPTION_TEXT,   /* decoded; endpoint.c knows what it must be */
     OL_OPTION_LIST    /* text: a prefix of addresses each time that the key is given, see rules.h */
 };
 
@@ -47,6 +50,18 @@ enum ol_option_id {
     OL_OPT_ALLOW,
     OL_OPT_DENY,
     OL_OPT_MODE,
+    OL_OPT_REUSE,
+    OL_OPT_KEEPALIVE_S,
+    OL_OPT_KEEPALIVE_INTERVAL_S,
+    OL_OPT_KEEPALIVE_PROBES,
+    OL_OPT_USER_TIMEOUT_MS,
+    OL_OPT_DSCP,
+    OL_OPT_DEVICE,
+    OL_OPT_LOCAL,
+    OL_OPT_INTERFACE,
+    OL_OPT_TTL,
+    OL_OPT_LOOP,
+    OL_OPT_BROADCAST,
     OL_OPT_FDS,
     OL_OPTIONS
 };

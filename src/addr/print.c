@@ -116,6 +116,19 @@ print_number(const struct ol_endpoint *e, const struct ol_option *o, const char 
 }
 
 static void
+print_text(const struct ol_endpoint *e, const struct ol_option *o, const char **join,
+           struct ol_text *t)
+{
+    const char *text;
+
+    memcpy(&text, (const char *)&e->opts + o->offset, sizeof text);
+    if (!text)
+        return;
+    print_key(o, join, t);
+    ol_text_add_escaped(t, text, strlen(text), "%,&#@");
+}
+
+static void
 print_options(const struct ol_endpoint *e, struct ol_text *t)
 {
     const char *join = "#";
@@ -125,6 +138,8 @@ print_options(const struct ol_endpoint *e, struct ol_text *t)
 
         if (o->type == OL_OPTION_LIST) {
             print_list(e, (enum ol_option_id)i, &join, t);
+        } else if (o->type == OL_OPTION_TEXT) {
+            print_text(e, o, &join, t);
         } else if (o->type != OL_OPTION_FRAME) {
             print_number(e, o, &join, t);
         } else if (strcmp(e->frame, "none") != 0) {

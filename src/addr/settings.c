@@ -12,8 +12,8 @@
 #include "settings.h"
 
 enum {
-    VALUE_MAX = 63,      /* the framing has its own limit */
-    OPTS_SIZE_MAX = 4096 /* no version's struct; a size above it was never set */
+    VALUE_MAX = OL_OPTION_TEXT_MAX, /* the framing has its own limit */
+    OPTS_SIZE_MAX = 4096            /* no version's struct; a size above it was never set */
 };
 
 void
@@ -92,6 +92,8 @@ read_value(struct ol_settings *s, const struct ol_url *u, enum ol_option_id id,
                          "the value of `%s` is empty; leave the key out for the default", o->key);
     if (o->type == OL_OPTION_FRAME)
         return read_frame(s, u, value, why);
+    if (o->type == OL_OPTION_TEXT)
+        return ol_part_decode(u, value, &how, set->text, &len, why);
     if (!value.present) {
         set->value = OUTLET_ON;
         return OUTLET_OK;
@@ -218,6 +220,39 @@ merge_list(struct ol_settings *s, enum ol_option_id id, const char *text, struct
     return err;
 }
 
+static outlet_err
+merge_text(struct ol_settings *s, const struct ol_option *o, const char *text,
+           struct outlet_reason *why)
+{
+    struct ol_setting *set = &s->of[o - ol_options];
+    size_t len = text ? strnlen(text, OL_OPTION_TEXT_MAX + 1) : 0;
+    outlet_err err;
+
+    if (!text)
+        return OUTLET_OK;
+    err = ol_option_allowed(o, s->scheme, s->role, -1, why);
+    if (err)
+        return err;
+    if (len == 0 || len > OL_OPTION_TEXT_MAX)
+        return ol_refuse(why, OUTLET_EINVAL, -1, o->key,
+                         "the value of `%s` has 1 to %d bytes; leave it NULL for none", o->key,
+                         OL_OPTION_TEXT_MAX);
+    if (!set->given) {
+        memcpy(set->text, text, len + 1);
+        set->given = true;
+    }
+    return OUTLET_OK;
+}
+
+static const char *
+text_at(const struct outlet_opts *opts, size_t offset)
+{
+    const char *text;
+
+    memcpy(&text, (const char *)opts + offset, sizeof text);
+    return text;
+}
+
 outlet_err
 ol_settings_merge(struct ol_settings *s, const struct outlet_opts *opts, struct outlet_reason *why)
 {
@@ -232,6 +267,8 @@ ol_settings_merge(struct ol_settings *s, const struct outlet_opts *opts, struct 
         const struct ol_option *o = &ol_options[i];
         int64_t value;
 
+        if (o->type == OL_OPTION_TEXT)
+            err = merge_text(s, o, text_at(opts, o->offset), why);
         if (ol_option_is_text(o))
             continue;
         value = number_at(opts, o->offset);
@@ -313,12 +350,32 @@ settle_queue(struct ol_settings *s, struct outlet_reason *why)
     return OUTLET_OK;
 }
 
+/* Without keepalive_s nothing is ever probed. */
+static outlet_err
+check_keepalive(const struct ol_settings *s, struct outlet_reason *why)
+{
+    static const enum ol_option_id probes[] = {OL_OPT_KEEPALIVE_INTERVAL_S,
+                                               OL_OPT_KEEPALIVE_PROBES};
+
+    for (size_t i = 0; i < OL_COUNT(probes) && !is_said(&s->of[OL_OPT_KEEPALIVE_S]); i++) {
+        const struct ol_setting *set = &s->of[probes[i]];
+
+        if (is_said(set))
+            return ol_refuse(why, OUTLET_EINVAL, set->key_at, ol_options[probes[i]].key,
+                             "the key `%s` needs `keepalive_s`; add for example keepalive_s=60",
+                             ol_options[probes[i]].key);
+    }
+    return OUTLET_OK;
+}
+
 outlet_err
 ol_settings_settle(struct ol_settings *s, struct outlet_reason *why)
 {
     const struct ol_setting *full = &s->of[OL_OPT_FULL];
     outlet_err err = settle_queue(s, why);
 
+    if (!err)
+        err = check_keepalive(s, why);
     if (err)
         return err;
     for (size_t i = 0; i < OL_OPTIONS; i++) {

@@ -13,6 +13,7 @@ struct ol_setting {
     ptrdiff_t key_at; /* bytes in the URL; -1: not from the URL */
     ptrdiff_t value_at;
     int64_t value;
+    char text[OL_OPTION_TEXT_MAX + 1]; /* of OL_OPTION_TEXT; decoded */
 };
 
 struct ol_settings {
@@ -36,8 +37,8 @@ outlet_err ol_settings_merge(struct ol_settings *s, const struct outlet_opts *op
 /* Defaults, and the rules between options. */
 outlet_err ol_settings_settle(struct ol_settings *s, struct outlet_reason *why);
 
-/* Numbers, and of the lists those that the URL leaves to the struct; the framing text is the
- * caller's to place. */
+/* Numbers, and of the lists those that the URL leaves to the struct; the framing text and the other
+ * texts are the caller's to place. */
 void ol_settings_store(const struct ol_settings *s, struct outlet_opts *out);
 
 /* The caller's struct in this version's length, whatever length it was compiled with. */

@@ -25,7 +25,10 @@ parse(const char *url, enum outlet_role role, const struct outlet_opts *opts)
 
     if (ol_endpoint_parse(url, role, opts, &e, &why) != OUTLET_OK)
         fail_msg("%s: %s", url, why.text);
-    e.opts.frame = NULL; /* it points into what is about to be copied */
+    e.opts.frame = NULL; /* these point into what is about to be copied */
+    e.opts.device = NULL;
+    e.opts.local = NULL;
+    e.opts.interface = NULL;
     return e;
 }
 
@@ -105,6 +108,12 @@ defaults_are_those_written_beside_the_fields(void **state)
             .conns_per_address = OFF,
             .mode = 0,
             .fds = OFF,
+            .reuse = OFF,
+            .keepalive_s = OFF,
+            .user_timeout_ms = OFF,
+            .ttl = 1,
+            .loop = OUTLET_ON,
+            .broadcast = OFF,
             .accepts_per_second = OFF,
         };
 
@@ -192,6 +201,22 @@ a_struct_is_checked_by_the_same_table(void **state)
         {"h:1#deny=::1", L, {.deny = "10.0.0.1/8"}, "deny"},
         {"h:1", L, {.full = OUTLET_FULL_DROP_NEW}, "full"},
         {"h:1", L, {.low = 2, .high = 1}, "high"},
+        {"h:1", C, {.keepalive_s = 32768}, "keepalive_s"},
+        {"h:1", C, {.keepalive_probes = 128, .keepalive_s = 1}, "keepalive_probes"},
+        {"h:1", C, {.keepalive_interval_s = 5}, "keepalive_interval_s"},
+        {"h:1", C, {.keepalive_probes = 5, .keepalive_s = OFF}, "keepalive_probes"},
+        {"udp://h:1", C, {.keepalive_s = 5}, "keepalive_s"},
+        {"h:1", C, {.user_timeout_ms = INT64_C(2147483648)}, "user_timeout_ms"},
+        {"h:1", C, {.dscp = 64}, "dscp"},
+        {"h:1", C, {.dscp = OFF}, "dscp"},
+        {"unix:a", C, {.dscp = 5}, "dscp"},
+        {"h:1", C, {.reuse = OUTLET_ON}, "reuse"},
+        {"h:1", L, {.local = "127.0.0.1"}, "local"},
+        {"h:1", C, {.local = "localhost"}, "local"},
+        {"h:1", C, {.local = ""}, "local"},
+        {"127.0.0.1:1", C, {.local = "::1"}, "local"},
+        {"unix:a", C, {.device = "lo"}, "device"},
+        {"h:1", C, {.device = "no such device"}, "device"},
         {"h:1", L, {.high = 2, .cap = 1}, "cap"},
     };
 
@@ -202,6 +227,30 @@ a_struct_is_checked_by_the_same_table(void **state)
         opts.size = sizeof opts;
         refuses(cases[i].url, cases[i].role, &opts, -1, cases[i].key);
     }
+}
+
+static void
+texts_of_the_struct_and_of_the_url_are_one(void **state)
+{
+    struct outlet_opts opts = OUTLET_OPTS;
+    struct ol_endpoint e;
+    char text[OL_ENDPOINT_TEXT];
+
+    (void)state;
+    opts.device = "lo";
+    opts.local = "[fe80::1%lo]:5";
+    assert_int_equal(ol_endpoint_parse("h:1", C, &opts, &e, NULL), OUTLET_OK);
+    (void)ol_endpoint_print(&e, 0, text, sizeof text); /* the text is what matters */
+    assert_string_equal(text, "tcp://h:1#device=lo,local=[fe80::1%25lo]:5");
+    assert_ptr_equal(e.opts.device, e.texts[0]);
+    assert_ptr_equal(e.opts.local, e.texts[1]);
+    assert_int_equal(e.local.kind, OL_ADDR_V6);
+    assert_int_equal(e.local.zone, 1);
+    assert_int_equal(e.local.port, 5);
+    assert_int_equal(ol_endpoint_parse("h:1#local=:7", C, &opts, &e, NULL), OUTLET_OK);
+    assert_int_equal(e.local.kind, OL_ADDR_NONE);
+    assert_int_equal(e.local.port, 7);
+    assert_string_equal(e.opts.device, "lo");
 }
 
 static void
@@ -346,6 +395,7 @@ main(void)
         cmocka_unit_test(the_framing_of_the_endpoint_points_into_itself),
         cmocka_unit_test(the_struct_fills_what_the_url_leaves_open),
         cmocka_unit_test(a_struct_is_checked_by_the_same_table),
+        cmocka_unit_test(texts_of_the_struct_and_of_the_url_are_one),
         cmocka_unit_test(url_and_struct_that_disagree_are_refused_in_the_url),
         cmocka_unit_test(defaults_of_the_queue_give_way_to_what_was_said),
         cmocka_unit_test(a_framing_of_the_struct_can_stand_in_a_url),

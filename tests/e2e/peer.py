@@ -2,17 +2,19 @@
 """peer.py - a stranger made of plain sockets, for the end-to-end tests.
 
     peer.py listen  tcp|udp|unix [ADDRESS] echo|twist|leave|stop|count|greet|reset|silent|hold|
-                                           full|all
-    peer.py connect tcp|udp|unix ADDRESS   pipe|reset
+                                           full|all|modbus|modbus-split|modbus-bad|gbk
+    peer.py connect tcp|udp|unix ADDRESS   pipe|reset|modbus|gbk
     peer.py pass    NAME=KIND[:ADDRESS]... -- PROGRAM...   with these sockets, as systemd does
 
 A listener prints {"event":"listening","url":...} like outlet does, serves one client and ends
 (twist: the first byte it sends back is another; leave: sends one piece back and closes; stop: sends
 one piece back and then reads and says nothing; all: serves any number, and what one says all the
-others get; silent: accepts and says nothing until it is
-ended; hold: never accepts; full: never accepts, and
-has so many waiting that the kernel leaves more without an answer).  `pipe` sends standard
-input, half-closes and prints what comes back.
+others get; silent: accepts and says nothing until it is ended; hold: never accepts; full: never
+accepts, and has so many waiting that the kernel leaves more without an answer; modbus: a device
+that speaks RTU, which answers only when the checksum is right; -split: a byte at a time; -bad: with
+a checksum that is wrong; gbk: answers each line, in GBK, a byte at a time).  `pipe` sends standard
+input, half-closes and prints what comes back; `modbus` asks for two registers and judges the
+answer; `gbk` sends a line a byte at a time and prints the answer.
 
 SPDX-License-Identifier: MIT
 """
@@ -89,10 +91,67 @@ def serve_all(s):
                     c.sendall(data)
 
 
+def crc(data):
+    """The CRC of Modbus, bit by bit, as its specification has it: the low byte goes first."""
+    reg = 0xFFFF
+    for byte in data:
+        reg ^= byte
+        for _ in range(8):
+            reg = reg >> 1 ^ 0xA001 if reg & 1 else reg >> 1
+    return struct.pack("<H", reg)
+
+
+def in_bytes(c, data):
+    c.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for byte in data:
+        c.sendall(bytes([byte]))
+
+
+def serve_modbus(c, what):
+    """Function 3: read registers, of which each holds its own number times 10."""
+    data = b""
+    while piece := c.recv(65536):
+        data += piece
+        while len(data) >= 8:
+            request, data = data[:8], data[8:]
+            unit, function, first, count = struct.unpack(">BBHH", request[:6])
+            if request[6:] != crc(request[:6]) or function != 3:
+                print(json.dumps({"event": "refused", "hex": request.hex()}), flush=True)
+                return
+            values = struct.pack(f">{count}H", *(10 * n for n in range(first, first + count)))
+            answer = bytes([unit, 3, len(values)]) + values
+            answer += bytes(2) if what == "modbus-bad" else crc(answer)
+            in_bytes(c, answer) if what == "modbus-split" else c.sendall(answer)
+
+
+def serve_gbk(c):
+    data = b""
+    while piece := c.recv(65536):
+        data += piece
+        while b"\n" in data:
+            line, data = data.split(b"\n", 1)
+            in_bytes(c, ("收到：" + line.decode("gbk") + "\n").encode("gbk"))
+
+
+def ask_modbus(s):
+    request = bytes([1, 3, 0, 0, 0, 2])
+    s.sendall(request + crc(request))
+    data = b""
+    while len(data) < 9 and (piece := s.recv(65536)):
+        data += piece
+    print(data[:-2].hex(), "good" if data[-2:] == crc(data[:-2]) else "bad")
+
+
 def serve(s, what):
     if what == "all":
         serve_all(s)
     c, _ = s.accept()
+    if what.startswith("modbus"):
+        serve_modbus(c, what)
+        return
+    if what == "gbk":
+        serve_gbk(c)
+        return
     if what == "reset":
         c.recv(1)
         reset(c)
@@ -183,6 +242,11 @@ def main():
         if what == "reset":
             s.sendall(b"x")
             reset(s)
+        elif what == "modbus":
+            ask_modbus(s)
+        elif what == "gbk":
+            in_bytes(s, "来自中文\n".encode("gbk"))
+            print(s.makefile("rb").readline().decode("gbk"), end="")
         else:
             pipe(s)
 

@@ -28,8 +28,9 @@ for its end and compares.  What a step may say:
     signal       a name, with `number` ("TERM");  wait = name: its end, compared as above
     exists       a path that must be there, or must not: answer = false
 
-`each` at the top runs the case once per row, {key} being replaced; `needs` names programs without
-which the case is left out.  {tmp} is a fresh folder, {name} a unique word for abstract addresses.
+`each` at the top runs the case once per row, {key} being replaced (where a row has a list, by all
+its items); `needs` names programs without which the case is left out.  {tmp} is a fresh folder,
+{name} a unique word for abstract addresses.
 Nothing sleeps and no port is fixed.
 
 SPDX-License-Identifier: MIT
@@ -237,7 +238,14 @@ def replaced(value, words):
         return re.sub(r"\{([a-z_]+(?:\.[a-z_]+)?)\}",
                       lambda m: str(words.get(m.group(1), m.group(0))), value)
     if isinstance(value, list):
-        return [replaced(v, words) for v in value]
+        whole = []
+        for v in value:
+            word = re.fullmatch(r"\{([a-z_]+)\}", v) if isinstance(v, str) else None
+            if word and isinstance(words.get(word.group(1)), list):
+                whole += replaced(words[word.group(1)], words)  # a row's list: its items
+            else:
+                whole.append(replaced(v, words))
+        return whole
     if isinstance(value, dict):
         return {k: replaced(v, words) for k, v in value.items()}
     return value

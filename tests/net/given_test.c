@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -358,8 +359,17 @@ tcp_and_udp_sockets_too(void **state)
         assert_int_equal(connect(here, (struct sockaddr *)&in, sizeof in), 0);
         net_open(&n, NULL);
         net_listen(&n, &s, NULL, "fd:%d", there);
-        net_connect(&n, &e, NULL, "fd:%d%s", here, i ? "" : "#nodelay=off");
+        net_connect(&n, &e, NULL, "fd:%d%s", here, i ? "#dscp=cs1" : "#nodelay=off,keepalive_s=77");
         UNTIL(&n, e.opens);
+        {
+            int value = 0;
+            socklen_t len = sizeof value;
+
+            assert_int_equal(i ? getsockopt(here, IPPROTO_IP, IP_TOS, &value, &len)
+                               : getsockopt(here, IPPROTO_TCP, TCP_KEEPIDLE, &value, &len),
+                             0);
+            assert_int_equal(value, i ? 8 << 2 : 77);
+        }
         snprintf(local, sizeof local, "127.0.0.1:%u", port_of(there));
         {
             char peer[64];

@@ -480,6 +480,43 @@ who_takes_nothing_is_given_up(void **state)
     net_server_fini(&s);
 }
 
+/* ---- relayed ----------------------------------------------------------------------------------
+ */
+
+static void
+a_relay_keeps_borders_and_misses_what_has_no_place(void **state)
+{
+    struct server packets = {0};
+    struct server dgrams = {0};
+    struct end e[2] = {{0}};
+    struct net n;
+
+    (void)state;
+    net_open(&n, NULL);
+    net_listen(&n, &packets, NULL, "%s", net_place(&n, "unix-seqpacket"));
+    net_listen(&n, &dgrams, NULL, "%s", net_place(&n, "udp"));
+    net_connect(&n, &e[0], NULL, "%s", packets.at);
+    net_connect(&n, &e[1], NULL, "%s", dgrams.at);
+    assert_true(outlet_send(e[1].c, "hello", 5) >= 0); /* before that it is no connection */
+    UNTIL(&n, packets.count && packets.ends[0].opens && dgrams.count && dgrams.ends[0].messages);
+    assert_int_equal(outlet_relay(packets.ends[0].c, dgrams.ends[0].c), OUTLET_OK);
+    net_run_ms(&n, 1);
+    assert_true(outlet_send(e[0].c, "ab", 2) >= 0);
+    assert_true(outlet_send(e[0].c, "c", 1) >= 0);
+    UNTIL(&n, e[1].messages == 2);
+    assert_int_equal(e[1].sizes[0], 2);
+    assert_true(outlet_send(e[1].c, "", 0) >= 0);
+    assert_true(outlet_send(e[1].c, "xyz", 3) >= 0);
+    UNTIL(&n, e[0].messages == 1);
+    assert_int_equal(e[0].sizes[0], 3);
+    assert_int_equal(net_number(dgrams.ends[0].c, "dropped"), 1);
+    net_close(&n);
+    net_end_fini(&e[0]);
+    net_end_fini(&e[1]);
+    net_server_fini(&packets);
+    net_server_fini(&dgrams);
+}
+
 /* ---- plain sockets ----------------------------------------------------------------------------
  */
 
@@ -568,6 +605,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_same_place_is_in_use_until_the_listener_closes),
     cmocka_unit_test(limits_hold_as_for_streams),
     cmocka_unit_test(who_takes_nothing_is_given_up),
+    cmocka_unit_test(a_relay_keeps_borders_and_misses_what_has_no_place),
     cmocka_unit_test(a_plain_program_on_the_other_side),
     cmocka_unit_test(descriptors_of_this_kind_can_be_given),
 };

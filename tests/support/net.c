@@ -95,21 +95,33 @@ net_another_loop(struct net *n, const struct outlet_loop_opts *opts)
     return loop;
 }
 
-void
-net_open(struct net *n, const struct outlet_loop_opts *opts)
+static void
+open_in(struct net *n, const struct outlet_loop_opts *opts, uint64_t seed,
+        const struct ol_sim_faults *faults)
 {
-    static const struct ol_sim_faults none;
-
     memset(n, 0, sizeof *n);
     n->files = net_files();
     failing_heap_init(&n->heap, 0);
     if (net_is_sim()) {
-        const char *seed = getenv("OUTLET_SEED");
-
-        n->world = ol_sim_new(&n->heap.heap, seed ? strtoull(seed, NULL, 0) : 1, &none);
+        n->world = ol_sim_new(&n->heap.heap, seed, faults);
         assert_non_null(n->world);
     }
     n->loop = net_another_loop(n, opts);
+}
+
+void
+net_open(struct net *n, const struct outlet_loop_opts *opts)
+{
+    static const struct ol_sim_faults none;
+    const char *seed = getenv("OUTLET_SEED");
+
+    open_in(n, opts, seed ? strtoull(seed, NULL, 0) : 1, &none);
+}
+
+void
+net_open_world(struct net *n, uint64_t seed, const struct ol_sim_faults *faults)
+{
+    open_in(n, NULL, seed, faults);
 }
 
 void

@@ -116,6 +116,8 @@ bool net_is_sim(void);
     }
 
 void net_open(struct net *n, const struct outlet_loop_opts *opts);
+/* sim: the run that `seed` makes of these faults.  The kernel drivers ignore both. */
+void net_open_world(struct net *n, uint64_t seed, const struct ol_sim_faults *faults);
 outlet_loop *net_another_loop(struct net *n, const struct outlet_loop_opts *opts);
 void net_free_loops(struct net *n);
 void net_close(struct net *n);

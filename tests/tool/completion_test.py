@@ -98,6 +98,7 @@ class CompletionTest(unittest.TestCase):
         self.assertEqual(self.ask_bash("outlet listen -o h"), ["hex"])
         self.assertEqual(self.ask_bash("outlet --lang "), ["en", "zh"])
         self.assertEqual(self.ask_bash("outlet connect --hex "), [])
+        self.assertEqual(self.ask_bash("outlet send --append crc16/mod"), ["crc16/modbus"])
         self.assertEqual(self.ask_bash("outlet connect -f so"), ["some file.bin"])
         self.assertEqual(self.ask_bash("outlet load --plot=so"), ["some file.bin"])
 

@@ -10,6 +10,7 @@ SPDX-License-Identifier: MIT
 """
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -109,6 +110,15 @@ class PsTest(unittest.TestCase):
                 head, row = map(columns, lines)
                 self.assertEqual(head.index(columns(local)), row.index("127.0.0.1"), lines)
                 self.assertEqual(head.rindex(columns(process)), row.rindex(COMM), lines)
+
+    def test_a_process_with_a_chinese_name_does_not_shift_the_columns(self):
+        comm = pathlib.Path("/proc/self/comm")
+        port = self.keep(listen()).getsockname()[1]
+        self.addCleanup(comm.write_text, COMM, encoding="utf-8")
+        comm.write_text("中文进程", encoding="utf-8")
+        head, row = map(columns, run("ps", f":{port}", "state:listen").stdout.splitlines())
+        self.assertEqual(head.index("PROCESS"), row.index(columns("中文进程")))
+        self.assertEqual(head.index("USER"), len(row.rsplit(" ", 1)[0]) + 1)
 
     def test_a_wrong_filter_is_refused_before_anything_is_read(self):
         for word in ("9000", ":x", "state:up", "proc:", "port:1"):

@@ -32,6 +32,16 @@ enum cli_option {
 
 enum { CLI_WORDS = 16 /* the filters of ps; main.c says how many a verb takes */, CLI_LIST = 16 };
 
+/* What stands in front of --name: an option, or one of the words. */
+enum { CLI_WORD_URL = CLI_OPTIONS, CLI_WORD_PAYLOAD, CLI_GIVEN };
+
+/* Where in a file of presets a value stands; line 0: it is from the command line. */
+struct cli_place {
+    int line;
+    size_t at; /* bytes of the line in front of it */
+    const char *value;
+};
+
 struct cli_options {
     enum cli_verb verb; /* CLI_VERBS: none was given */
     bool has[CLI_OPTIONS];
@@ -40,6 +50,7 @@ struct cli_options {
     int word_count;
     const char *list[CLI_LIST]; /* the values of --require, which may stand several times */
     int list_count;
+    struct cli_place place[CLI_GIVEN];
 };
 
 struct cli_option_info {
@@ -96,7 +107,8 @@ struct cli_out {
     void *arg;
 };
 
-enum cli_form { FORM_DEFAULT, FORM_TEXT, FORM_HEX, FORM_BOTH, FORM_RAW, FORM_NONE };
+/* FORM_DECODED: as it is, in UTF-8; what a pipe is given with --charset. */
+enum cli_form { FORM_DEFAULT, FORM_TEXT, FORM_HEX, FORM_BOTH, FORM_RAW, FORM_NONE, FORM_DECODED };
 
 struct cli {
     struct cli_options options;
@@ -109,6 +121,9 @@ struct cli {
     bool error_colours;
     enum cli_form form;
     struct cli_out out;
+    int refusal;                /* the exit code of what cli_refuse() refused */
+    struct eng_presets presets; /* where values of the options may be */
+    char preset_path[4096];
 };
 
 /* Parse, or say what is wrong and answer false. */
@@ -122,6 +137,15 @@ bool cli_parse(struct cli *cli, int argc, char **argv);
 void cli_say_args(struct cli *cli, enum cli_text id, const char *const args[]);
 int cli_usage_args(struct cli *cli, enum cli_text id, const char *const args[]);
 void cli_fail_args(struct cli *cli, outlet_err code, enum cli_text id, const char *const args[]);
+
+/* What was given as `id` (an option or CLI_WORD_...) is wrong at its byte `at`: said with the place
+ * in the file when a preset gave it.  Both answer false, and set cli->refusal. */
+#define cli_refuse(cli, id, at, text, ...) \
+    cli_refuse_args(cli, id, at, text, (const char *const[CLI_ARGS]){__VA_ARGS__})
+bool cli_refuse_args(struct cli *cli, int id, size_t at, enum cli_text text,
+                     const char *const args[]);
+bool cli_refuse_mistake(struct cli *cli, int id, const char *text,
+                        const struct eng_mistake *mistake);
 
 /* Why a URL could not be used or a connection failed, with the next step (explain.c). */
 void cli_explain(enum cli_lang lang, const char *url, enum outlet_role role,
@@ -160,15 +184,26 @@ void cli_set_colours(struct cli *cli, const char *mode);
 const char *cli_ink(bool colours, enum cli_ink ink);
 int cli_resize_open(void); /* readable when the size has changed; read as cli_signals_read() */
 
-/* listen and connect (session.c) */
+/* listen, connect and send (session.c) */
 bool cli_session_options(struct cli *cli, struct eng_session_opts *opts);
-/* The value of -x, -e or --expect-hex; false: it was wrong, which has been said. */
-bool cli_payload_bytes(struct cli *cli, enum cli_option id, struct eng_bytes *out);
 void cli_session_options_free(struct eng_session_opts *opts);
 int cli_run_session(struct cli *cli, struct eng_session_opts *opts);
 
+/* What is sent, from the options that say it (payload.c).  False: refused, which has been said. */
+bool cli_payload_options(struct cli *cli, struct eng_session_opts *opts);
+bool cli_payload_charset(struct cli *cli, const char **charset); /* NULL: none was given */
+bool cli_payload_sum(struct cli *cli, enum cli_option id, struct eng_sum **sum);
+/* The bytes of an option or word, text encoded in the charset; NULL: as it is. */
+bool cli_payload_bytes(struct cli *cli, int id, const char *charset, struct eng_bytes *out);
+
+/* --preset and --save (preset.c) */
+bool cli_preset_apply(struct cli *cli);
+bool cli_preset_save(struct cli *cli);
+
 int cli_connect(struct cli *cli);
 int cli_listen(struct cli *cli);
+int cli_send(struct cli *cli);
+int cli_preset(struct cli *cli);
 int cli_load(struct cli *cli);
 int cli_completion(struct cli *cli);
 int cli_ps(struct cli *cli);
@@ -177,5 +212,6 @@ int cli_help(struct cli *cli);
 int cli_version(struct cli *cli);
 void cli_help_verb(struct cli *cli, enum cli_verb verb, struct eng_bytes *out);
 void cli_help_all(struct cli *cli, struct eng_bytes *out);
+bool cli_help_topic(struct cli *cli, const char *topic, struct eng_bytes *out);
 
 #endif

@@ -63,12 +63,14 @@ add_verbs(struct eng_bytes *out)
         eng_bytes_printf(out, "%s%s", i ? " " : "", cli_verb_infos[i].word);
 }
 
-/* none|lf|crlf: words of small letters, not names of what is to be written there. */
+/* none|lf|crlf: words of small letters, not names of what is to be written there; and the
+ * checksums. */
 static bool
 is_set(const char *argument)
 {
-    return argument && strchr(argument, '|') &&
-           argument[strspn(argument, "abcdefghijklmnopqrstuvwxyz0123456789|-")] == '\0';
+    return argument && (strcmp(argument, "SUM") == 0 ||
+                        (strchr(argument, '|') &&
+                         !argument[strspn(argument, "abcdefghijklmnopqrstuvwxyz0123456789|-")]));
 }
 
 static bool
@@ -80,6 +82,11 @@ is_file(const char *argument)
 static void
 add_set(struct eng_bytes *out, const char *argument)
 {
+    if (strcmp(argument, "SUM") == 0) {
+        for (int i = 0; i < ENG_SUMS; i++)
+            eng_bytes_printf(out, "%s%s", i ? " " : "", eng_sums[i].name);
+        return;
+    }
     for (const char *at = argument; *at; at++)
         eng_bytes_add(out, *at == '|' ? " " : at, 1);
 }

@@ -16,9 +16,11 @@ cli_connect(struct cli *cli)
 {
     struct eng_session_opts opts = {.role = OUTLET_TO_CONNECT};
     bool typed = isatty(STDIN_FILENO);
-    int code = ENG_USAGE;
+    int code;
 
-    if (cli_session_options(cli, &opts)) {
+    if (!cli_session_options(cli, &opts)) {
+        code = cli->refusal;
+    } else {
         if (opts.payload == ENG_PAYLOAD_NONE && opts.rule == ENG_RULE_NONE)
             opts.payload = ENG_PAYLOAD_INPUT;
         opts.input_lines = typed;

@@ -79,7 +79,7 @@ cli_help(struct cli *cli)
             verb++;
         if (verb < CLI_VERBS)
             cli_help_verb(cli, (enum cli_verb)verb, &out);
-        else
+        else if (!cli_help_topic(cli, about, &out))
             code = cli_usage(cli, TEXT_USAGE_NO_HELP, about);
     }
     cli_out_add(&cli->out, out.data, out.len);

@@ -16,9 +16,11 @@ cli_listen(struct cli *cli)
 {
     struct eng_session_opts opts = {.role = OUTLET_TO_LISTEN};
     bool typed = isatty(STDIN_FILENO);
-    int code = ENG_USAGE;
+    int code;
 
-    if (cli_session_options(cli, &opts)) {
+    if (!cli_session_options(cli, &opts)) {
+        code = cli->refusal;
+    } else {
         pid_t owner = tcgetpgrp(STDIN_FILENO); /* -1: nobody's terminal */
         bool foreground = owner < 0 || owner == getpgrp();
 

@@ -170,6 +170,39 @@ usual_size(const char *url)
     return SIZE;
 }
 
+/* What the pattern of load cannot have. */
+static int
+own_payload_only(struct load_job *j)
+{
+    if (!option(j, OPT_APPEND) && !option(j, OPT_CHARSET))
+        return ENG_DONE;
+    return cli_usage(j->cli, TEXT_USAGE_OWN_PAYLOAD,
+                     option(j, OPT_APPEND) ? "--append" : "--charset");
+}
+
+static bool
+own_payload(struct load_job *j)
+{
+    static const int given[] = {CLI_WORD_PAYLOAD, OPT_HEX, OPT_ESCAPE, OPT_BASE64};
+    const struct cli_options *o = &j->cli->options;
+    const char *charset;
+    struct eng_sum *sum = NULL;
+
+    if (!cli_payload_charset(j->cli, &charset) || !cli_payload_sum(j->cli, OPT_APPEND, &sum))
+        return false;
+    for (size_t i = 0; i < sizeof given / sizeof given[0]; i++) {
+        bool is = given[i] < CLI_OPTIONS ? o->has[given[i]] : o->word_count > 1;
+
+        if (is && !cli_payload_bytes(j->cli, given[i], charset, &j->payload)) {
+            eng_free(sum);
+            return false;
+        }
+    }
+    eng_seal(&j->payload, sum, "");
+    eng_free(sum);
+    return true;
+}
+
 /* 0, or the exit code. */
 static int
 payload(struct load_job *j)
@@ -179,8 +212,8 @@ payload(struct load_job *j)
     const char *size = option(j, OPT_SIZE);
     int64_t n = usual_size(j->opts.url);
 
-    if (o->has[OPT_HEX] + o->has[OPT_ESCAPE] + o->has[OPT_FILE] + o->has[OPT_SIZE] +
-            (word != NULL) >
+    if (o->has[OPT_HEX] + o->has[OPT_ESCAPE] + o->has[OPT_FILE] + o->has[OPT_BASE64] +
+            o->has[OPT_SIZE] + (word != NULL) >
         1)
         return cli_usage(j->cli, TEXT_USAGE_ONE_LOAD, NULL);
     if (size && !eng_load_size_parse(size, &n)) {
@@ -189,15 +222,13 @@ payload(struct load_job *j)
     }
     j->opts.size = (size_t)n;
     j->opts.check = !o->has[OPT_NO_CHECK];
-    if (!word && !o->has[OPT_HEX] && !o->has[OPT_ESCAPE] && !o->has[OPT_FILE])
-        return ENG_DONE;
+    if (!word && !o->has[OPT_HEX] && !o->has[OPT_ESCAPE] && !o->has[OPT_FILE] &&
+        !o->has[OPT_BASE64])
+        return own_payload_only(j);
     if (o->has[OPT_FILE] && !read_file(j, o->value[OPT_FILE]))
         return ENG_FILE;
-    if ((o->has[OPT_HEX] && !cli_payload_bytes(j->cli, OPT_HEX, &j->payload)) ||
-        (o->has[OPT_ESCAPE] && !cli_payload_bytes(j->cli, OPT_ESCAPE, &j->payload)))
+    if (!own_payload(j))
         return ENG_USAGE;
-    if (word)
-        eng_bytes_text(&j->payload, word);
     if (j->payload.len == 0 || j->payload.len > ENG_LOAD_SIZE_MAX)
         return cli_usage(j->cli, TEXT_USAGE_LOAD_SIZE, NULL);
     j->opts.payload = j->payload.data;

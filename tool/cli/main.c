@@ -16,14 +16,11 @@ static const struct {
     int (*run)(struct cli *cli);
     int words; /* arguments that are not options */
 } verbs[CLI_VERBS] = {
-    [CLI_CONNECT] = {cli_connect, 2},
-    [CLI_LISTEN] = {cli_listen, 2},
-    [CLI_DEMO] = {cli_demo, 0},
-    [CLI_LOAD] = {cli_load, 2},
-    [CLI_COMPLETION] = {cli_completion, 1},
-    [CLI_PS] = {cli_ps, CLI_WORDS},
-    [CLI_HELP] = {cli_help, 1},
-    [CLI_VERSION] = {cli_version, 0},
+    [CLI_CONNECT] = {cli_connect, 2}, [CLI_LISTEN] = {cli_listen, 2},
+    [CLI_SEND] = {cli_send, 2},       [CLI_DEMO] = {cli_demo, 0},
+    [CLI_LOAD] = {cli_load, 2},       [CLI_COMPLETION] = {cli_completion, 1},
+    [CLI_PS] = {cli_ps, CLI_WORDS},   [CLI_PRESET] = {cli_preset, 1},
+    [CLI_HELP] = {cli_help, 1},       [CLI_VERSION] = {cli_version, 0},
 };
 
 /* A socket must never get number 0, 1 or 2: what is printed would be sent to a peer. */
@@ -46,7 +43,7 @@ run(struct cli *cli, int argc, char **argv)
     struct eng_bytes out = {0};
 
     if (!cli_parse(cli, argc, argv))
-        return ENG_USAGE;
+        return cli->refusal;
     if (o->has[OPT_VERSION])
         return cli_version(cli);
     if (o->has[OPT_HELP] || o->verb == CLI_VERBS) {
@@ -88,5 +85,6 @@ main(int argc, char **argv)
             code = ENG_FILE;
     }
     cli_out_free(&cli.out);
+    eng_presets_free(&cli.presets);
     return code;
 }

@@ -13,6 +13,7 @@
 
 #define IN(verb) (1u << CLI_##verb)
 #define ENDS (IN(CONNECT) | IN(LISTEN))
+#define SENDS (ENDS | IN(SEND))
 #define ALL (~0u)
 
 const struct cli_option_info cli_option_infos[CLI_OPTIONS] = {
@@ -27,53 +28,6 @@ const struct cli_verb_info cli_verb_infos[CLI_VERBS] = {
 #include "verbs.def"
 #undef VERB
 };
-
-/* How many letters are to be changed, added, left out or swapped with a neighbour. */
-static size_t
-distance(const char *a, const char *b)
-{
-    enum { MAX = 32 };
-    size_t rows[3][MAX + 1];
-    size_t n = strlen(b);
-    size_t *before = rows[0];
-    size_t *above = rows[1];
-    size_t *row = rows[2];
-
-    if (strlen(a) > MAX || n > MAX)
-        return MAX;
-    for (size_t k = 0; k <= n; k++)
-        above[k] = k;
-    for (size_t i = 1; a[i - 1]; i++) {
-        size_t *oldest = before;
-
-        row[0] = i;
-        for (size_t k = 1; k <= n; k++) {
-            size_t best = above[k - 1] + (a[i - 1] != b[k - 1]);
-
-            best = above[k] + 1 < best ? above[k] + 1 : best;
-            best = row[k - 1] + 1 < best ? row[k - 1] + 1 : best;
-            if (i > 1 && k > 1 && a[i - 1] == b[k - 2] && a[i - 2] == b[k - 1] &&
-                before[k - 2] + 1 < best)
-                best = before[k - 2] + 1;
-            row[k] = best;
-        }
-        before = above;
-        above = row;
-        row = oldest;
-    }
-    return above[n];
-}
-
-static bool
-is_near(const char *word, const char *known, size_t *best)
-{
-    size_t d = distance(word, known);
-
-    if (d >= *best || d > 2 || d >= strlen(known))
-        return false;
-    *best = d;
-    return true;
-}
 
 static bool
 is_option_of(int id, enum cli_verb verb)
@@ -124,7 +78,7 @@ unknown_option(struct cli *cli, const char *given, size_t len)
         }
     }
     for (int i = 0; strncmp(text, "--", 2) == 0 && i < CLI_OPTIONS; i++) {
-        if (is_option_of(i, verb) && is_near(text + 2, cli_option_infos[i].word, &best))
+        if (is_option_of(i, verb) && eng_is_near(text + 2, cli_option_infos[i].word, &best))
             snprintf(near, sizeof near, "--%s", cli_option_infos[i].word);
     }
     if (near[0])
@@ -241,7 +195,7 @@ first_word(struct cli *cli, const char *word)
             cli->options.verb = (enum cli_verb)i;
             return true;
         }
-        if (is_near(word, cli_verb_infos[i].word, &best))
+        if (eng_is_near(word, cli_verb_infos[i].word, &best))
             near = cli_verb_infos[i].word;
     }
     if (strpbrk(word, ":/")) {
@@ -269,9 +223,8 @@ one_of(struct cli *cli, enum cli_option id, const char *const values[], int *at)
         }
     }
     snprintf(name, sizeof name, "--%s", cli_option_infos[id].word);
-    cli_usage(cli, TEXT_USAGE_BAD_VALUE, name, cli->options.value[id],
-              cli_option_infos[id].argument);
-    return false;
+    return cli_refuse(cli, (int)id, 0, TEXT_USAGE_BAD_VALUE, name, cli->options.value[id],
+                      cli_option_infos[id].argument);
 }
 
 /* The options that every verb has. */
@@ -330,6 +283,7 @@ cli_parse(struct cli *cli, int argc, char **argv)
     bool words_only = false;
 
     cli->options.verb = CLI_VERBS;
+    cli->refusal = ENG_USAGE;
     look_ahead(cli, argv);
     for (int i = 1; i < argc; i++) {
         const char *arg = argv[i];
@@ -350,5 +304,7 @@ cli_parse(struct cli *cli, int argc, char **argv)
         if (!ok)
             return false;
     }
+    if (cli->options.has[OPT_PRESET] && !cli_preset_apply(cli))
+        return false;
     return common_options(cli);
 }

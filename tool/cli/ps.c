@@ -156,7 +156,8 @@ add_cell(struct eng_bytes *out, int column, const char *text, size_t width)
     if (has > width) {
         const char *end = tail(text, width - 1);
 
-        eng_bytes_printf(out, "\u2026%s", end);
+        eng_bytes_text(out, "\u2026");
+        eng_bytes_text(out, end);
         has = 1 + eng_text_width(end, strlen(end));
     } else {
         eng_bytes_text(out, text);
@@ -232,10 +233,10 @@ say_notes(struct ps *ps)
 {
     struct eng_bytes notes = {0};
 
-    if (!ps->said && !ps->cli->quiet)
+    if (!ps->said && !ps->cli->quiet && !ps->cli->json)
         add_notes(ps, &notes);
-    /* There is nobody left to tell when standard error fails. */
-    (void)fwrite(notes.data, 1, notes.len, stderr);
+    if (notes.len)
+        (void)fwrite(notes.data, 1, notes.len, stderr); /* nobody to tell when this fails */
     eng_bytes_free(&notes);
     ps->said = true;
 }
@@ -478,8 +479,7 @@ list_once(struct ps *ps)
     tell_summary(ps);
     /* The rows before the note that is about them. */
     cli_out_finish(&ps->cli->out, -1, -1);
-    if (!ps->cli->json)
-        say_notes(ps);
+    say_notes(ps);
     return ENG_DONE;
 }
 

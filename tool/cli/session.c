@@ -14,23 +14,6 @@ enum { FINISH_MS = 1000 }; /* after a signal: how long a slow reader of our outp
 
 /* ---- options ---- */
 
-bool
-cli_payload_bytes(struct cli *cli, enum cli_option id, struct eng_bytes *out)
-{
-    const char *text = cli->options.value[id];
-    bool is_hex = id == OPT_HEX || id == OPT_EXPECT_HEX;
-    char name[40];
-    char where[24];
-    size_t at = 0;
-
-    if (is_hex ? eng_parse_hex(text, out, &at) : eng_parse_escape(text, out, &at))
-        return true;
-    snprintf(name, sizeof name, "--%s", cli_option_infos[id].word);
-    snprintf(where, sizeof where, "%zu", at + 1);
-    cli_usage(cli, is_hex ? TEXT_USAGE_BAD_HEX : TEXT_USAGE_BAD_ESCAPE, name, where, text);
-    return false;
-}
-
 static bool
 parse_number(struct cli *cli, enum cli_option id, int64_t *out)
 {
@@ -42,75 +25,22 @@ parse_number(struct cli *cli, enum cli_option id, int64_t *out)
     if (id == OPT_COUNT ? eng_parse_count(text, out) : eng_parse_duration(text, out))
         return true;
     snprintf(name, sizeof name, "--%s", cli_option_infos[id].word);
-    cli_usage(cli, TEXT_USAGE_BAD_VALUE, name, text, id == OPT_COUNT ? "10" : "500ms");
-    return false;
-}
-
-static bool
-parse_eol(struct cli *cli, struct eng_session_opts *opts)
-{
-    static const struct {
-        const char *name;
-        const char *eol;
-    } eols[] = {{"none", ""}, {"lf", "\n"}, {"crlf", "\r\n"}};
-    const char *text = cli->options.value[OPT_EOL];
-
-    opts->eol = "";
-    if (!cli->options.has[OPT_EOL])
-        return true;
-    for (size_t i = 0; i < sizeof eols / sizeof eols[0]; i++) {
-        if (strcmp(text, eols[i].name) == 0) {
-            opts->eol = eols[i].eol;
-            return true;
-        }
-    }
-    cli_usage(cli, TEXT_USAGE_BAD_VALUE, "--eol", text, cli_option_infos[OPT_EOL].argument);
-    return false;
-}
-
-static bool
-parse_payload(struct cli *cli, struct eng_session_opts *opts)
-{
-    const struct cli_options *o = &cli->options;
-    const char *word = o->word_count > 1 ? o->words[1] : NULL;
-
-    if (o->has[OPT_HEX] + o->has[OPT_ESCAPE] + o->has[OPT_FILE] + (word != NULL) > 1) {
-        cli_usage(cli, TEXT_USAGE_ONE_PAYLOAD, NULL);
-        return false;
-    }
-    if (word && strcmp(word, "-") == 0) {
-        opts->payload = ENG_PAYLOAD_INPUT;
-        return true;
-    }
-    if (o->has[OPT_FILE]) {
-        opts->payload = ENG_PAYLOAD_FILE;
-        opts->file = o->value[OPT_FILE];
-        return true;
-    }
-    if (!word && !o->has[OPT_HEX] && !o->has[OPT_ESCAPE])
-        return true;
-    opts->payload = ENG_PAYLOAD_BYTES;
-    if (o->has[OPT_HEX])
-        return cli_payload_bytes(cli, OPT_HEX, &opts->bytes);
-    if (o->has[OPT_ESCAPE] && !cli_payload_bytes(cli, OPT_ESCAPE, &opts->bytes))
-        return false;
-    if (word)
-        eng_bytes_text(&opts->bytes, word);
-    eng_bytes_text(&opts->bytes, opts->eol);
-    return true;
+    return cli_refuse(cli, (int)id, 0, TEXT_USAGE_BAD_VALUE, name, text,
+                      id == OPT_COUNT ? "10" : "500ms");
 }
 
 static bool
 parse_repetition(struct cli *cli, struct eng_session_opts *opts)
 {
-    bool repeats = cli->options.has[OPT_EVERY] || cli->options.has[OPT_COUNT];
+    const bool *has = cli->options.has;
+    bool repeats = has[OPT_EVERY] || has[OPT_COUNT];
 
     if (!parse_number(cli, OPT_EVERY, &opts->every_ms) ||
-        !parse_number(cli, OPT_COUNT, &opts->count) || !parse_number(cli, OPT_TIME, &opts->time_ms))
+        !parse_number(cli, OPT_COUNT, &opts->count) ||
+        !parse_number(cli, has[OPT_WAIT] ? OPT_WAIT : OPT_TIME, &opts->time_ms))
         return false;
     if (repeats && opts->payload != ENG_PAYLOAD_BYTES && opts->payload != ENG_PAYLOAD_FILE) {
-        cli_usage(cli, TEXT_USAGE_NOTHING_TO_REPEAT,
-                  cli->options.has[OPT_EVERY] ? "--every" : "--count");
+        cli_usage(cli, TEXT_USAGE_NOTHING_TO_REPEAT, has[OPT_EVERY] ? "--every" : "--count");
         return false;
     }
     return true;
@@ -121,7 +51,7 @@ parse_rule(struct cli *cli, struct eng_session_opts *opts)
 {
     const struct cli_options *o = &cli->options;
 
-    if (o->has[OPT_ECHO] + o->has[OPT_REPLY] + o->has[OPT_DISCARD] > 1) {
+    if (o->has[OPT_ECHO] + o->has[OPT_REPLY] + o->has[OPT_REPLY_HEX] + o->has[OPT_DISCARD] > 1) {
         cli_usage(cli, TEXT_USAGE_ONE_RULE, NULL);
         return false;
     }
@@ -132,11 +62,8 @@ parse_rule(struct cli *cli, struct eng_session_opts *opts)
         if (!cli->json)
             cli->form = FORM_NONE;
     }
-    if (o->has[OPT_REPLY]) {
+    if (o->has[OPT_REPLY] || o->has[OPT_REPLY_HEX])
         opts->rule = ENG_RULE_REPLY;
-        eng_bytes_text(&opts->reply, o->value[OPT_REPLY]);
-        eng_bytes_text(&opts->reply, opts->eol);
-    }
     return true;
 }
 
@@ -149,9 +76,9 @@ parse_expectation(struct cli *cli, struct eng_session_opts *opts)
         cli_usage(cli, TEXT_USAGE_ONE_EXPECT, NULL);
         return false;
     }
-    if (o->has[OPT_EXPECT])
-        eng_bytes_text(&opts->expect, o->value[OPT_EXPECT]);
-    if (o->has[OPT_EXPECT_HEX] && !cli_payload_bytes(cli, OPT_EXPECT_HEX, &opts->expect))
+    if (o->has[OPT_EXPECT] && !cli_payload_bytes(cli, OPT_EXPECT, opts->charset, &opts->expect))
+        return false;
+    if (o->has[OPT_EXPECT_HEX] && !cli_payload_bytes(cli, OPT_EXPECT_HEX, NULL, &opts->expect))
         return false;
     if ((o->has[OPT_EXPECT] || o->has[OPT_EXPECT_HEX]) && opts->expect.len == 0) {
         cli_usage(cli, TEXT_USAGE_EMPTY_EXPECT, o->has[OPT_EXPECT] ? "--expect" : "--expect-hex");
@@ -170,8 +97,8 @@ cli_session_options(struct cli *cli, struct eng_session_opts *opts)
     opts->url = cli->options.words[0];
     opts->once = cli->options.has[OPT_ONCE];
     opts->input = STDIN_FILENO;
-    return parse_eol(cli, opts) && parse_payload(cli, opts) && parse_repetition(cli, opts) &&
-           parse_rule(cli, opts) && parse_expectation(cli, opts);
+    return parse_rule(cli, opts) && cli_payload_options(cli, opts) && parse_repetition(cli, opts) &&
+           parse_expectation(cli, opts) && cli_preset_save(cli);
 }
 
 void
@@ -180,6 +107,10 @@ cli_session_options_free(struct eng_session_opts *opts)
     eng_bytes_free(&opts->bytes);
     eng_bytes_free(&opts->reply);
     eng_bytes_free(&opts->expect);
+    eng_template_free(opts->payload_template);
+    eng_template_free(opts->reply_template);
+    eng_free(opts->append);
+    eng_free(opts->verify);
 }
 
 /* ---- running ---- */
@@ -319,6 +250,25 @@ tell_summary(struct run *run)
     run->show.sink.emit(&run->show.sink, &event);
 }
 
+/* Why it was not done, where no event has said so. */
+static void
+tell_result(struct run *run, const struct eng_session_opts *opts)
+{
+    struct eng_totals totals;
+    char bad[24];
+    char masked[4096];
+
+    eng_session_totals(run->session, &totals);
+    snprintf(bad, sizeof bad, "%llu", (unsigned long long)totals.bad);
+    eng_url_masked(opts->url, masked, sizeof masked);
+    if (run->result == ENG_UNMET && totals.bad)
+        cli_fail(run->cli, OUTLET_EPROTO, TEXT_ERROR_CHECKS, bad, opts->verify->row->name);
+    else if (run->result == ENG_UNMET)
+        cli_fail(run->cli, OUTLET_ETIMEDOUT, TEXT_ERROR_UNMET, NULL);
+    else if (run->result == ENG_TIMED_OUT && opts->answer && totals.errors == 0)
+        cli_fail(run->cli, OUTLET_ETIMEDOUT, TEXT_ERROR_NO_ANSWER, masked);
+}
+
 static int
 session_work(struct run *run, struct eng_session_opts *opts)
 {
@@ -342,8 +292,7 @@ session_work(struct run *run, struct eng_session_opts *opts)
     if (run->cli->out.broken)
         eng_session_stop(run->session, ENG_DONE);
     work(run);
-    if (run->result == ENG_UNMET)
-        cli_fail(run->cli, OUTLET_ETIMEDOUT, TEXT_ERROR_UNMET, NULL);
+    tell_result(run, opts);
     tell_summary(run);
     return (int)run->result;
 }

@@ -148,11 +148,39 @@ add_dump(struct eng_bytes *out, const uint8_t *bytes, size_t len)
     }
 }
 
+/* So many bytes of decoded text as a terminal is shown: whole characters. */
+static size_t
+text_shown(const struct eng_event *e)
+{
+    size_t len = e->text_len < SHOW_MAX ? e->text_len : SHOW_MAX;
+
+    while (len > 0 && len < e->text_len && (e->text[len] & 0xc0) == 0x80)
+        len--;
+    return len;
+}
+
+/* Behind the payload: its checksum, and what it should have been. */
+static void
+add_check(struct eng_bytes *line, const struct cli *cli, const struct eng_event *e, bool colours)
+{
+    int digits = (int)eng_sum_size(e->sum) * 2;
+    char has[24];
+    char want[24];
+
+    snprintf(has, sizeof has, "%0*llx", digits, (unsigned long long)e->sum_has);
+    snprintf(want, sizeof want, "%0*llx", digits, (unsigned long long)e->sum_want);
+    eng_bytes_text(line, cli_ink(colours, e->check == ENG_GOOD ? INK_GOOD : INK_BAD));
+    cli_format(cli->lang, e->check == ENG_GOOD ? TEXT_CHECK_GOOD : TEXT_CHECK_BAD,
+               (const char *const[CLI_ARGS]){e->sum->row->name, has, want}, line);
+    eng_bytes_text(line, cli_ink(colours, INK_NONE));
+}
+
 static void
 add_payload(struct eng_bytes *line, const struct cli *cli, const struct eng_event *e)
 {
-    bool cut = cli->terminal && !cli->verbose && e->size > SHOW_MAX;
-    size_t len = cut ? SHOW_MAX : e->size;
+    size_t size = e->size - e->hidden;
+    bool cut = cli->terminal && !cli->verbose && size > SHOW_MAX;
+    size_t len = cut ? SHOW_MAX : size;
 
     if (cli->form == FORM_BOTH) {
         if (cli->terminal)
@@ -160,17 +188,72 @@ add_payload(struct eng_bytes *line, const struct cli *cli, const struct eng_even
         add_dump(line, e->bytes, len);
     } else if (cli->form == FORM_HEX) {
         eng_text_hex(line, e->bytes, len, " ");
+    } else if (e->text) {
+        len = cut ? size * text_shown(e) / (e->text_len ? e->text_len : 1) : size;
+        eng_decoded_add(line, e->text, cut ? text_shown(e) : e->text_len, true);
     } else {
         eng_text_visible(line, e->bytes, len);
     }
     if (cut) {
         char left[32];
 
-        eng_text_size(left, sizeof left, e->size - len);
+        eng_text_size(left, sizeof left, size - len);
         cli_format(cli->lang, TEXT_MORE_BYTES, (const char *const[CLI_ARGS]){left}, line);
     }
     if (cut || cli->form != FORM_BOTH)
         eng_bytes_text(line, "\n");
+}
+
+/* Into a pipe goes the payload alone; people are told elsewhere. */
+static void
+say_bad_check(struct cli_show *show, const struct eng_event *e)
+{
+    struct eng_bytes line = {0};
+
+    if (e->check != ENG_BAD || show->cli->quiet)
+        return;
+    add_peer(&line, show->cli, e);
+    eng_bytes_text(&line, "  ");
+    add_check(&line, show->cli, e, show->cli->error_colours);
+    say_bytes(show->cli, &line);
+}
+
+/* Text in UTF-8 and nothing else; what could not be decoded as \xHH. */
+static void
+show_decoded(struct cli *cli, const struct eng_event *e)
+{
+    struct eng_bytes text = {0};
+
+    eng_decoded_add(&text, e->text, e->text_len, false);
+    if (!text.failed)
+        cli_out_add(&cli->out, text.data, text.len);
+    eng_bytes_free(&text);
+}
+
+/* The beginning of a character that never ended is told when the connection has. */
+static void
+show_rest(struct cli_show *show, const struct eng_event *e)
+{
+    struct cli *cli = show->cli;
+    struct eng_bytes line = {0};
+
+    if (e->text_len == 0)
+        return;
+    if (cli->form == FORM_DECODED)
+        show_decoded(cli, e);
+    if (cli->form != FORM_TEXT)
+        return;
+    if (cli->terminal) {
+        add_time(&line, cli->colours);
+        eng_bytes_text(&line, "\u2190 ");
+        add_peer(&line, cli, e);
+        eng_bytes_text(&line, "  ");
+    }
+    eng_decoded_add(&line, e->text, e->text_len, true);
+    eng_bytes_text(&line, "\n");
+    if (!line.failed)
+        cli_out_add(&cli->out, line.data, line.len);
+    eng_bytes_free(&line);
 }
 
 static void
@@ -180,9 +263,16 @@ show_message(struct cli_show *show, const struct eng_event *e)
     struct eng_bytes line = {0};
     char size[32];
 
+    if (!cli->terminal)
+        say_bad_check(show, e);
     if (cli->form == FORM_RAW) {
         if (!e->out)
-            cli_out_add(&cli->out, e->bytes, e->size);
+            cli_out_add(&cli->out, e->bytes, e->size - e->hidden);
+        return;
+    }
+    if (cli->form == FORM_DECODED) {
+        if (!e->out)
+            show_decoded(cli, e);
         return;
     }
     if (cli->terminal) {
@@ -192,6 +282,10 @@ show_message(struct cli_show *show, const struct eng_event *e)
         eng_bytes_text(&line, e->out ? "\u2192 " : "\u2190 ");
         add_peer(&line, cli, e);
         eng_bytes_printf(&line, "%s  %s  ", cli_ink(cli->colours, INK_NONE), size);
+        if (e->check) {
+            add_check(&line, cli, e, cli->colours);
+            eng_bytes_text(&line, "  ");
+        }
     } else if (e->out) {
         return;
     }
@@ -210,6 +304,8 @@ show_state(struct cli_show *show, const struct eng_event *e)
     bool colours = cli->terminal ? cli->colours : cli->error_colours;
     bool broke = e->kind == ENG_CLOSE && e->why->code != OUTLET_OK;
 
+    if (e->kind == ENG_CLOSE)
+        show_rest(show, e);
     if (cli->quiet || !(cli->terminal || cli->verbose))
         return;
     add_time(&line, colours);
@@ -287,6 +383,11 @@ show_summary(struct cli_show *show, const struct eng_event *e)
     eng_text_size(out, sizeof out, t->bytes_out);
     snprintf(seconds, sizeof seconds, "%lld.%03d", (long long)(t->ms / 1000), (int)(t->ms % 1000));
     cli_say(cli, TEXT_SUMMARY, numbers[0], in, numbers[1], out, numbers[2], numbers[3], seconds);
+    if (t->good || t->bad) {
+        snprintf(numbers[0], sizeof numbers[0], "%llu", (unsigned long long)t->good);
+        snprintf(numbers[1], sizeof numbers[1], "%llu", (unsigned long long)t->bad);
+        cli_say(cli, TEXT_SUMMARY_CHECKS, numbers[0], numbers[1]);
+    }
 }
 
 static void
@@ -325,7 +426,9 @@ void
 cli_show_init(struct cli_show *show, struct cli *cli)
 {
     if (cli->form == FORM_DEFAULT)
-        cli->form = cli->terminal || cli->json ? FORM_TEXT : FORM_RAW;
+        cli->form = cli->terminal || cli->json      ? FORM_TEXT
+                    : cli->options.has[OPT_CHARSET] ? FORM_DECODED
+                                                    : FORM_RAW;
     *show = (struct cli_show){.sink = {.emit = emit, .quiet_messages = cli->form == FORM_NONE},
                               .cli = cli};
 }

@@ -15,9 +15,16 @@
 
 #include <outlet/outlet.h>
 
+#include "charset.h"
 #include "hist.h"
 #include "load.h"
+#include "mistake.h"
+#include "payload.h"
+#include "preset.h"
+#include "schedule.h"
 #include "sockets.h"
+#include "sum.h"
+#include "template.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -114,6 +121,8 @@ struct eng_totals {
     uint64_t bytes_in;
     uint64_t bytes_out;
     uint64_t errors;
+    uint64_t good; /* messages whose checksum was right, and wrong; 0 without `verify` */
+    uint64_t bad;
     int64_t ms;
 };
 
@@ -155,6 +164,16 @@ struct eng_event {
     bool out;          /* MESSAGE: sent, not received */
     const uint8_t *bytes;
     size_t size;
+    size_t hidden; /* of these at the end, what is not to be shown: a good checksum */
+    /* MESSAGE: decoded text, NULL without a charset; see charset.h.  A character that ends in the
+     * next message is there as a whole.  CLOSE: what no message ended. */
+    const uint8_t *text;
+    size_t text_len;
+    bool text_whole; /* the text says all: every byte decoded, no character cut at an end */
+    enum eng_check check;
+    const struct eng_sum *sum; /* that it was checked with */
+    uint64_t sum_has;
+    uint64_t sum_want;
     const struct outlet_reason *why; /* CLOSE ERROR */
     const struct eng_totals *totals; /* SUMMARY */
     enum eng_result result;          /* SUMMARY */
@@ -206,9 +225,20 @@ struct eng_session_opts {
     int input;
     bool input_lines;  /* each line is a message */
     bool input_person; /* someone types there: do not wait for the rest when the peer has ended */
-    const char *eol;   /* added to each line of the input; "" for none */
+    const char *eol;   /* added to each line of the input and each reply; "" for none */
     int64_t every_ms;  /* 0: at once */
     int64_t count;     /* 0: 1, or without end when every_ms is set */
+    /* `bytes` and `reply` have their checksum and line end; what is made later is given them. */
+    struct eng_template *payload_template; /* instead of `bytes`; NULL: none */
+    const char *payload_eol;               /* of what it makes */
+    struct eng_template *reply_template;
+    const char *reply_eol;
+    uint64_t seed;          /* of what templates draw */
+    struct eng_sum *append; /* to what is made and to lines of the input; NULL: none */
+    struct eng_sum *verify; /* what is received; NULL: nothing */
+    bool strip;             /* a good checksum is not shown */
+    const char *charset;    /* checked; NULL: bytes are bytes */
+    bool answer;            /* end at the first answer to the last message; without one, time out */
     /* Once, at the end.  The session may be freed after it returned, not inside. */
     void (*ended)(void *user, enum eng_result result);
     void *user;

@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -57,6 +59,11 @@ load_file(struct eng_session *s, int fd, struct outlet_reason *why)
             break;
         b->len += (size_t)n;
     }
+    eng_seal(b, s->opts.append, "");
+    if (b->failed) {
+        errno = ENOMEM;
+        return file_failed(s, why);
+    }
     s->opts.bytes = *b; /* lent; freed with the input */
     s->opts.payload = ENG_PAYLOAD_BYTES;
     return ENG_DONE;
@@ -71,8 +78,15 @@ feed_prepare(struct eng_session *s, struct outlet_reason *why)
 
     if (s->opts.payload == ENG_PAYLOAD_INPUT) {
         s->input.regular = fstat(s->opts.input, &st) == 0 && S_ISREG(st.st_mode);
-        if (s->url.framed)
+        /* A checksum is of a message, and a stream as it comes has none. */
+        if (s->url.framed || s->opts.append)
             s->opts.input_lines = true;
+        if (s->opts.charset && !s->opts.input_lines)
+            s->input.encoder = eng_encoder_open(s->opts.charset);
+        if (s->opts.charset && !s->opts.input_lines && !s->input.encoder) {
+            why->code = OUTLET_ENOMEM;
+            return ENG_INTERNAL;
+        }
         return ENG_DONE;
     }
     if (s->opts.payload != ENG_PAYLOAD_FILE)
@@ -83,7 +97,7 @@ feed_prepare(struct eng_session *s, struct outlet_reason *why)
     if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
         errno = EISDIR;
         result = file_failed(s, why);
-    } else if (!s->url.stream || s->url.framed) {
+    } else if (!s->url.stream || s->url.framed || s->opts.append) {
         result = load_file(s, fd, why);
     }
     close(fd);
@@ -92,34 +106,83 @@ feed_prepare(struct eng_session *s, struct outlet_reason *why)
     return result;
 }
 
+static int64_t
+now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void
+tick_set(struct eng_session *s, int64_t at_ns)
+{
+    struct itimerspec spec = {
+        .it_value = {.tv_sec = at_ns / 1000000000, .tv_nsec = at_ns % 1000000000}};
+
+    s->tick.at_ns = at_ns;
+    (void)timerfd_settime(s->tick.fd, TFD_TIMER_ABSTIME, &spec, NULL); /* cannot fail */
+}
+
 static void
 round_ended(struct peer *p)
 {
     struct feed *f = &p->feed;
+    struct tick *tick = &p->s->tick;
+    int64_t due;
 
     if (f->fd >= 0)
         close(f->fd);
     f->fd = -1;
     f->offset = 0;
-    f->due = p->s->opts.every_ms == 0;
+    f->made_is = false;
+    f->schedule.sent++;
     if (f->rounds > 0)
         f->rounds--;
     if (f->rounds == 0) {
         f->state = FEED_DONE;
-        timer_end(&f->every);
+        session_all_is_sent(p);
+        return;
     }
+    if (p->s->opts.every_ms == 0)
+        return;
+    due = eng_schedule_due(&f->schedule);
+    f->due = due <= now_ns();
+    if (!f->due && (!tick->at_ns || due < tick->at_ns))
+        tick_set(p->s, due);
+}
+
+/* The bytes of this round; NULL: they could not be made, and the session has failed. */
+static const struct eng_bytes *
+round_bytes(struct peer *p)
+{
+    const struct eng_session_opts *o = &p->s->opts;
+    struct feed *f = &p->feed;
+
+    if (!o->payload_template)
+        return &o->bytes;
+    if (!f->made_is) {
+        f->made.len = 0;
+        if (!peer_render(p, o->payload_template, f->schedule.sent, o->payload_eol, &f->made))
+            return NULL;
+        f->made_is = true;
+    }
+    return &f->made;
 }
 
 static void
 feed_bytes(struct peer *p)
 {
-    const struct eng_bytes *b = &p->s->opts.bytes;
+    const struct eng_bytes *b = round_bytes(p);
     bool whole = !p->s->url.stream || p->s->url.framed;
-    size_t left = b->len - p->feed.offset;
+    size_t left = b ? b->len - p->feed.offset : 0;
     size_t n = whole || left < CHUNK ? left : CHUNK;
 
+    if (!b)
+        return;
     if (n > 0 || whole)
-        peer_send(p, b->data + p->feed.offset, n, NULL);
+        peer_send(p, n ? b->data + p->feed.offset : (const uint8_t *)"", n, NULL);
     p->feed.offset += n;
     if (p->feed.offset == b->len)
         round_ended(p);
@@ -174,15 +237,71 @@ feed_pump(struct peer *p)
         session_fail(p->s, ENG_INTERNAL, OUTLET_ENOMEM, 0, "the payload");
 }
 
+/* Whoever has a message due sends it; then the next one of all is waited for. */
 static void
-feed_again(outlet_timer t, void *arg)
+tick_came(outlet_watch w, int events, void *arg)
 {
-    struct peer *p = arg;
+    struct eng_session *s = arg;
+    int64_t now = now_ns();
+    int64_t next = 0;
+    uint64_t rings;
 
-    (void)t;
-    p->feed.due = true;
-    feed_pump(p);
-    peer_settle(p);
+    (void)w;
+    if (events < 0) {
+        s->tick.watching = false;
+        session_fail(s, ENG_INTERNAL, (outlet_err)events, 0, "--every");
+        return;
+    }
+    (void)!read(s->tick.fd, &rings, sizeof rings); /* how many is not asked: the schedule knows */
+    s->tick.at_ns = 0;
+    for (struct peer *p = s->peers; p && s->state == SESSION_RUNNING; p = p->next) {
+        if (p->feed.state != FEED_RUNNING || !eng_schedule_is_due(&p->feed.schedule, now))
+            continue;
+        p->feed.due = true;
+        feed_pump(p);
+        peer_settle(p);
+    }
+    if (s->state != SESSION_RUNNING)
+        return;
+    for (struct peer *p = s->peers; p; p = p->next) {
+        int64_t due = eng_schedule_due(&p->feed.schedule);
+
+        if (p->feed.state == FEED_RUNNING && !p->feed.due && (!next || due < next))
+            next = due;
+    }
+    tick_set(s, next);
+}
+
+outlet_err
+tick_start(struct eng_session *s)
+{
+    outlet_err err;
+
+    s->tick.fd = -1;
+    if (!s->opts.every_ms)
+        return OUTLET_OK;
+    s->tick.fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (s->tick.fd < 0)
+        return OUTLET_ENOFILE;
+    err = outlet_watch_start(s->loop, s->tick.fd, OUTLET_READABLE, tick_came, s, &s->tick.watch);
+    s->tick.watching = !err;
+    return err;
+}
+
+void
+tick_stop(struct eng_session *s)
+{
+    if (s->tick.watching)
+        outlet_watch_stop(s->tick.watch);
+    s->tick.watching = false;
+}
+
+void
+tick_free(struct eng_session *s)
+{
+    if (s->tick.fd >= 0)
+        close(s->tick.fd);
+    s->tick.fd = -1;
 }
 
 void
@@ -195,18 +314,14 @@ feed_start(struct peer *p)
     p->feed.state = FEED_RUNNING;
     p->feed.rounds = o->count ? o->count : o->every_ms ? -1 : 1;
     p->feed.due = true;
-    if (o->every_ms && outlet_timer_start(p->s->loop, o->every_ms, o->every_ms, feed_again, p,
-                                          &p->feed.every) != OUTLET_OK) {
-        session_fail(p->s, ENG_INTERNAL, OUTLET_ENOMEM, 0, "--every");
-        return;
-    }
+    p->feed.schedule = (struct eng_schedule){.start_ns = now_ns(),
+                                             .every_ns = o->every_ms * 1000000};
     feed_pump(p);
 }
 
 void
 feed_stop(struct peer *p)
 {
-    timer_end(&p->feed.every);
     timer_end(&p->feed.again);
     if (p->feed.fd >= 0)
         close(p->feed.fd);
@@ -244,6 +359,39 @@ send_to_all(struct eng_session *s, const uint8_t *bytes, size_t len)
     }
 }
 
+/* A character of the input has no code.  Someone who types can type it anew. */
+static void
+input_is_wrong(struct eng_session *s, const uint8_t *text, size_t len, size_t at)
+{
+    struct eng_bytes shown = {0};
+    char what[160];
+    size_t n = eng_utf8_next(text + at, len - at);
+
+    eng_text_visible(&shown, text + at, n ? n : 1);
+    snprintf(what, sizeof what, "the input: '%.*s' has no code in %.40s", (int)shown.len,
+             shown.len ? (const char *)shown.data : "", s->opts.charset);
+    eng_bytes_free(&shown);
+    if (s->opts.input_person)
+        session_tell_error(s, what);
+    else
+        session_fail(s, ENG_FILE, OUTLET_EINVAL, 0, what);
+}
+
+/* The message that a line becomes.  False: it has characters that the charset does not. */
+static bool
+make_line(struct eng_session *s, const uint8_t *from, size_t len, bool whole,
+          struct eng_bytes *line)
+{
+    size_t bad_at;
+
+    if (!eng_encode_text(s->opts.charset, from, len, line, &bad_at)) {
+        input_is_wrong(s, from, len, bad_at);
+        return false;
+    }
+    eng_seal(line, s->opts.append, whole ? s->opts.eol : "");
+    return true;
+}
+
 /* Send one line out of what was read.  False: there is no whole one. */
 static bool
 send_line(struct eng_session *s, size_t *at)
@@ -254,19 +402,18 @@ send_line(struct eng_session *s, size_t *at)
     const uint8_t *end = left ? memchr(from, '\n', left) : NULL;
     size_t len = end ? (size_t)(end - from) : left;
     struct eng_bytes line = {0};
+    bool made;
 
     if (!end && (!in->eof || left == 0)) {
         if (left > LINE_MAX_BYTES)
             session_fail(s, ENG_FILE, OUTLET_EMSGSIZE, 0, "a line of the input");
         return false;
     }
-    eng_bytes_add(&line, from, len);
-    if (end)
-        eng_bytes_text(&line, s->opts.eol);
+    made = make_line(s, from, len, end != NULL, &line);
     *at += len + (end != NULL);
     if (line.failed)
         session_fail(s, ENG_INTERNAL, OUTLET_ENOMEM, 0, "a line of the input");
-    else
+    else if (made)
         send_to_all(s, line.len ? line.data : (const uint8_t *)"", line.len);
     eng_bytes_free(&line);
     return true;
@@ -293,11 +440,37 @@ input_send(struct eng_session *s)
     eng_bytes_cut(&in->bytes, at);
 }
 
+/* What was read just now, as the last `n` bytes, is encoded where it stands. */
+static bool
+input_encode(struct eng_session *s, size_t n)
+{
+    struct input *in = &s->input;
+    struct eng_bytes raw = {0};
+    size_t bad_at;
+    bool ok;
+
+    if (!in->encoder || n == 0)
+        return true;
+    eng_bytes_add(&raw, in->bytes.data + in->bytes.len - n, n);
+    in->bytes.len -= n;
+    ok = !raw.failed;
+    if (!ok) {
+        session_fail(s, ENG_INTERNAL, OUTLET_ENOMEM, 0, "the input");
+    } else if (!eng_encode(in->encoder, raw.data, n, &in->bytes, &bad_at)) {
+        input_is_wrong(s, raw.data, n, bad_at);
+        ok = false;
+    }
+    eng_bytes_free(&raw);
+    return ok;
+}
+
 static void
 input_ended(struct eng_session *s)
 {
     s->input.eof = true;
     timer_end(&s->input.grace);
+    if (s->input.encoder && !eng_encode_end(s->input.encoder, &s->input.bytes))
+        session_fail(s, ENG_FILE, OUTLET_EINVAL, 0, "the input ends in the middle of a character");
     input_send(s);
 }
 
@@ -332,6 +505,8 @@ input_read(struct eng_session *s)
         return false;
     }
     in->bytes.len += (size_t)n;
+    if (!input_encode(s, (size_t)n))
+        return false;
     input_send(s);
     return true;
 }
@@ -465,4 +640,12 @@ input_stop(struct eng_session *s)
     watch_stop(&s->input);
     timer_end(&s->input.again);
     timer_end(&s->input.grace);
+}
+
+void
+input_free(struct eng_session *s)
+{
+    eng_bytes_free(&s->input.bytes);
+    eng_coder_close(s->input.encoder);
+    s->input.encoder = NULL;
 }

@@ -89,6 +89,36 @@ json_payload(struct eng_bytes *out, const uint8_t *bytes, size_t len, enum eng_f
     }
 }
 
+/* What no character is stands in the text as \xHH, and then the bytes are told too. */
+static void
+json_decoded(struct eng_bytes *out, const struct eng_event *e, enum eng_form form)
+{
+    struct eng_bytes text = {0};
+
+    if (form != ENG_FORM_HEX) {
+        eng_decoded_add(&text, e->text, e->text_len, false);
+        eng_bytes_text(out, ",\"text\":");
+        json_bytes(out, text.data, text.len);
+        eng_bytes_free(&text);
+    }
+    if (form != ENG_FORM_AUTO || !e->text_whole) {
+        eng_bytes_text(out, ",\"hex\":\"");
+        eng_text_hex(out, e->bytes, e->size - e->hidden, "");
+        eng_bytes_text(out, "\"");
+    }
+}
+
+static void
+json_check(struct eng_bytes *out, const struct eng_event *e)
+{
+    int digits = (int)eng_sum_size(e->sum) * 2;
+
+    json_text(out, "check", e->check == ENG_GOOD ? "good" : "bad");
+    json_text(out, "sum", e->sum->row->name);
+    eng_bytes_printf(out, ",\"has\":\"%0*" PRIx64 "\",\"want\":\"%0*" PRIx64 "\"", digits,
+                     e->sum_has, digits, e->sum_want);
+}
+
 static void
 json_reason(struct eng_bytes *out, const struct outlet_reason *why, const char *text)
 {
@@ -113,6 +143,10 @@ json_totals(struct eng_bytes *out, const struct eng_totals *t)
     json_number(out, "bytes_in", (int64_t)t->bytes_in);
     json_number(out, "bytes_out", (int64_t)t->bytes_out);
     json_number(out, "errors", (int64_t)t->errors);
+    if (t->good || t->bad) {
+        json_number(out, "good", (int64_t)t->good);
+        json_number(out, "bad", (int64_t)t->bad);
+    }
     json_number(out, "ms", t->ms);
 }
 
@@ -141,6 +175,8 @@ void
 eng_json_event(struct eng_bytes *out, const struct eng_event *e, enum eng_form form,
                const char *text)
 {
+    struct eng_bytes rest = {0};
+
     eng_bytes_printf(out, "{\"v\":1,\"event\":\"%s\"", event_names[e->kind]);
     switch (e->kind) {
     case ENG_LISTENING:
@@ -156,11 +192,22 @@ eng_json_event(struct eng_bytes *out, const struct eng_event *e, enum eng_form f
         json_number(out, "id", (int64_t)e->id);
         json_text(out, "dir", e->out ? "out" : "in");
         json_number(out, "size", (int64_t)e->size);
-        json_payload(out, e->bytes, e->size, form);
+        if (e->text)
+            json_decoded(out, e, form);
+        else
+            json_payload(out, e->bytes, e->size - e->hidden, form);
+        if (e->check)
+            json_check(out, e);
         break;
     case ENG_CLOSE:
         json_number(out, "id", (int64_t)e->id);
         json_reason(out, e->why, NULL);
+        if (e->text_len) {
+            eng_bytes_text(out, ",\"rest\":");
+            eng_decoded_add(&rest, e->text, e->text_len, false);
+            json_bytes(out, rest.data, rest.len);
+            eng_bytes_free(&rest);
+        }
         break;
     case ENG_ERROR:
         json_reason(out, e->why, text);

@@ -96,43 +96,180 @@ hex_number(const char *text, int digits)
     return value;
 }
 
-bool
-eng_parse_escape(const char *text, struct eng_bytes *out, size_t *bad_at)
+/* One escape at text[i], which is a backslash.  How long it is, 0: it is none.  *raw says that its
+ * bytes are not text, and so have no charset. */
+static size_t
+parse_one_escape(const char *text, struct eng_bytes *out, bool *raw)
 {
     static const char names[] = "abefnrtv0\\\"'";
     static const char codes[] = "\a\b\033\f\n\r\t\v\0\\\"'";
+    const char *name = text[1] ? strchr(names, text[1]) : NULL;
+    int32_t code;
 
-    for (size_t i = 0; text[i]; i++) {
-        const char *name;
-        int32_t code;
+    *raw = false;
+    if (name) {
+        eng_bytes_add(out, codes + (name - names), 1);
+        return 2;
+    }
+    code = text[1] == 'x' ? hex_number(text + 2, 2) : -1;
+    if (code >= 0) {
+        uint8_t byte = (uint8_t)code;
 
-        if (text[i] != '\\') {
-            eng_bytes_add(out, text + i, 1);
-            continue;
-        }
-        name = text[i + 1] ? strchr(names, text[i + 1]) : NULL;
-        if (name) {
-            eng_bytes_add(out, codes + (name - names), 1);
-            i++;
-            continue;
-        }
-        code = text[i + 1] == 'x' ? hex_number(text + i + 2, 2) : -1;
-        if (code >= 0) {
-            uint8_t byte = (uint8_t)code;
+        *raw = true;
+        eng_bytes_add(out, &byte, 1);
+        return 4;
+    }
+    code = text[1] == 'u' ? hex_number(text + 2, 4) : -1;
+    if (code < 0 || (code >= 0xd800 && code < 0xe000))
+        return 0;
+    add_utf8(out, (uint32_t)code);
+    return 6;
+}
 
-            eng_bytes_add(out, &byte, 1);
-            i += 3;
-            continue;
-        }
-        code = text[i + 1] == 'u' ? hex_number(text + i + 2, 4) : -1;
-        if (code < 0 || (code >= 0xd800 && code < 0xe000)) {
+bool
+eng_parse_escape(const char *text, struct eng_bytes *out, size_t *bad_at)
+{
+    for (size_t i = 0; text[i];) {
+        bool raw;
+        size_t n = text[i] == '\\' ? parse_one_escape(text + i, out, &raw) : 1;
+
+        if (n == 0) {
             *bad_at = i;
             return false;
         }
-        add_utf8(out, (uint32_t)code);
-        i += 5;
+        if (text[i] != '\\')
+            eng_bytes_add(out, text + i, 1);
+        i += n;
     }
     return !out->failed;
+}
+
+/* Escaped text in a charset, character by character, so that a mistake has its place. */
+static bool
+parse_encoded_escape(const char *text, const char *charset, struct eng_bytes *out,
+                     struct eng_mistake *mistake)
+{
+    struct eng_coder *coder = eng_encoder_open(charset);
+    struct eng_bytes one = {0};
+    size_t i = 0;
+    size_t bad_at;
+    bool ok = coder != NULL;
+
+    out->failed |= !coder;
+    while (ok && text[i]) {
+        size_t n = eng_utf8_next((const uint8_t *)text + i, strlen(text + i));
+        bool raw = false;
+
+        one.len = 0;
+        n = n ? n : 1;
+        if (text[i] == '\\')
+            n = parse_one_escape(text + i, &one, &raw);
+        else
+            eng_bytes_add(&one, text + i, n);
+        ok = n > 0;
+        mistake->wrong = ok ? ENG_WRONG_CHARACTER : ENG_WRONG_ESCAPE;
+        mistake->at = i;
+        if (ok && raw)
+            eng_bytes_add(out, one.data, one.len);
+        else if (ok)
+            ok = eng_encode(coder, one.data, one.len, out, &bad_at) && !eng_coder_is_amid(coder);
+        i += n;
+    }
+    if (ok)
+        (void)eng_encode_end(coder, out); /* it is not amid a character */
+    eng_coder_close(coder);
+    eng_bytes_free(&one);
+    return ok && !out->failed;
+}
+
+static int
+base64_of(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    if (c == '+' || c == '-')
+        return 62;
+    return c == '/' || c == '_' ? 63 : -1;
+}
+
+/* RFC 4648, in either alphabet, with or without padding; bits that mean nothing must be 0. */
+static bool
+parse_base64(const char *text, struct eng_bytes *out, size_t *bad_at)
+{
+    uint32_t bits = 0;
+    int have = 0;    /* digits of a group of four */
+    int ends = 0;    /* '=' so far */
+    size_t last = 0; /* where the last digit stands */
+    size_t i;
+
+    for (i = 0; text[i]; i++) {
+        int value = base64_of(text[i]);
+
+        if (strchr(" \t\r\n", text[i]))
+            continue;
+        *bad_at = i;
+        if (text[i] == '=' && have + ends >= 2 && have + ends < 4) {
+            ends++;
+            continue;
+        }
+        if (value < 0 || ends)
+            return false;
+        last = i;
+        bits = bits << 6 | (uint32_t)value;
+        if (++have < 4)
+            continue;
+        for (int k = 16; k >= 0; k -= 8)
+            eng_bytes_add(out, &(uint8_t){(uint8_t)(bits >> k)}, 1);
+        have = 0;
+        bits = 0;
+    }
+    *bad_at = i;
+    if (have == 1 || (ends && have + ends != 4))
+        return false;
+    *bad_at = last;
+    if ((have == 2 && bits & 15) || (have == 3 && bits & 3))
+        return false;
+    for (int k = 1; k < have; k++)
+        eng_bytes_add(out, &(uint8_t){(uint8_t)(bits >> (6 * have - 8 * k))}, 1);
+    return !out->failed;
+}
+
+bool
+eng_parse_payload(enum eng_notation notation, const char *text, const char *charset,
+                  struct eng_bytes *out, struct eng_mistake *mistake)
+{
+    static const enum eng_wrong wrongs[] = {
+        [ENG_AS_TEXT] = ENG_WRONG_CHARACTER,
+        [ENG_AS_ESCAPE] = ENG_WRONG_ESCAPE,
+        [ENG_AS_HEX] = ENG_WRONG_HEX,
+        [ENG_AS_BASE64] = ENG_WRONG_BASE64,
+    };
+
+    *mistake = (struct eng_mistake){.wrong = wrongs[notation]};
+    switch (notation) {
+    case ENG_AS_HEX:
+        return eng_parse_hex(text, out, &mistake->at);
+    case ENG_AS_BASE64:
+        return parse_base64(text, out, &mistake->at);
+    case ENG_AS_ESCAPE:
+        return charset ? parse_encoded_escape(text, charset, out, mistake)
+                       : eng_parse_escape(text, out, &mistake->at);
+    case ENG_AS_TEXT:
+        break;
+    }
+    return eng_encode_text(charset, text, strlen(text), out, &mistake->at) && !out->failed;
+}
+
+void
+eng_seal(struct eng_bytes *message, const struct eng_sum *append, const char *eol)
+{
+    if (append)
+        eng_sum_append(append, message);
+    eng_bytes_text(message, eol);
 }
 
 bool

@@ -92,6 +92,86 @@ escapes_are_read_and_unknown_ones_refused(void **state)
 
 static const struct {
     const char *text;
+    const char *want; /* NULL: refused */
+    size_t len;       /* or the place of the mistake */
+} base64s[] = {
+    {"", "", 0},
+    {"AQMA", "\x01\x03\0", 3},
+    {"AQM=", "\x01\x03", 2},
+    {"AQM", "\x01\x03", 2},
+    {"AQ==", "\x01", 1},
+    {"AQ", "\x01", 1},
+    {"+/-_", "\xfb\xff\xbf", 3},
+    {"aGVs\nbG8 =", "hello", 5},
+    {"A", NULL, 1},
+    {"AQMAA", NULL, 5},
+    {"AQ=", NULL, 3},
+    {"AQ===", NULL, 4},
+    {"AQM=A", NULL, 4},
+    {"A===", NULL, 1},
+    {"=", NULL, 0},
+    {"AQ!A", NULL, 2},
+    {"AR==", NULL, 1}, /* bits that mean nothing */
+    {"AQN=", NULL, 2},
+};
+
+static void
+base64_is_read_with_or_without_padding_and_nothing_left_over(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(base64s); i++) {
+        struct eng_bytes out = {0};
+        struct eng_mistake m;
+        bool ok = eng_parse_payload(ENG_AS_BASE64, base64s[i].text, NULL, &out, &m);
+
+        if (ok != (base64s[i].want != NULL))
+            fail_msg("'%s': %s", base64s[i].text, ok ? "taken" : "refused");
+        if (ok && (out.len != base64s[i].len ||
+                   (out.len && memcmp(out.data, base64s[i].want, out.len) != 0)))
+            fail_msg("'%s': other bytes", base64s[i].text);
+        if (!ok && (m.wrong != ENG_WRONG_BASE64 || m.at != base64s[i].len))
+            fail_msg("'%s': bad at %zu, not %zu", base64s[i].text, m.at, base64s[i].len);
+        eng_bytes_free(&out);
+    }
+}
+
+static void
+text_is_encoded_and_escaped_bytes_are_not(void **state)
+{
+    struct eng_bytes out = {0};
+    struct eng_mistake m;
+
+    (void)state;
+    assert_true(eng_parse_payload(ENG_AS_ESCAPE, "中\\xff\\u6587\\n", "gbk", &out, &m));
+    assert_int_equal(out.len, 6);
+    assert_memory_equal(out.data, "\xd6\xd0\xff\xce\xc4\n", 6);
+    out.len = 0;
+    assert_true(eng_parse_payload(ENG_AS_TEXT, "中", "gbk", &out, &m));
+    assert_int_equal(out.len, 2);
+    assert_false(eng_parse_payload(ENG_AS_ESCAPE, "中\\t\\u00e9\\ud83d", "gbk", &out, &m));
+    assert_int_equal(m.wrong, ENG_WRONG_ESCAPE);
+    assert_int_equal(eng_column("中\\t\\u00e9\\ud83d", m.at), 10);
+    assert_false(eng_parse_payload(ENG_AS_ESCAPE, "中\\u20bd", "gbk", &out, &m));
+    assert_int_equal(m.wrong, ENG_WRONG_CHARACTER);
+    assert_int_equal(m.at, 3);
+    assert_false(eng_parse_payload(ENG_AS_ESCAPE, "ab\xff", "gbk", &out, &m));
+    assert_int_equal(m.at, 2);
+    eng_bytes_free(&out);
+}
+
+static void
+a_column_counts_characters(void **state)
+{
+    (void)state;
+    assert_int_equal(eng_column("abc", 0), 1);
+    assert_int_equal(eng_column("abc", 2), 3);
+    assert_int_equal(eng_column("abc", 3), 4);
+    assert_int_equal(eng_column("中文c", 6), 3);
+    assert_int_equal(eng_column("\xff\xff", 1), 2);
+}
+
+static const struct {
+    const char *text;
     int64_t want; /* 0: refused */
 } durations[] = {
     {"500ms", 500},
@@ -152,6 +232,9 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hex_is_read_with_anything_between_and_no_odd_digit),
         cmocka_unit_test(escapes_are_read_and_unknown_ones_refused),
+        cmocka_unit_test(base64_is_read_with_or_without_padding_and_nothing_left_over),
+        cmocka_unit_test(text_is_encoded_and_escaped_bytes_are_not),
+        cmocka_unit_test(a_column_counts_characters),
         cmocka_unit_test(durations_need_a_unit_and_are_above_zero),
         cmocka_unit_test(counts_are_above_zero_and_fit),
     };

@@ -17,7 +17,8 @@ enum {
     STOP_MS = 1000,          /* an orderly end may take this long */
     FLUSH_MS = 60000,        /* what is queued at the peer's end is still delivered */
     ONCE_DATAGRAM_MS = 5000, /* datagrams have no end: silence is one */
-    EXPECT_MS = 5000
+    EXPECT_MS = 5000,
+    ANSWER_MAX = 1024 * 1024 /* bytes in which the checksum of an answer is looked for */
 };
 
 static int64_t
@@ -80,10 +81,66 @@ tell(struct eng_session *s, const struct eng_event *event)
     s->opts.sink->emit(s->opts.sink, event);
 }
 
+/* A checksum stands in front of the end of a line, if there is one. */
+static size_t
+without_eol(const struct eng_session *s, const uint8_t *bytes, size_t len)
+{
+    size_t eol = s->opts.eol ? strlen(s->opts.eol) : 0;
+
+    if (eol && len >= eol && memcmp(bytes + len - eol, s->opts.eol, eol) == 0)
+        return len - eol;
+    return len;
+}
+
+static void
+check_message(struct eng_session *s, struct eng_event *e)
+{
+    size_t len = without_eol(s, e->bytes, e->size);
+
+    e->sum = s->opts.verify;
+    e->check = eng_sum_check(e->sum, e->bytes, len, &e->sum_has, &e->sum_want);
+    if (e->check == ENG_GOOD)
+        s->totals.good++;
+    else
+        s->totals.bad++;
+    if (e->check == ENG_GOOD && s->opts.strip)
+        e->hidden = e->size - len + eng_sum_size(e->sum);
+}
+
+/* The decoder of a direction keeps what a message cut off.  NULL: no memory. */
+static struct eng_coder *
+coder_of(struct peer *p, bool out)
+{
+    if (!p->coders[out])
+        p->coders[out] = eng_decoder_open(p->s->opts.charset);
+    return p->coders[out];
+}
+
+static void
+decode_message(struct peer *p, struct eng_event *e)
+{
+    struct eng_coder *coder = coder_of(p, e->out);
+    bool amid;
+
+    if (!coder) {
+        session_fail(p->s, ENG_INTERNAL, OUTLET_ENOMEM, 0, "--charset");
+        return;
+    }
+    amid = eng_coder_is_amid(coder);
+    p->text.len = 0;
+    eng_decode(coder, e->bytes, e->size - e->hidden, &p->text);
+    e->text = p->text.len ? p->text.data : (const uint8_t *)"";
+    e->text_len = p->text.len;
+    e->text_whole = !amid && !eng_coder_is_amid(coder) &&
+                    eng_decoded_is_whole(e->text, e->text_len);
+}
+
 static void
 tell_message(struct peer *p, bool out, const void *bytes, size_t len)
 {
     struct eng_session *s = p->s;
+    struct eng_event e = {
+        .kind = ENG_MESSAGE, .id = p->id, .peer = p->name, .out = out, .bytes = bytes, .size = len};
 
     if (out) {
         s->totals.messages_out++;
@@ -92,14 +149,13 @@ tell_message(struct peer *p, bool out, const void *bytes, size_t len)
         s->totals.messages_in++;
         s->totals.bytes_in += len;
     }
+    if (!out && s->opts.verify)
+        check_message(s, &e);
     if (s->opts.sink->quiet_messages)
         return;
-    tell(s, &(struct eng_event){.kind = ENG_MESSAGE,
-                                .id = p->id,
-                                .peer = p->name,
-                                .out = out,
-                                .bytes = bytes,
-                                .size = len});
+    if (s->opts.charset)
+        decode_message(p, &e);
+    tell(s, &e);
 }
 
 /* `url` is NULL when the error is not about the endpoint. */
@@ -108,6 +164,17 @@ tell_error(struct eng_session *s, const char *url, const struct outlet_reason *w
 {
     s->totals.errors++;
     tell(s, &(struct eng_event){.kind = ENG_ERROR, .url = url, .role = s->opts.role, .why = why});
+}
+
+void
+session_tell_error(struct eng_session *s, const char *text)
+{
+    struct outlet_reason why = OUTLET_REASON;
+
+    why.code = OUTLET_EINVAL;
+    why.side = OUTLET_BY_US;
+    snprintf(why.text, sizeof why.text, "%s", text);
+    tell_error(s, NULL, &why);
 }
 
 void
@@ -171,8 +238,9 @@ eng_session_stop(struct eng_session *s, enum eng_result result)
     if (s->state != SESSION_RUNNING)
         return;
     s->state = SESSION_STOPPING;
-    s->result = result;
+    s->result = result == ENG_DONE && s->totals.bad ? ENG_UNMET : result;
     timer_end(&s->time);
+    tick_stop(s);
     input_stop(s);
     close_listener(s);
     for (struct peer *p = s->peers; p; p = p->next) {
@@ -189,25 +257,125 @@ eng_session_stop(struct eng_session *s, enum eng_result result)
     maybe_ended(s);
 }
 
+/* An answer whose checksum never came right is one all the same, and told to be bad. */
+static void
+tell_piece(struct peer *p)
+{
+    struct eng_bytes piece = p->piece;
+
+    if (piece.len == 0)
+        return;
+    p->piece = (struct eng_bytes){0};
+    p->answers++;
+    tell_message(p, false, piece.data, piece.len);
+    eng_bytes_free(&piece);
+}
+
+/* A stream cuts an answer anywhere; the checksum says where it ends. */
+static void
+gather_answer(struct peer *p, const uint8_t *bytes, size_t len)
+{
+    struct eng_session *s = p->s;
+    uint64_t has;
+    uint64_t want;
+
+    if (!eng_bytes_add(&p->piece, bytes, len)) {
+        session_fail(s, ENG_INTERNAL, OUTLET_ENOMEM, 0, "an answer");
+        return;
+    }
+    len = without_eol(s, p->piece.data, p->piece.len);
+    if (p->piece.len >= ANSWER_MAX ||
+        eng_sum_check(s->opts.verify, p->piece.data, len, &has, &want) == ENG_GOOD)
+        tell_piece(p);
+}
+
+/* Without `count` it is asked until the time is over, and one answer is enough. */
+static bool
+asks_for_ever(const struct eng_session *s)
+{
+    return s->opts.every_ms && !s->opts.count;
+}
+
+/* Are there as many answers as there must be?  A stream without frames does not say how many. */
+static bool
+is_answered(const struct peer *p)
+{
+    const struct eng_session *s = p->s;
+
+    if (asks_for_ever(s) || (s->url.stream && !s->url.framed))
+        return p->answers > 0;
+    return p->answers >= (uint64_t)(s->opts.count ? s->opts.count : 1);
+}
+
+static enum eng_result
+result_of_silence(struct eng_session *s)
+{
+    struct peer *p = s->peers;
+
+    if (!p)
+        return ENG_TIMED_OUT;
+    tell_piece(p);
+    return is_answered(p) ? ENG_DONE : ENG_TIMED_OUT;
+}
+
 static void
 time_is_over(outlet_timer t, void *arg)
 {
     struct eng_session *s = arg;
+    bool reached = s->opts.role != OUTLET_TO_CONNECT || s->opened;
     enum eng_result result = ENG_DONE;
 
     (void)t;
     s->time.id = 0;
-    if (s->opts.role == OUTLET_TO_CONNECT && !s->opened)
+    if (!reached)
         result = ENG_TIMED_OUT;
     else if (s->opts.expect.len)
         result = ENG_UNMET;
-    if (result == ENG_TIMED_OUT)
+    else if (s->opts.answer)
+        result = result_of_silence(s);
+    if (!reached)
         session_fail(s, result, OUTLET_ETIMEDOUT, 0, s->opts.url);
     else
         eng_session_stop(s, result);
 }
 
+/* The time to wait for an answer begins when there is nothing left to ask. */
+static void
+await_answer(struct eng_session *s)
+{
+    int64_t ms = s->opts.time_ms ? s->opts.time_ms : asks_for_ever(s) ? 0 : EXPECT_MS;
+
+    timer_end(&s->time);
+    if (ms && outlet_timer_start(s->loop, ms, 0, time_is_over, s, &s->time) != OUTLET_OK)
+        session_fail(s, ENG_INTERNAL, OUTLET_ENOMEM, 0, "--time");
+}
+
+void
+session_all_is_sent(struct peer *p)
+{
+    if (p->s->opts.answer)
+        await_answer(p->s);
+}
+
 /* ---- sending ---- */
+
+bool
+peer_render(struct peer *p, const struct eng_template *t, uint64_t n, const char *eol,
+            struct eng_bytes *out)
+{
+    struct timespec now;
+    struct eng_context context = {.n = n, .client = p->id, .peer = p->name, .chance = &p->chance};
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    context.real_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    if (eng_template_render(t, &context, out)) {
+        eng_seal(out, p->s->opts.append, eol);
+        if (!out->failed)
+            return true;
+    }
+    session_fail(p->s, ENG_INTERNAL, OUTLET_ENOMEM, 0, "--template");
+    return false;
+}
 
 bool
 peer_can_send(const struct peer *p)
@@ -314,7 +482,8 @@ peer_settle(struct peer *p)
         settle_ended_peer(p);
         return;
     }
-    if (alone && sent && !answers && !p->held && !p->ended_out) {
+    /* Many devices take the end of our side for the end of all; an answer is still wanted. */
+    if (alone && sent && !answers && !o->answer && !p->held && !p->ended_out) {
         p->ended_out = true;
         /* Where there is no half-close the peer cannot be told: reading goes on all the same. */
         (void)outlet_end(p->c);
@@ -361,6 +530,33 @@ expect_prepare(struct eng_session *s)
 }
 
 static void
+send_reply(struct peer *p)
+{
+    struct eng_session *s = p->s;
+    struct eng_bytes made = {0};
+
+    if (!s->opts.reply_template)
+        peer_send(p, s->opts.reply.data, s->opts.reply.len, NULL);
+    else if (peer_render(p, s->opts.reply_template, p->replies++, s->opts.reply_eol, &made))
+        peer_send(p, made.len ? made.data : (const uint8_t *)"", made.len, NULL);
+    eng_bytes_free(&made);
+}
+
+/* What is received, told at once, or when the answer that it is part of is whole. */
+static void
+take_message(struct peer *p, const uint8_t *bytes, size_t len)
+{
+    struct eng_session *s = p->s;
+
+    if (s->opts.answer && s->opts.verify && s->url.stream && !s->url.framed) {
+        gather_answer(p, bytes, len);
+        return;
+    }
+    p->answers++;
+    tell_message(p, false, bytes, len);
+}
+
+static void
 on_message(outlet_conn c, outlet_msg *m, void *user)
 {
     struct peer *p = user;
@@ -371,7 +567,7 @@ on_message(outlet_conn c, outlet_msg *m, void *user)
     (void)c;
     if (p->state != PEER_OPEN)
         return;
-    tell_message(p, false, bytes, len);
+    take_message(p, bytes, len);
     if (s->opts.expect.len && expect_next(p, bytes, len)) {
         eng_session_stop(s, ENG_DONE);
         return;
@@ -379,7 +575,11 @@ on_message(outlet_conn c, outlet_msg *m, void *user)
     if (s->opts.rule == ENG_RULE_ECHO)
         peer_send(p, bytes, len, m);
     else if (s->opts.rule == ENG_RULE_REPLY)
-        peer_send(p, s->opts.reply.data, s->opts.reply.len, NULL);
+        send_reply(p);
+    if (s->opts.answer && p->feed.state == FEED_DONE && !s->opts.expect.len && is_answered(p)) {
+        eng_session_stop(s, ENG_DONE);
+        return;
+    }
     if (p->full || p->held)
         peer_flow(p);
     follow_sink(s);
@@ -440,6 +640,11 @@ peer_free(struct peer *p)
 {
     feed_stop(p);
     outlet_buf_unref(p->held);
+    eng_coder_close(p->coders[0]);
+    eng_coder_close(p->coders[1]);
+    eng_bytes_free(&p->text);
+    eng_bytes_free(&p->piece);
+    eng_bytes_free(&p->feed.made);
     *p->where = p->next;
     if (p->next)
         p->next->where = p->where;
@@ -492,10 +697,15 @@ on_open(outlet_conn c, void *user)
     p->c = c;
     p->state = PEER_OPEN;
     p->id = ++s->totals.connections;
+    p->chance = s->opts.seed + p->id; /* each draws its own, whoever came first */
     s->opened = true;
     address_of(c, "peer", p->name, sizeof p->name);
     address_of(c, "local", local, sizeof local);
     tell(s, &(struct eng_event){.kind = ENG_OPEN, .id = p->id, .peer = p->name, .local = local});
+    if (s->opts.answer && asks_for_ever(s))
+        await_answer(s);
+    else if (s->opts.answer)
+        timer_end(&s->time); /* it limited the connecting, and begins anew when all is sent */
     feed_start(p);
     peer_settle(p);
     input_pump(s);
@@ -504,12 +714,14 @@ on_open(outlet_conn c, void *user)
 
 /* What the end of the only connection means for the session. */
 static enum eng_result
-result_of_close(const struct eng_session *s, const struct outlet_reason *why)
+result_of_close(const struct eng_session *s, const struct outlet_reason *why, bool answered)
 {
     enum eng_result result = eng_result_of(why);
 
     if (result == ENG_DONE && s->opts.expect.len)
         return ENG_UNMET;
+    if (result == ENG_DONE && s->opts.answer && !answered)
+        return ENG_TIMED_OUT;
     return result;
 }
 
@@ -526,6 +738,21 @@ reason_of_close(const struct peer *p, const struct outlet_reason *why)
     return told;
 }
 
+/* With the beginning of a character that never ended. */
+static void
+tell_close(struct peer *p, const struct outlet_reason *why)
+{
+    struct eng_event e = {.kind = ENG_CLOSE, .id = p->id, .peer = p->name, .why = why};
+
+    if (p->coders[false]) {
+        p->text.len = 0;
+        eng_decode_end(p->coders[false], &p->text);
+        e.text = p->text.data;
+        e.text_len = p->text.len;
+    }
+    tell(p->s, &e);
+}
+
 static void
 on_close(outlet_conn c, const struct outlet_reason *from, void *user)
 {
@@ -535,11 +762,15 @@ on_close(outlet_conn c, const struct outlet_reason *from, void *user)
     struct outlet_reason told = reason_of_close(p, from);
     const struct outlet_reason *why = &told;
 
+    bool answered;
+
     (void)c;
     if (p == &s->nobody)
         return;
+    tell_piece(p);
+    answered = is_answered(p);
     if (p->id)
-        tell(s, &(struct eng_event){.kind = ENG_CLOSE, .id = p->id, .peer = p->name, .why = why});
+        tell_close(p, why);
     if (why->code != OUTLET_OK && s->state == SESSION_RUNNING) {
         if (only)
             tell_error(s, s->opts.url, why);
@@ -548,7 +779,7 @@ on_close(outlet_conn c, const struct outlet_reason *from, void *user)
     }
     peer_free(p);
     if (s->state == SESSION_RUNNING && only)
-        eng_session_stop(s, result_of_close(s, why));
+        eng_session_stop(s, result_of_close(s, why, answered));
     else if (s->state == SESSION_RUNNING)
         input_pump(s); /* the slowest reader may have been the one that left */
     maybe_ended(s);
@@ -687,6 +918,7 @@ eng_session_start(outlet_loop *loop, const struct eng_session_opts *opts, struct
     s->opts = *opts;
     s->nobody.s = s;
     s->started_ms = now_ms();
+    s->tick.fd = -1;
     s->trusts_high = !eng_url_option(opts->url, "high", high, sizeof high);
     if (!expect_prepare(s)) {
         result = start_failed(why, OUTLET_ENOMEM);
@@ -701,12 +933,16 @@ eng_session_start(outlet_loop *loop, const struct eng_session_opts *opts, struct
     if (result)
         goto free_fallback;
     time_ms = opts->time_ms ? opts->time_ms : opts->expect.len ? EXPECT_MS : 0;
+    if (tick_start(s) != OUTLET_OK) {
+        result = start_failed(why, OUTLET_ENOFILE);
+        goto stop_tick;
+    }
     if (time_ms) {
         outlet_err err = outlet_timer_start(loop, time_ms, 0, time_is_over, s, &s->time);
 
         if (err) {
             result = start_failed(why, err);
-            goto stop_feed;
+            goto stop_tick;
         }
     }
     result = strcmp(s->url.scheme, "fd") == 0 ? open_descriptor(s, why) : open_endpoint(s, why);
@@ -719,8 +955,10 @@ eng_session_start(outlet_loop *loop, const struct eng_session_opts *opts, struct
 
 stop_time:
     timer_end(&s->time);
-stop_feed:
-    eng_bytes_free(&s->input.bytes);
+stop_tick:
+    tick_stop(s);
+    tick_free(s);
+    input_free(s);
 free_fallback:
     eng_free(s->fallback);
 free_session:
@@ -736,7 +974,8 @@ eng_session_free(struct eng_session *s)
     while (s->peers)
         peer_free(s->peers);
     input_stop(s);
-    eng_bytes_free(&s->input.bytes);
+    input_free(s);
+    tick_free(s);
     eng_free(s->fallback);
     eng_free(s);
 }

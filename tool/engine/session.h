@@ -28,11 +28,13 @@ enum feed_state {
 struct feed {
     enum feed_state state;
     int64_t rounds; /* still to send, this one included; -1: without end */
-    bool due;       /* a round may begin or go on */
-    size_t offset;  /* into opts.bytes */
-    int fd;         /* of the file, -1: not open */
-    outlet_timer every;
-    outlet_timer again; /* goes on in the next turn, so that receiving is not starved */
+    struct eng_schedule schedule;
+    bool due;              /* a round may begin or go on */
+    bool made_is;          /* `made` is this round's */
+    struct eng_bytes made; /* by the template */
+    size_t offset;         /* into opts.bytes or `made` */
+    int fd;                /* of the file, -1: not open */
+    outlet_timer again;    /* goes on in the next turn, so that receiving is not starved */
 };
 
 struct peer {
@@ -51,6 +53,12 @@ struct peer {
     bool ended_first; /* the peer did, before us */
     size_t matched;   /* bytes of `expect` that the end of the input matches */
     struct feed feed;
+    uint64_t chance; /* of what templates draw */
+    uint64_t replies;
+    uint64_t answers;
+    struct eng_bytes piece;      /* of an answer whose checksum is not there yet */
+    struct eng_coder *coders[2]; /* decode what is received, what is sent; NULL until needed */
+    struct eng_bytes text;       /* decoded last */
 };
 
 struct input {
@@ -58,9 +66,18 @@ struct input {
     bool regular; /* a file: always ready, cannot be watched */
     bool watching;
     outlet_watch watch;
-    outlet_timer again;     /* goes on reading a regular file in the next turn */
-    outlet_timer grace;     /* the peer has ended: how long the input may stay silent */
-    struct eng_bytes bytes; /* read, not yet sent */
+    outlet_timer again;        /* goes on reading a regular file in the next turn */
+    outlet_timer grace;        /* the peer has ended: how long the input may stay silent */
+    struct eng_bytes bytes;    /* read, not yet sent */
+    struct eng_coder *encoder; /* of what is not read by lines; NULL: not needed */
+};
+
+/* The loop's timers have steps of a millisecond, which is as long as an interval may be. */
+struct tick {
+    int fd; /* a timerfd, -1: nothing is sent every so often */
+    bool watching;
+    outlet_watch watch;
+    int64_t at_ns; /* when it will ring; 0: it will not */
 };
 
 enum session_state { SESSION_RUNNING, SESSION_STOPPING, SESSION_ENDED };
@@ -82,6 +99,7 @@ struct eng_session {
     size_t *fallback; /* of the search for `expect` */
     outlet_timer time;
     outlet_timer deadline;
+    struct tick tick;
     struct input input;
 };
 
@@ -92,16 +110,24 @@ void peer_settle(struct peer *p); /* pause or resume, half-close, close: whateve
 void session_fail(struct eng_session *s, enum eng_result result, outlet_err code, int sys_errno,
                   const char *about);
 void timer_end(outlet_timer *t);
+void session_all_is_sent(struct peer *p); /* the payload: now an answer may be waited for */
+void session_tell_error(struct eng_session *s, const char *text); /* and go on */
+bool peer_render(struct peer *p, const struct eng_template *t, uint64_t n, const char *eol,
+                 struct eng_bytes *out); /* false: the session has failed */
 
 /* feed.c */
 enum eng_result feed_prepare(struct eng_session *s, struct outlet_reason *why);
 void feed_start(struct peer *p);
 void feed_pump(struct peer *p);
 void feed_stop(struct peer *p);
+outlet_err tick_start(struct eng_session *s);
+void tick_stop(struct eng_session *s);
+void tick_free(struct eng_session *s);
 void input_pump(struct eng_session *s);
 bool input_done(const struct eng_session *s); /* at its end, and all of it handed over */
 void
 input_linger(struct peer *p); /* the peer has ended: send what the input still has, then close */
 void input_stop(struct eng_session *s);
+void input_free(struct eng_session *s);
 
 #endif

@@ -242,7 +242,7 @@ eng_socket_compare(const void *a, const void *b)
     if (!order)
         order = less(x->local[0] == '\0', y->local[0] == '\0');
     if (!order)
-        order = less((uint64_t)(x->local_port + 1), (uint64_t)(y->local_port + 1));
+        order = less((uint64_t)x->local_port + 1, (uint64_t)y->local_port + 1); /* none: first */
     if (!order)
         order = strcmp(x->local, y->local);
     if (!order)

@@ -106,7 +106,27 @@ struct ol_completion {
 enum ol_share_port {
     OL_PORT_ALONE,
     OL_PORT_FIRST, /* bound plainly: a stranger's port is noticed; siblings may join after */
-    OL_PORT_SIBLING
+    OL_PORT_SIBLING,
+    OL_PORT_SHARED /* with whoever says the same */
+};
+
+/*
+ * What the kernel is told about an internet socket beside its address; accepted sockets have it
+ * from their listener.  All zero: as the system has it.  The simulator's network has neither
+ * devices nor silent peers, and takes all of it without an effect.
+ */
+struct ol_tuning {
+    bool nodelay; /* the rest of this line: tcp, too */
+    int keepalive_s;
+    int keepalive_interval_s;
+    int keepalive_probes;
+    int user_timeout_ms;
+    int dscp;
+    char device[OL_DEVICE_MAX + 1]; /* "": any.  -EPERM: not allowed to */
+    uint32_t interface; /* udp: of groups that are joined or sent to, and of broadcasts; 0: any */
+    int ttl;            /* ... hops; 0: one */
+    bool deaf;          /* ... this machine does not hear what is sent to a group */
+    bool broadcast;     /* may be sent to; else -EACCES */
 };
 
 /* A socket that the program has, and what it is. */
@@ -122,24 +142,26 @@ struct ol_given {
 struct ol_listen_spec {
     /* LISTENER, INHERITED: stream; DGRAM: a datagram socket, receives right away */
     enum ol_link_kind kind;
-    int32_t given; /* a token from given(), taken also after an error; 0: none.  Then only `nodelay`
+    int32_t given; /* a token from given(), taken also after an error; 0: none.  Then only `tuning`
                       counts of the rest */
     bool packets;  /* unix: accepted sockets are PACKET links */
-    struct ol_addr at;
+    struct ol_addr at; /* DGRAM: a group is joined, and the port bound at any address */
     enum ol_share_port share;
     int backlog;
-    int mode;     /* permissions of a unix path; -1: as umask says */
-    bool nodelay; /* tcp: accepted sockets */
+    int mode; /* permissions of a unix path; -1: as umask says */
     /* Accepting ends after each client (more = false): who comes next waits in the backlog.  epoll
      * brings what one look finds, at most 64. */
     bool singly;
+    struct ol_tuning tuning;
 };
 
 struct ol_connect_spec {
     enum ol_link_kind kind; /* STREAM, PACKET or DGRAM (connected) */
     int32_t given;          /* as above: connected already */
+    bool many; /* DGRAM: not connected: sends to whom each message says, and hears all */
     struct ol_addr to;
-    bool nodelay;
+    struct ol_addr local; /* to bind to before; OL_ADDR_NONE: any address, with this port if any */
+    struct ol_tuning tuning;
 };
 
 struct ol_dgram {

@@ -648,7 +648,7 @@ epoll_connect(struct ol_driver *base, struct ol_link *l, const struct ol_connect
         return fd;
     take(l, spec->kind, fd);
     l->flags = CONNECTING;
-    err = spec->given ? 0 : ol_sock_connect(fd, &spec->to);
+    err = spec->given ? 0 : ol_sock_connect(fd, spec);
     if (spec->given || (err && err != -EINPROGRESS)) {
         /* Also EAGAIN of a unix listener whose backlog is full: epoll would never tell of room. */
         l->pending = (uint16_t)-err; /* 0: it was connected when it was given */

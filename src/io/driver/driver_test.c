@@ -543,7 +543,7 @@ try_listen(struct peer *p, enum ol_link_kind kind, struct ol_addr at, enum ol_sh
            struct ol_addr *bound)
 {
     struct ol_listen_spec spec = {
-        .kind = kind, .at = at, .share = share, .backlog = 512, .mode = -1, .nodelay = true};
+        .kind = kind, .at = at, .share = share, .backlog = 512, .mode = -1, .tuning.nodelay = true};
 
     return p->w->ops->listen(p->w->d, &p->link, &spec, bound);
 }
@@ -573,7 +573,7 @@ static int
 connect_result(struct peer *p, enum ol_link_kind kind, struct ol_addr to)
 {
     struct world *w = p->w;
-    struct ol_connect_spec spec = {.kind = kind, .to = to, .nodelay = true};
+    struct ol_connect_spec spec = {.kind = kind, .to = to, .tuning.nodelay = true};
     int err = w->ops->connect(w->d, &p->link, &spec);
 
     if (err)

@@ -1252,7 +1252,7 @@ uring_connect(struct ol_driver *d, struct ol_link *l, const struct ol_connect_sp
     take(l, spec->kind, fd);
     l->flags = CONNECTING;
     if (spec->given || spec->kind == OL_LINK_DGRAM) {
-        err = spec->given ? 0 : ol_sock_connect(fd, &spec->to);
+        err = spec->given ? 0 : ol_sock_connect(fd, spec);
         if (spec->given && spec->kind == OL_LINK_STREAM)
             set_blocking(fd);
         if (!err) {

@@ -116,12 +116,22 @@ int
 sim_dgram_listen(struct sim_driver *d, struct ol_link *l, const struct ol_listen_spec *spec,
                  struct ol_addr *bound)
 {
+    struct ol_addr at = spec->at;
     struct sim_dgram *g;
-    int err = dgram_new(d, l, &spec->at, spec->share, &g);
+    int err;
 
-    if (!err && bound)
+    if (ol_addr_is_group(&at))
+        memset(at.ip, 0, sizeof at.ip);
+    err = dgram_new(d, l, &at, spec->share, &g);
+    if (err)
+        return err;
+    if (ol_addr_is_group(&spec->at))
+        g->group = spec->at;
+    g->deaf = spec->tuning.deaf;
+    g->broadcast = spec->tuning.broadcast;
+    if (bound)
         *bound = g->bound.at;
-    return err;
+    return 0;
 }
 
 int
@@ -136,11 +146,16 @@ sim_dgram_connect(struct sim_driver *d, struct ol_link *l, const struct ol_conne
         return -EAFNOSUPPORT;
     sim_destination(&to);
     sim_source(&to, &from);
+    if (spec->many)
+        memset(from.ip, 0, sizeof from.ip);
+    sim_local(&spec->local, &from);
     err = dgram_new(d, l, &from, OL_PORT_ALONE, &g);
     if (err)
         return err;
     g->peer = to;
-    g->s.flags |= SIM_CONNECTED | SIM_TELL;
+    g->deaf = spec->tuning.deaf;
+    g->broadcast = spec->tuning.broadcast;
+    g->s.flags |= spec->many ? SIM_TELL : SIM_CONNECTED | SIM_TELL;
     sim_ready(d->world, &g->s);
     return 0;
 }
@@ -294,13 +309,50 @@ addresses(const struct sim_dgram *g, const struct ol_dgram *d, struct ol_addr *f
 }
 
 static int
+deliver(struct ol_sim *w, struct sim_dgram *r, const struct ol_dgram *d, const struct ol_addr *from,
+        const struct ol_addr *to)
+{
+    int copies = sim_chance(w, w->faults.duplicate) ? 2 : 1;
+
+    for (; copies > 0; copies--) {
+        struct sim_message *m;
+
+        if (r->flying.bytes > FLYING_MAX)
+            return 0; /* lost in some router */
+        m = message_new(w, d, from, to);
+        if (!m)
+            return -ENOMEM;
+        launch(w, r, m);
+    }
+    return 0;
+}
+
+/* To each who hears it; lost to one, it may still reach another. */
+static int
+deliver_to_many(struct ol_sim *w, const struct sim_dgram *g, const struct ol_dgram *d,
+                const struct ol_addr *from, const struct ol_addr *to)
+{
+    struct sim_dgram *r = NULL;
+    int err = 0;
+
+    if (ol_addr_is_broadcast(to) && !g->broadcast)
+        return -EACCES;
+    if (g->deaf && ol_addr_is_group(to))
+        return 0;
+    while (!err && (r = sim_next_member(w, to, r)) != NULL) {
+        if (!sim_chance(w, w->faults.lose))
+            err = deliver(w, r, d, from, to);
+    }
+    return err;
+}
+
+static int
 send_one(struct ol_sim *w, struct sim_dgram *g, const struct ol_dgram *d)
 {
     struct ol_addr from;
     struct ol_addr to;
     struct sim_socket *s;
     int err = addresses(g, d, &from, &to);
-    int copies = sim_chance(w, w->faults.duplicate) ? 2 : 1;
 
     if (err)
         return err;
@@ -311,6 +363,8 @@ send_one(struct ol_sim *w, struct sim_dgram *g, const struct ol_dgram *d)
         g->err = 0;
         return err;
     }
+    if (ol_addr_is_group(&to) || ol_addr_is_broadcast(&to))
+        return deliver_to_many(w, g, d, &from, &to);
     if (sim_chance(w, w->faults.lose))
         return 0;
     s = sim_find(w, SIM_DGRAM, &to, &from);
@@ -318,18 +372,7 @@ send_one(struct ol_sim *w, struct sim_dgram *g, const struct ol_dgram *d)
         refused(w, g);
         return 0;
     }
-    for (; copies > 0; copies--) {
-        struct sim_dgram *r = sim_dgram_of(s);
-        struct sim_message *m;
-
-        if (r->flying.bytes > FLYING_MAX)
-            return 0; /* lost in some router */
-        m = message_new(w, d, &from, &to);
-        if (!m)
-            return -ENOMEM;
-        launch(w, r, m);
-    }
-    return 0;
+    return deliver(w, sim_dgram_of(s), d, &from, &to);
 }
 
 /* The send buffer is empty again an instant later.  As with a kernel, a datagram that finds any
@@ -403,7 +446,8 @@ received(struct ol_sim *w, struct sim_dgram *g, struct ol_completion *c, struct 
     c->result = (int32_t)m->len;
     c->more = (g->s.flags & SIM_RECEIVING) != 0;
     c->from = &addrs[0];
-    c->to = &addrs[1];
+    /* What no answer can leave from is not told. */
+    c->to = ol_addr_is_group(&addrs[1]) || ol_addr_is_broadcast(&addrs[1]) ? NULL : &addrs[1];
     ol_free(w->heap, m);
     return true;
 }

@@ -111,9 +111,23 @@ sim_source(const struct ol_addr *to, struct ol_addr *from)
         return;
     from->kind = to->kind;
     from->zone = to->zone;
-    memcpy(from->ip, to->ip, ip_len(to));
-    if (to->kind == OL_ADDR_V4 && to->ip[0] == 127)
+    if (ol_addr_is_group(to) || ol_addr_is_broadcast(to))
+        sim_destination(from); /* nothing leaves from these */
+    else if (to->kind == OL_ADDR_V4 && to->ip[0] == 127)
         memcpy(from->ip, "\x7f\0\0\1", 4);
+    else
+        memcpy(from->ip, to->ip, ip_len(to));
+}
+
+/* This machine has every address. */
+void
+sim_local(const struct ol_addr *local, struct ol_addr *from)
+{
+    if (local->kind == from->kind) {
+        memcpy(from->ip, local->ip, ip_len(from));
+        from->zone = local->zone;
+    }
+    from->port = local->port;
 }
 
 uint16_t
@@ -168,7 +182,10 @@ taken(const struct sim_port *p, const struct ol_addr *at, enum ol_share_port sha
         bool meet = same_ip(at, &b->at) ||
                     (sim_is_inet(at) && (ol_addr_is_any(at) || ol_addr_is_any(&b->at)));
 
-        if (meet && (share != OL_PORT_SIBLING || b->share == OL_PORT_ALONE))
+        bool may = share == OL_PORT_SHARED ? b->share == OL_PORT_SHARED
+                                           : share == OL_PORT_SIBLING && b->share != OL_PORT_ALONE;
+
+        if (meet && !may)
             return true;
     }
     return false;
@@ -261,6 +278,29 @@ fit(const struct sim_bound *b, const struct ol_addr *to, const struct ol_addr *f
         return from && peer->port == from->port && same_ip(peer, from) ? 3 : 0;
     }
     return exact ? 2 : 1;
+}
+
+static bool
+is_member(const struct sim_bound *b, const struct ol_addr *to)
+{
+    const struct sim_dgram *g = sim_dgram_of(b->socket);
+
+    if (g->s.flags & SIM_CONNECTED)
+        return false;
+    if (ol_addr_is_broadcast(to))
+        return ol_addr_is_any(&b->at) || same_ip(&b->at, to);
+    return g->group.kind == to->kind && same_ip(&g->group, to);
+}
+
+struct sim_dgram *
+sim_next_member(struct ol_sim *w, const struct ol_addr *to, const struct sim_dgram *after)
+{
+    struct sim_port *p = port_find(w, SIM_DGRAM, to);
+    struct sim_bound *b = after ? after->bound.next : p ? p->first : NULL;
+
+    while (b && !is_member(b, to))
+        b = b->next;
+    return b ? sim_dgram_of(b->socket) : NULL;
 }
 
 struct sim_socket *

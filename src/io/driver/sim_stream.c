@@ -231,10 +231,13 @@ sim_connect(struct sim_driver *d, struct ol_link *l, const struct ol_connect_spe
         return -EAFNOSUPPORT;
     sim_destination(&to);
     sim_source(&to, &from);
-    if (sim_is_inet(&to))
-        from.port = sim_ephemeral_port(w);
-    else if (!sim_find(w, SIM_LISTENER, &to, NULL) && sim_odds(w, 2))
+    if (sim_is_inet(&to)) {
+        sim_local(&spec->local, &from);
+        if (from.port == 0)
+            from.port = sim_ephemeral_port(w);
+    } else if (!sim_find(w, SIM_LISTENER, &to, NULL) && sim_odds(w, 2)) {
         return -refusal(&to); /* epoll hears of it at once, io_uring later: so either */
+    }
 
     wire = wire_new(w, &from, &to, spec->kind == OL_LINK_PACKET);
     if (!wire)

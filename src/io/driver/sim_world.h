@@ -120,8 +120,11 @@ struct sim_dgram {
     struct sim_messages arrived;
     ol_time last_at; /* those that keep their order arrive no earlier */
     ol_time burst_at;
-    size_t burst; /* bytes sent at that instant: they fill the send buffer */
-    uint16_t err; /* refused, told once */
+    size_t burst;         /* bytes sent at that instant: they fill the send buffer */
+    uint16_t err;         /* refused, told once */
+    bool deaf;            /* what it sends to a group is heard by nobody here */
+    bool broadcast;       /* it may */
+    struct ol_addr group; /* joined; OL_ADDR_NONE: none */
 };
 
 struct sim_driver {
@@ -196,8 +199,9 @@ size_t sim_name_size(const struct ol_addr *a);
 uint8_t *sim_name_pack(const struct ol_addr *a, uint8_t *to); /* answers the byte after */
 const uint8_t *sim_name_unpack(const uint8_t *from, struct ol_addr *a);
 bool sim_is_inet(const struct ol_addr *a);
-void sim_destination(struct ol_addr *to);                        /* "any" means loopback */
-void sim_source(const struct ol_addr *to, struct ol_addr *from); /* without the port */
+void sim_destination(struct ol_addr *to);                          /* "any" means loopback */
+void sim_source(const struct ol_addr *to, struct ol_addr *from);   /* without the port */
+void sim_local(const struct ol_addr *local, struct ol_addr *from); /* what it says, if anything */
 uint16_t sim_ephemeral_port(struct ol_sim *w);
 /* `at` with port 0 gets one; b->at says which. */
 int sim_bind(struct ol_sim *w, struct sim_bound *b, struct sim_socket *s, const struct ol_addr *at,
@@ -206,6 +210,11 @@ void sim_unbind(struct ol_sim *w, struct sim_bound *b); /* twice does no harm */
 /* Who gets what is sent to `to`; `from` only for datagrams.  NULL: nobody. */
 struct sim_socket *sim_find(struct ol_sim *w, enum sim_kind kind, const struct ol_addr *to,
                             const struct ol_addr *from);
+
+/* The next socket after `after` (NULL: the first) that gets what is sent to the group or broadcast
+ * address `to`. */
+struct sim_dgram *sim_next_member(struct ol_sim *w, const struct ol_addr *to,
+                                  const struct sim_dgram *after);
 
 /* sim_lent.c: blocks handed out and poisoned */
 uint8_t *sim_lend(struct sim_driver *d, struct ol_lent *lent, size_t len,

@@ -26,7 +26,8 @@ enum {
     /* The default of 208 KiB holds a single datagram of 65,507 bytes with its bookkeeping. */
     DGRAM_RECEIVE_BUFFER = 4 << 20,
     DGRAM_SEND_BUFFER = 1 << 20,
-    LOCK_TRIES = 16
+    LOCK_TRIES = 16,
+    MULTICAST_ALL_V6 = 29 /* IPV6_MULTICAST_ALL, which the C library does not name */
 };
 
 static const char lock_suffix[] = ".lock";
@@ -166,6 +167,78 @@ is_internet(const struct ol_addr *a)
     return a->kind == OL_ADDR_V4 || a->kind == OL_ADDR_V6;
 }
 
+static int
+set_keepalive(int fd, const struct ol_tuning *t)
+{
+    int err = set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+
+    if (!err)
+        err = set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, t->keepalive_s);
+    if (!err && t->keepalive_interval_s)
+        err = set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, t->keepalive_interval_s);
+    if (!err && t->keepalive_probes)
+        err = set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, t->keepalive_probes);
+    return err;
+}
+
+/* The two lowest bits of the byte are the congestion's (RFC 3168), not ours. */
+static int
+set_dscp(int fd, enum ol_addr_kind kind, int dscp)
+{
+    if (kind == OL_ADDR_V6)
+        return set_int(fd, IPPROTO_IPV6, IPV6_TCLASS, dscp << 2);
+    return set_int(fd, IPPROTO_IP, IP_TOS, dscp << 2);
+}
+
+/* What is sent to groups and broadcast addresses. */
+static int
+tune_many(int fd, enum ol_addr_kind kind, const struct ol_tuning *t)
+{
+    bool v6 = kind == OL_ADDR_V6;
+    int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP;
+    struct ip_mreqn via = {.imr_ifindex = (int)t->interface};
+    int err = 0;
+
+    if (t->ttl)
+        err = set_int(fd, level, v6 ? IPV6_MULTICAST_HOPS : IP_MULTICAST_TTL, t->ttl);
+    if (!err && t->deaf)
+        err = set_int(fd, level, v6 ? IPV6_MULTICAST_LOOP : IP_MULTICAST_LOOP, 0);
+    if (!err && t->interface && v6)
+        err = set_int(fd, level, IPV6_MULTICAST_IF, (int)t->interface);
+    if (!err && t->interface && !v6 &&
+        setsockopt(fd, level, IP_MULTICAST_IF, &via, sizeof via) != 0)
+        err = -errno;
+    if (!err && t->broadcast && !v6)
+        err = set_int(fd, SOL_SOCKET, SO_BROADCAST, 1);
+    if (!err && t->broadcast && !v6 && t->interface)
+        err = set_int(fd, level, IP_UNICAST_IF, (int)htonl(t->interface));
+    return err;
+}
+
+/* Before bind and connect; does nothing to what is no internet socket. */
+static int
+tune(int fd, const struct ol_addr *a, bool is_dgram, const struct ol_tuning *t)
+{
+    bool is_tcp = is_internet(a) && !is_dgram;
+    size_t len = strlen(t->device);
+    int err = 0;
+
+    if (is_tcp && t->nodelay)
+        err = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (!err && is_tcp && t->keepalive_s)
+        err = set_keepalive(fd, t);
+    if (!err && is_tcp && t->user_timeout_ms)
+        err = set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, t->user_timeout_ms);
+    if (!err && is_internet(a) && is_dgram)
+        err = tune_many(fd, (enum ol_addr_kind)a->kind, t);
+    if (!err && is_internet(a) && t->dscp)
+        err = set_dscp(fd, (enum ol_addr_kind)a->kind, t->dscp);
+    if (!err && is_internet(a) && len)
+        err = setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, t->device, (socklen_t)len) == 0 ? 0
+                                                                                          : -errno;
+    return err;
+}
+
 /* Where the kernel does not know it (before 5.0) datagrams come one by one. */
 static void
 take_trains(int fd)
@@ -209,11 +282,14 @@ prepare_listener(int fd, const struct ol_listen_spec *spec)
      * let a stranger share the port. */
     if (!err && !is_dgram)
         err = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-    if (!err && !is_dgram && spec->nodelay)
-        err = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (!err)
+        err = tune(fd, &spec->at, is_dgram, &spec->tuning);
     if (!err && is_dgram)
         err = ask_destination(fd, &spec->at);
-    if (!err && spec->share == OL_PORT_SIBLING)
+    /* Every member of a group on this machine gets a copy, so they all may have its port. */
+    if (!err && is_dgram && ol_addr_is_group(&spec->at))
+        err = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (!err && (spec->share == OL_PORT_SIBLING || spec->share == OL_PORT_SHARED))
         err = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     if (!err && is_dgram)
         take_trains(fd);
@@ -385,16 +461,62 @@ ol_sock_unlink(const struct ol_sock_file *file)
 
 /* ---- listening and connecting ------------------------------------------------------------ */
 
+/*
+ * At any address, not at the group's: who answers something that was sent from here answers to this
+ * machine, and would not be heard.  Groups that others joined at the same port are not for us.
+ */
+static int
+join_group(int fd, const struct ol_listen_spec *spec)
+{
+    struct ol_addr at = {.kind = spec->at.kind, .port = spec->at.port};
+    int err = bind_to(fd, &at);
+
+    if (!err && at.kind == OL_ADDR_V4) {
+        struct ip_mreqn v4 = {.imr_ifindex = (int)spec->tuning.interface};
+
+        memcpy(&v4.imr_multiaddr, spec->at.ip, 4);
+        err = set_int(fd, IPPROTO_IP, IP_MULTICAST_ALL, 0);
+        if (!err && setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &v4, sizeof v4) != 0)
+            err = -errno;
+    } else if (!err) {
+        struct ipv6_mreq v6 = {.ipv6mr_interface = spec->tuning.interface};
+
+        memcpy(&v6.ipv6mr_multiaddr, spec->at.ip, 16);
+        (void)set_int(fd, IPPROTO_IPV6, MULTICAST_ALL_V6, 0); /* before Linux 4.20 it always is */
+        if (setsockopt(fd, IPPROTO_IPV6, IPV6_JOIN_GROUP, &v6, sizeof v6) != 0)
+            err = -errno;
+    }
+    return err;
+}
+
 static int
 bind_plain(int fd, const struct ol_listen_spec *spec)
 {
-    int err = bind_to(fd, &spec->at);
+    int err;
 
+    if (spec->kind == OL_LINK_DGRAM && ol_addr_is_group(&spec->at))
+        return join_group(fd, spec);
+    err = bind_to(fd, &spec->at);
     /* After bind, so that a port that is somebody's is refused; before listen(), which founds the
      * group that siblings join. */
     if (!err && spec->share == OL_PORT_FIRST && is_internet(&spec->at))
         err = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     return err ? err : start_listening(fd, spec);
+}
+
+/* What can still be set, and was asked for: where it goes is settled. */
+static int
+use_given(int fd, const struct ol_addr *a, bool is_dgram, const struct ol_tuning *asked)
+{
+    struct ol_tuning t = {.nodelay = asked->nodelay,
+                          .keepalive_s = asked->keepalive_s,
+                          .keepalive_interval_s = asked->keepalive_interval_s,
+                          .keepalive_probes = asked->keepalive_probes,
+                          .user_timeout_ms = asked->user_timeout_ms,
+                          .dscp = asked->dscp};
+    int err = ol_sock_use_given(fd);
+
+    return err ? err : tune(fd, a, is_dgram, &t);
 }
 
 /* Bound, and perhaps shared with other processes: neither its file nor its end is ours. */
@@ -405,7 +527,7 @@ listen_given(const struct ol_listen_spec *spec, struct ol_addr *bound)
     int err = ol_sock_name(fd, false, bound);
 
     if (!err)
-        err = ol_sock_use_given(fd, spec->nodelay && is_internet(bound));
+        err = use_given(fd, bound, spec->kind == OL_LINK_DGRAM, &spec->tuning);
     if (!err && spec->kind == OL_LINK_DGRAM)
         err = ask_destination(fd, bound);
     if (err) {
@@ -479,16 +601,38 @@ ol_sock_use_packets(int fd)
                   DGRAM_SEND_BUFFER); /* the kernel cuts it to its limit */
 }
 
+/*
+ * With an address alone the port is picked when connecting: for each peer anew, so there may be
+ * more connections than ports.  With a port, an earlier one in TIME_WAIT must not hold it.
+ */
+static int
+bind_local(int fd, const struct ol_connect_spec *spec)
+{
+    struct ol_addr at = spec->local;
+    int err;
+
+    if (!is_internet(&spec->to) || (at.kind == OL_ADDR_NONE && at.port == 0 && !spec->many))
+        return 0;
+    if (at.kind == OL_ADDR_NONE)
+        at.kind = spec->to.kind;
+    if (at.port == 0 && !spec->many)
+        err = set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+    else
+        err = spec->kind == OL_LINK_STREAM ? set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1) : 0;
+    return err ? err : bind_to(fd, &at);
+}
+
 int
 ol_sock_open(const struct ol_connect_spec *spec)
 {
+    bool is_dgram = spec->kind == OL_LINK_DGRAM;
     int fd = spec->given ? spec->given : new_socket(&spec->to, type_of(spec->kind));
-    int err = 0;
+    int err;
 
     if (fd < 0)
         return fd;
     if (spec->given) {
-        err = ol_sock_use_given(fd, spec->nodelay);
+        err = use_given(fd, &spec->to, is_dgram, &spec->tuning);
         if (err)
             close(fd);
         return err ? err : fd;
@@ -498,8 +642,10 @@ ol_sock_open(const struct ol_connect_spec *spec)
     } else if (spec->kind == OL_LINK_DGRAM) {
         grow_dgram_buffers(fd);
         take_trains(fd);
-    } else if (spec->nodelay && is_internet(&spec->to))
-        err = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    }
+    err = tune(fd, &spec->to, is_dgram, &spec->tuning);
+    if (!err)
+        err = bind_local(fd, spec);
     if (err) {
         close(fd);
         return err;
@@ -508,12 +654,12 @@ ol_sock_open(const struct ol_connect_spec *spec)
 }
 
 int
-ol_sock_connect(int fd, const struct ol_addr *to)
+ol_sock_connect(int fd, const struct ol_connect_spec *spec)
 {
     union ol_sockaddr name;
-    socklen_t len = ol_sockaddr_set(&name, to);
+    socklen_t len = ol_sockaddr_set(&name, &spec->to);
 
-    if (connect(fd, &name.any, len) == 0)
+    if (spec->many || connect(fd, &name.any, len) == 0)
         return 0;
     /* Interrupted means under way, like EINPROGRESS: calling again would answer EALREADY. */
     return errno == EINTR ? -EINPROGRESS : -errno;

@@ -42,16 +42,17 @@ int ol_sock_listen(const struct ol_listen_spec *spec, struct ol_addr *bound,
 void ol_sock_unlink(const struct ol_sock_file *file);
 
 /* One new socket of a listener, or -EAGAIN, or what else accept4 said.  `from` may be NULL.  The
- * listener hands TCP_NODELAY down, so there is nothing more to set. */
+ * listener hands its tuning down, so there is nothing more to set. */
 int ol_sock_accept(int fd, struct ol_addr *from);
 
 /* (sock_given.c) As ol_driver_ops.given; and one that will be listened at, or is connected. */
 int ol_sock_given(int fd, struct ol_given *out);
-int ol_sock_use_given(int fd, bool nodelay);
+int ol_sock_use_given(int fd);
 void ol_sock_use_packets(int fd); /* room for long messages */
 
-int ol_sock_open(const struct ol_connect_spec *spec);  /* a descriptor that is not connected yet */
-int ol_sock_connect(int fd, const struct ol_addr *to); /* 0, -EINPROGRESS, or why not */
+/* A descriptor that is not connected yet, but bound if `local` says so. */
+int ol_sock_open(const struct ol_connect_spec *spec);
+int ol_sock_connect(int fd, const struct ol_connect_spec *spec); /* 0, -EINPROGRESS, or why not */
 int ol_sock_error(int fd); /* 0 or the negated SO_ERROR, which it clears */
 int ol_sock_pair(int32_t tokens[2]);
 void ol_sock_close(int fd, bool reset); /* reset: a TCP peer gets RST and loses what is under way */

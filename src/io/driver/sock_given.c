@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/tcp.h>
 #include <unistd.h>
 
 enum { PROTOCOL_MPTCP = 262 /* IPPROTO_MPTCP of newer headers: to its users it is tcp */ };
@@ -87,17 +86,13 @@ ol_sock_given(int fd, struct ol_given *out)
 }
 
 int
-ol_sock_use_given(int fd, bool nodelay)
+ol_sock_use_given(int fd)
 {
     int flags = fcntl(fd, F_GETFL);
-    int on = 1;
 
     if (flags < 0)
         return -errno;
     if (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
         return -errno;
-    /* What it cannot be set on has no delay. */
-    if (nodelay)
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     return 0;
 }

@@ -53,7 +53,7 @@ make_dial(struct ol_reactor *r, struct ol_settings *s, const struct ol_endpoint 
     if (given->count)
         take_given(given, d);
     else
-        d->count = ol_endpoint_addrs(e, d->addrs, OL_DIAL_ADDRS);
+        ol_dial_fill(d, e);
     extra->dial = d;
     *m = (struct ol_conn_mail){.id = c->id, .run = run_dial};
     out->id = c->id;
@@ -382,8 +382,8 @@ do_resume(struct ol_conn *c)
     return OUTLET_OK;
 }
 
-static outlet_err
-do_end(struct ol_conn *c)
+outlet_err
+ol_conn_end(struct ol_conn *c)
 {
     ol_wire_leave(c);
     if (ol_conn_state(c) > CONN_OPEN || c->flags & CONN_END_ASKED)
@@ -486,7 +486,7 @@ outlet_end(outlet_conn h)
         return OUTLET_ESTALE;
     can = atomic_load_explicit(&v.conn->settings, memory_order_acquire)->transport->end_writing;
     ol_visit_end(&v);
-    return can ? order(h, do_end) : OUTLET_ENOTSUP;
+    return can ? order(h, ol_conn_end) : OUTLET_ENOTSUP;
 }
 
 /* ---- framing, user data ------------------------------------------------------------------ */

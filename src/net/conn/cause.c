@@ -18,6 +18,11 @@ static const char *const sentences[] = {
     [CAUSE_SYSTEM] = "",
     [CAUSE_REFUSED_BY_CALLBACK] = "refused by the accept callback",
     [CAUSE_RESOLVE] = "the name is neither an address nor in /etc/hosts",
+    [CAUSE_LOCAL] =
+        "`local` cannot be used: this computer has no such address, or the port is taken",
+    [CAUSE_LOCAL_FAMILY] = "`local` is of a family in which the host has no address",
+    [CAUSE_DEVICE] = "`device` needs the capability CAP_NET_RAW here",
+    [CAUSE_BROADCAST] = "not allowed to send there; if it is a broadcast address add broadcast=on",
     [CAUSE_CONNECT_TIME] = "no answer within connect_ms",
     [CAUSE_IDLE] = "nothing was sent or received within idle_ms",
     [CAUSE_PARTIAL] = "a message began and did not end within partial_ms",
@@ -31,6 +36,11 @@ static const char *const sentences[] = {
     [CAUSE_FDS] = "the peer sent more descriptors than fds allows",
     [CAUSE_NO_FDS] = "no descriptor was left for one that the peer sent",
     [CAUSE_FILE] = "a file became shorter while it was being sent",
+    [CAUSE_RELAY_CLOSED] = "closed because the other side of the relay was",
+    [CAUSE_RELAY_BROKEN] = "aborted because the other side of the relay ended without order",
+    [CAUSE_RELAY_CANNOT] =
+        "the other side of the relay cannot carry what this one received: too long "
+        "for it, or not for its framing",
     [CAUSE_EVICTED] = "a newer peer needed the room: the listener is at conns"};
 
 static enum outlet_phase

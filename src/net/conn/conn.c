@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "conn.h"
+#include "relay.h"
 #include "wire.h"
 
 #include <errno.h>
@@ -29,6 +30,8 @@ ol_conn_move(struct ol_conn *c, enum ol_conn_state to)
     OL_ASSERT(moves[ol_conn_state(c)] & OL_BIT(to));
     /* In one order with the extra part, for names.c: who names and who ends must see each other. */
     atomic_store(&c->state, (uint8_t)to);
+    if (to >= CONN_FLUSHING)
+        ol_relay_leave(c, to);
 }
 
 const char *
@@ -122,6 +125,8 @@ destroy(struct ol_reactor *r, struct ol_retired *x)
     struct ol_extra *extra = atomic_load(&cold->extra);
 
     if (extra) {
+        if (atomic_load(&extra->relay))
+            ol_relay_give_up(c, atomic_load(&extra->relay));
         ol_dial_free(r, extra->dial);
         ol_fds_fini(c);
         ol_free(r->heap, extra);
@@ -152,6 +157,7 @@ ol_conn_abandon(struct ol_conn *c, bool at_rest)
     ol_conn_input_free(c);
     untie(c);
     ol_name_forget(c);
+    ol_relay_forget(c);
     ol_alarm_clear(r, &c->cold->alarm);
     ol_slot_hide(slots_of(r), slot_of(c));
     destroy(r, &c->cold->retired);
@@ -184,7 +190,7 @@ ol_conn_receive_start(struct ol_conn *c)
 {
     int sys;
 
-    if (c->flags & (CONN_RECEIVING | CONN_PEER_ENDED | CONN_PAUSED | CONN_STARVED))
+    if (c->flags & (CONN_RECEIVING | CONN_PEER_ENDED | CONN_STOPPED | CONN_STARVED))
         return;
     c->flags |= CONN_RECEIVING;
     sys = ol_conn_settings(c)->transport->receive_start(c);
@@ -303,7 +309,7 @@ discard_input(struct ol_conn *c)
 {
     if (c->flags & CONN_STARVED)
         ol_net_of(c->cold->reactor)->starved--;
-    c->flags &= (uint16_t) ~(CONN_PAUSED | CONN_STARVED);
+    c->flags &= (uint16_t) ~(CONN_STOPPED | CONN_STARVED);
     ol_conn_receive_start(c);
 }
 
@@ -346,17 +352,21 @@ ol_conn_peer_ended(struct ol_conn *c)
         return;
     }
     /* Messages held back come first; ol_conn_deliver_held() returns here. */
-    if (ol_conn_state(c) != CONN_OPEN || (c->input && c->flags & CONN_PAUSED))
+    if (ol_conn_state(c) != CONN_OPEN || (c->input && c->flags & CONN_STOPPED))
         return;
     if (c->input && !s->transport->stream)
         return; /* resumed, and the mail that delivers what is held leads here again */
     if (c->input)
         ol_cause_set(c, CAUSE_CUT_SHORT, OUTLET_EEOF, OUTLET_BY_PEER, 0);
-    if (!s->half_open || c->input || c->flags & CONN_ENDED) {
+    else if (c->flags & CONN_RELAYED && !ol_relay_peer_ended(c))
+        return;
+    if (ol_conn_state(c) != CONN_OPEN)
+        return; /* so both had ended */
+    if (!(s->half_open || c->flags & CONN_RELAYED) || c->input || c->flags & CONN_ENDED) {
         ol_conn_close(c, OUTLET_BY_PEER);
         return;
     }
-    if (c->flags & CONN_END_TOLD)
+    if (c->flags & CONN_END_TOLD || !s->half_open)
         return; /* a resume after it leads here again */
     c->flags |= CONN_END_TOLD;
     if (s->on.on_event)

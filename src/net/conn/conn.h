@@ -28,6 +28,7 @@
 #include "net/filter/filter.h"
 #include "outlet/conn.h"
 #include "outlet/listener.h"
+#include "outlet/plug.h"
 
 struct ol_conn;
 struct ol_net;
@@ -58,6 +59,7 @@ struct ol_transport {
     enum ol_link_kind link; /* of its connections; NONE: they have none of their own */
     bool stream;            /* bytes without borders */
     bool ends; /* reliable, and the peer's end is seen: what is held back is not lost */
+    bool many; /* datagrams to one address and from anybody */
     int (*receive_start)(struct ol_conn *c);
     void (*receive_stop)(struct ol_conn *c);
     /* Take from the queue what the kernel takes.  0, or a negated errno that ends the connection.
@@ -74,6 +76,7 @@ struct ol_transport {
 extern const struct ol_transport ol_transport_stream;
 extern const struct ol_transport ol_transport_packet; /* messages in order, and an end */
 extern const struct ol_transport ol_transport_dgram;  /* a connected datagram socket */
+extern const struct ol_transport ol_transport_many;   /* a datagram socket that is not */
 
 struct ol_settings {
     _Atomic uint32_t refs;
@@ -91,7 +94,7 @@ struct ol_settings {
     size_t wire_room; /* how much may leave the short way, see wire.c; 0: nothing */
     enum outlet_full full;
     bool half_open;
-    bool nodelay;
+    struct ol_tuning tuning;
     uint8_t fds; /* descriptors that may come with a message; 0: none are taken */
     outlet_listener listener;
     struct ol_counts *counts; /* NULL: made by connect */
@@ -152,7 +155,10 @@ enum ol_conn_flag {
     CONN_ENDING = 512,     /* on the list of those that end without a driver's word */
     CONN_COUNTED = 1024,   /* in settings->counts */
     CONN_UNTOLD = 2048,    /* refused before the user heard of it: no on_close */
-    CONN_END_TOLD = 4096   /* the user heard of the peer's end */
+    CONN_END_TOLD = 4096,  /* the user heard of the peer's end */
+    CONN_RELAYED = 8192,   /* messages go to another connection, see relay.c */
+    CONN_BLOCKED = 16384,  /* ... whose queue is above `high`: not read meanwhile */
+    CONN_STOPPED = CONN_PAUSED | CONN_BLOCKED
 };
 
 /* Bytes of an unfinished message, or of messages held back by a pause. */
@@ -189,6 +195,7 @@ struct ol_extra {
     void *peer;                 /* datagram peers: what their socket keeps of them */
     struct ol_fds *fds;         /* received ones; NULL: they are off */
     _Atomic int32_t fds_mailed; /* that other threads sent and that are still under way */
+    _Atomic(struct ol_relay_end *) relay;
 };
 
 /* What an address is as published words, so that any thread may read it while we live. */
@@ -368,6 +375,7 @@ void ol_conn_linked_up(struct ol_conn *c);
 void ol_conn_move(struct ol_conn *c, enum ol_conn_state to); /* the only writer of the state */
 void ol_conn_receive_start(struct ol_conn *c);
 void ol_conn_peer_ended(struct ol_conn *c);
+outlet_err ol_conn_end(struct ol_conn *c);  /* our sending side, after what is queued */
 void ol_conn_flush_step(struct ol_conn *c); /* FLUSHING or LINGERING: what comes next? */
 void ol_conn_close(struct ol_conn *c, enum outlet_side side); /* in order */
 void ol_conn_uncount(struct ol_conn *c);   /* it takes no place of its listener any more */
@@ -390,6 +398,10 @@ enum ol_cause {
     CAUSE_SYSTEM, /* sys_errno says */
     CAUSE_REFUSED_BY_CALLBACK,
     CAUSE_RESOLVE,
+    CAUSE_LOCAL,
+    CAUSE_LOCAL_FAMILY,
+    CAUSE_DEVICE,
+    CAUSE_BROADCAST,
     CAUSE_CONNECT_TIME,
     CAUSE_IDLE,
     CAUSE_PARTIAL,
@@ -403,6 +415,9 @@ enum ol_cause {
     CAUSE_FILE,   /* shorter than when it was given */
     CAUSE_FDS,    /* more descriptors than the option allows */
     CAUSE_NO_FDS, /* our table is full */
+    CAUSE_RELAY_CLOSED,
+    CAUSE_RELAY_BROKEN,
+    CAUSE_RELAY_CANNOT,
     CAUSE_EVICTED /* datagram peers: room for a newer one */
 };
 
@@ -413,7 +428,9 @@ void ol_cause_tell(const struct ol_conn *c, struct outlet_reason *out);
 
 /* ---- receive (receive.c) ----------------------------------------------------------------- */
 
-void ol_conn_received(struct ol_conn *c, const struct ol_lent *bytes, uint32_t flags);
+/* `from`: who sent this datagram, if that is not the connection's one peer; else NULL. */
+void ol_conn_received(struct ol_conn *c, const struct ol_lent *bytes, uint32_t flags,
+                      const struct ol_addr *from);
 /* Messages held back by a pause, now that there is none. */
 void ol_conn_deliver_held(struct ol_conn *c);
 void ol_conn_input_free(struct ol_conn *c);
@@ -528,10 +545,13 @@ enum { OL_DIAL_ADDRS = OL_ENDPOINT_ADDRS };
 struct ol_dial {
     int count;
     int next;
-    int32_t given; /* a socket that is connected already; 0: none, or taken up */
+    int32_t given;        /* a socket that is connected already; 0: none, or taken up */
+    int others;           /* addresses of another family than `local` */
+    struct ol_addr local; /* to bind to before */
     struct ol_addr addrs[OL_DIAL_ADDRS];
 };
 
+void ol_dial_fill(struct ol_dial *d, const struct ol_endpoint *e); /* all zero before */
 void ol_conn_dial(struct ol_conn *c); /* begun, and nothing was tried yet */
 void ol_dial_next(struct ol_conn *c);
 void ol_dial_connected(struct ol_conn *c, int32_t result);

@@ -97,9 +97,33 @@ ol_conn_dial(struct ol_conn *c)
         dial_pair(c);
         return;
     }
-    if (d->count == 0)
+    if (d->count == 0 && d->others)
+        ol_cause_set(c, CAUSE_LOCAL_FAMILY, OUTLET_EADDR, OUTLET_BY_SYSTEM, 0);
+    else if (d->count == 0)
         ol_cause_set(c, CAUSE_RESOLVE, OUTLET_ERESOLVE, OUTLET_BY_SYSTEM, 0);
     ol_dial_next(c);
+}
+
+/* udp: the kernel's word for a broadcast address that we may not use; it knows those of subnets. */
+static enum ol_cause
+cannot_connect(const struct ol_conn *c, int sys_errno)
+{
+    return sys_errno == EACCES && !ol_conn_settings(c)->transport->stream ? CAUSE_BROADCAST
+                                                                          : CAUSE_SYSTEM;
+}
+
+/* What failed before anything was sent is about our own end. */
+static enum ol_cause
+cannot_open(const struct ol_conn *c, const struct ol_dial *d, int sys_errno)
+{
+    const struct ol_settings *s = ol_conn_settings(c);
+
+    if (sys_errno == EPERM && s->tuning.device[0])
+        return CAUSE_DEVICE;
+    if ((sys_errno == EADDRINUSE || sys_errno == EADDRNOTAVAIL) &&
+        (d->local.kind != OL_ADDR_NONE || d->local.port))
+        return CAUSE_LOCAL;
+    return cannot_connect(c, sys_errno);
 }
 
 /* The connection is DIALING, without a link. */
@@ -114,8 +138,10 @@ ol_dial_next(struct ol_conn *c)
     while (ol_conn_state(c) == CONN_DIALING && d->next < d->count) {
         struct ol_connect_spec spec = {.kind = s->transport->link,
                                        .given = d->given,
+                                       .many = s->transport->many,
                                        .to = d->addrs[d->next],
-                                       .nodelay = s->nodelay};
+                                       .local = d->local,
+                                       .tuning = s->tuning};
         int sys = r->ops->connect(r->driver, &c->link, &spec);
 
         d->given = 0;
@@ -126,7 +152,8 @@ ol_dial_next(struct ol_conn *c)
             return;
         }
         if (d->next == d->count)
-            ol_cause_set(c, CAUSE_SYSTEM, ol_err_from_errno(-sys), OUTLET_BY_SYSTEM, -sys);
+            ol_cause_set(c, cannot_open(c, d, -sys), ol_err_from_errno(-sys), OUTLET_BY_SYSTEM,
+                         -sys);
     }
     ol_dial_done(c);
     ol_conn_closed(c);
@@ -144,7 +171,7 @@ ol_dial_connected(struct ol_conn *c, int32_t result)
     if (result < 0) {
         /* The last one's failure is the reason, and closed() finds no other address. */
         if (d->next == d->count)
-            ol_cause_set(c, CAUSE_SYSTEM, ol_err_from_errno(-result),
+            ol_cause_set(c, cannot_connect(c, -result), ol_err_from_errno(-result),
                          result == -ECONNREFUSED ? OUTLET_BY_PEER : OUTLET_BY_SYSTEM, -result);
         c->flags &= (uint16_t)~CONN_LINKED; /* being closed: an abort now must not do it again */
         r->ops->close(r->driver, &c->link, false);
@@ -170,6 +197,19 @@ loopback(bool v6, uint16_t port)
         a.ip[3] = 1;
     }
     return a;
+}
+
+void
+ol_dial_fill(struct ol_dial *d, const struct ol_endpoint *e)
+{
+    int count = ol_endpoint_addrs(e, d->addrs, OL_DIAL_ADDRS);
+
+    d->local = e->local;
+    for (int i = 0; i < count; i++) {
+        if (d->local.kind == OL_ADDR_NONE || d->addrs[i].kind == d->local.kind)
+            d->addrs[d->count++] = d->addrs[i];
+    }
+    d->others = count - d->count;
 }
 
 int

@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "conn.h"
+#include "relay.h"
 
 struct deadline {
     ol_time at;
@@ -38,8 +39,10 @@ reading_deadline(const struct ol_conn *c, ol_time active, struct deadline *d)
     const struct ol_settings *s = ol_conn_settings(c);
     bool starved = c->flags & CONN_STARVED;
 
-    if (c->flags & CONN_PAUSED)
+    if (c->flags & CONN_STOPPED)
         return;
+    if (c->flags & CONN_RELAYED && c->flags & CONN_PEER_ENDED && ol_relay_waits_to_end(c))
+        earlier(d, after(active, s->flush), CAUSE_PEER, OUTLET_BY_PEER);
     if (!starved)
         earlier(d, after(active, s->idle), CAUSE_IDLE, OUTLET_BY_PEER);
     if (c->input)
@@ -90,6 +93,10 @@ expire(struct ol_conn *c, const struct deadline *d)
             ol_conn_break(c, CAUSE_FLUSH_TIME, OUTLET_ETIMEDOUT, OUTLET_BY_PEER);
         else
             ol_conn_break(c, c->cause, OUTLET_OK, OUTLET_BY_US);
+        return;
+    }
+    if (d->cause == CAUSE_PEER) {
+        ol_conn_close(c, OUTLET_BY_PEER);
         return;
     }
     ol_conn_break(c, (uint8_t)d->cause, d->cause == CAUSE_MEMORY ? OUTLET_ENOMEM : OUTLET_ETIMEDOUT,

@@ -19,6 +19,17 @@ outlet_msg_flags(const outlet_msg *m)
     return m->flags;
 }
 
+size_t
+outlet_msg_peer(const outlet_msg *m, char *text, size_t room)
+{
+    struct ol_addr peer;
+
+    if (m->from)
+        return ol_addr_print(m->from, text, text ? room : 0);
+    ol_shown_addr_get(&m->conn->cold->peer, &peer);
+    return ol_addr_print(&peer, text, text ? room : 0);
+}
+
 /* Bytes that a connection held and a buffer took over. */
 struct taken {
     struct ol_budget *budget;

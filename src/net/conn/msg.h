@@ -13,6 +13,7 @@ struct outlet_msg {
     size_t len;
     uint32_t flags;
     struct ol_conn *conn;
+    const struct ol_addr *from; /* NULL: the connection's peer */
     const struct ol_lent *lent; /* it lies in a driver's block, or ... */
     struct ol_input *input;     /* ... in the connection's own held bytes */
     struct outlet_buf *kept;    /* the first retain, which later ones share */

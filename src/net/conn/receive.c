@@ -11,6 +11,7 @@
  */
 #include "conn.h"
 #include "msg.h"
+#include "relay.h"
 #include "wire.h"
 
 /* Receives under way when a pause is asked for still arrive: a driver's whole buffer ring at most.
@@ -22,7 +23,7 @@ enum { INPUTS_KEPT = 256, INPUTS_KEPT_BYTES = 4 << 20 };
 static bool
 deliverable(const struct ol_conn *c)
 {
-    return ol_conn_state(c) == CONN_OPEN && !(c->flags & CONN_PAUSED);
+    return ol_conn_state(c) == CONN_OPEN && !(c->flags & CONN_STOPPED);
 }
 
 static void
@@ -36,6 +37,8 @@ deliver(struct ol_conn *c, struct outlet_msg *m, size_t whole)
     if (s->on.on_message)
         s->on.on_message(ol_conn_handle(c), m,
                          atomic_load_explicit(&c->user, memory_order_relaxed));
+    if (c->flags & CONN_RELAYED)
+        ol_relay_pass(c, m);
     if (s->fds)
         ol_fds_drop_told(c);
 }
@@ -284,11 +287,16 @@ feed_direct(struct ol_conn *c, const struct ol_lent *lent, size_t at)
 /* One message, the empty one too.  A paused connection loses what comes, as datagrams do, unless
  * nothing may be lost. */
 static void
-deliver_dgram(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags)
+deliver_dgram(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags,
+              const struct ol_addr *from)
 {
     size_t max = ol_conn_settings(c)->framing.max;
-    struct outlet_msg m = {
-        .bytes = lent->data, .len = lent->len, .flags = flags, .conn = c, .lent = lent};
+    struct outlet_msg m = {.bytes = lent->data,
+                           .len = lent->len,
+                           .flags = flags,
+                           .conn = c,
+                           .from = from,
+                           .lent = lent};
 
     if (m.len > max) {
         m.len = max;
@@ -320,21 +328,26 @@ starve_if_needed(struct ol_conn *c)
 }
 
 void
-ol_conn_received(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags)
+ol_conn_received(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags,
+                 const struct ol_addr *from)
 {
     struct ol_reactor *r = c->cold->reactor;
     struct ol_net *n = ol_net_of(r);
+    struct ol_conn *answers = c;
     size_t at = 0;
 
     if (ol_conn_state(c) != CONN_OPEN)
         return; /* closing: late words are discarded, by contract */
     n->delivering = c;
-    ol_wire_open(&n->wire, c, r->driver->gathers);
+    if (c->flags & CONN_RELAYED)
+        answers = ol_relay_near(c);
+    if (answers)
+        ol_wire_open(&n->wire, answers, r->driver->gathers);
     ol_count_add(&c->bytes_in, lent->len);
     atomic_store_explicit(&c->active, r->now, memory_order_relaxed);
     c->flags |= CONN_DELIVERING;
     if (!ol_conn_settings(c)->transport->stream) {
-        deliver_dgram(c, lent, flags);
+        deliver_dgram(c, lent, flags, from);
         at = lent->len;
     }
     while (at < lent->len && ol_conn_state(c) == CONN_OPEN) {
@@ -349,7 +362,7 @@ ol_conn_received(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags)
     }
     c->flags &= (uint16_t)~CONN_DELIVERING;
     n->delivering = NULL;
-    if (n->wire.conn == c && !n->wire.is_train)
+    if (n->wire.conn && n->wire.conn == answers && !n->wire.is_train)
         ol_wire_flush(&n->wire);
     starve_if_needed(c);
 }
@@ -362,7 +375,7 @@ ol_conn_deliver_held(struct ol_conn *c)
         deliver_from_input(c);
         c->flags &= (uint16_t)~CONN_DELIVERING;
     }
-    if (ol_conn_state(c) != CONN_OPEN || c->flags & CONN_PAUSED)
+    if (ol_conn_state(c) != CONN_OPEN || c->flags & CONN_STOPPED)
         return;
     if (c->flags & CONN_PEER_ENDED)
         ol_conn_peer_ended(c);
@@ -392,7 +405,7 @@ ol_net_feed_starved(struct ol_net *n)
         n->starved--;
         if (ol_conn_state(c) != CONN_OPEN)
             continue;
-        if (!(c->flags & CONN_PAUSED))
+        if (!(c->flags & CONN_STOPPED))
             ol_conn_limits_resume(c);
         ol_conn_receive_start(c);
     }

@@ -11,6 +11,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "conn.h"
+#include "relay.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -549,6 +550,8 @@ tell_writable(struct ol_conn *c)
 
     if (ol_conn_state(c) == CONN_OPEN && s->on.on_writable)
         s->on.on_writable(ol_conn_handle(c), atomic_load_explicit(&c->user, memory_order_relaxed));
+    if (ol_conn_state(c) == CONN_OPEN)
+        ol_relay_room(c);
 }
 
 /* What was on its way then may have left without the queue ever standing that high here. */

@@ -61,11 +61,11 @@ use_filter(struct ol_settings *s)
 }
 
 static const struct ol_transport *
-transport_of(enum ol_scheme s)
+transport_of(const struct ol_endpoint *e)
 {
-    switch (s) {
+    switch (e->carrier) {
     case OL_SCHEME_UDP:
-        return &ol_transport_dgram;
+        return e->many ? &ol_transport_many : &ol_transport_dgram;
     case OL_SCHEME_PACKET:
         return &ol_transport_packet;
     case OL_SCHEME_TCP:
@@ -75,6 +75,31 @@ transport_of(enum ol_scheme s)
         break;
     }
     return &ol_transport_stream;
+}
+
+static int
+count_or_none(int64_t n)
+{
+    return n < 0 ? 0 : (int)n;
+}
+
+static void
+set_tuning(struct ol_tuning *t, const struct ol_endpoint *e)
+{
+    const struct outlet_opts *o = &e->opts;
+
+    t->nodelay = o->nodelay > 0;
+    t->keepalive_s = count_or_none(o->keepalive_s);
+    t->keepalive_interval_s = count_or_none(o->keepalive_interval_s);
+    t->keepalive_probes = count_or_none(o->keepalive_probes);
+    t->user_timeout_ms = count_or_none(o->user_timeout_ms);
+    t->dscp = count_or_none(o->dscp);
+    t->interface = e->interface;
+    t->ttl = count_or_none(o->ttl);
+    t->deaf = o->loop < 0;
+    t->broadcast = o->broadcast > 0;
+    if (o->device) /* its length was checked */
+        memcpy(t->device, o->device, strlen(o->device) + 1);
 }
 
 outlet_err
@@ -108,7 +133,7 @@ ol_settings_new(struct outlet_loop *l, const struct ol_endpoint *e, struct outle
     s->heap = &l->heap;
     s->loop = l;
     s->scheme = e->carrier;
-    s->transport = transport_of(e->carrier);
+    s->transport = transport_of(e);
     use_filter(s);
     s->user = o->user;
     s->connect = duration(o->connect_ms);
@@ -122,8 +147,8 @@ ol_settings_new(struct outlet_loop *l, const struct ol_endpoint *e, struct outle
     s->cap = size_or_none(o->cap);
     s->full = (enum outlet_full)o->full;
     s->half_open = o->half_open > 0;
-    s->nodelay = o->nodelay > 0;
     s->fds = o->fds > 0 ? (uint8_t)o->fds : 0;
+    set_tuning(&s->tuning, e);
     if (s->transport->send_train || !ol_keeps_borders(s))
         s->wire_room = ol_min(OL_WIRE_ROOM, ol_min(s->high, s->cap));
     *out = s;

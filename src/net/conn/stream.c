@@ -1,5 +1,6 @@
 /*
- * stream.c - the transports that have a link of their own: streams, packets, connected datagrams.
+ * stream.c - the transports that have a link of their own: streams, packets, and datagrams to one
+ * or many.
  *
  * Completions of the link enter here and go to receive.c, send.c or conn.c.
  *
@@ -19,6 +20,13 @@ driver_of(const struct ol_conn *c)
 
 /* ---- completions ------------------------------------------------------------------------- */
 
+/* On the others it is the peer. */
+static const struct ol_addr *
+sender_of(const struct ol_conn *c, const struct ol_completion *done)
+{
+    return ol_conn_settings(c)->transport->many ? done->from : NULL;
+}
+
 /* Several datagrams in one. */
 static void
 received_train(struct ol_conn *c, struct ol_completion *done)
@@ -26,7 +34,7 @@ received_train(struct ol_conn *c, struct ol_completion *done)
     struct ol_lent part;
 
     for (uint32_t at = 0; ol_lent_segment(done, at, &part); at += done->segment) {
-        ol_conn_received(c, &part, 0);
+        ol_conn_received(c, &part, 0, sender_of(c, done));
     }
 }
 
@@ -55,7 +63,8 @@ received(struct ol_conn *c, struct ol_completion *done)
     if (!end && done->segment)
         received_train(c, done);
     else if (!end)
-        ol_conn_received(c, &done->bytes, done->truncated ? OUTLET_MSG_TRUNCATED : 0);
+        ol_conn_received(c, &done->bytes, done->truncated ? OUTLET_MSG_TRUNCATED : 0,
+                         sender_of(c, done));
     c->cold->reactor->ops->give_back(driver_of(c), &done->bytes);
     if (end) {
         ol_conn_peer_ended(c);
@@ -328,3 +337,39 @@ const struct ol_transport ol_transport_dgram = {.name = "datagram",
                                                 .flush = dgram_flush,
                                                 .send_train = dgram_send_train,
                                                 .close = link_close};
+
+/* ---- datagrams to many -------------------------------------------------------------------- */
+
+static struct ol_addr
+target_of(const struct ol_conn *c)
+{
+    struct ol_addr to;
+
+    ol_shown_addr_get(&c->cold->peer, &to);
+    return to;
+}
+
+static int
+many_flush(struct ol_conn *c)
+{
+    struct ol_addr to = target_of(c);
+
+    return ol_conn_flush_dgrams(c, &c->link, &to, NULL);
+}
+
+static int
+many_send_train(struct ol_conn *c, const struct iovec *all, uint32_t segment)
+{
+    struct ol_addr to = target_of(c);
+
+    return ol_conn_send_train(c, &c->link, all, (struct ol_dgram){.to = &to, .segment = segment});
+}
+
+const struct ol_transport ol_transport_many = {.name = "datagrams to many",
+                                               .link = OL_LINK_DGRAM,
+                                               .many = true,
+                                               .receive_start = receive_start,
+                                               .receive_stop = receive_stop,
+                                               .flush = many_flush,
+                                               .send_train = many_send_train,
+                                               .close = link_close};

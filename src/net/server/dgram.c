@@ -252,7 +252,7 @@ received(struct ol_lsock *s, const struct ol_completion *done, const struct ol_l
         return;
     }
     peer_heard(peer_of(c));
-    ol_conn_received(c, lent, done->truncated ? OUTLET_MSG_TRUNCATED : 0);
+    ol_conn_received(c, lent, done->truncated ? OUTLET_MSG_TRUNCATED : 0, NULL);
 }
 
 static void
@@ -439,22 +439,28 @@ send_away(struct ol_lsock *s, const struct ol_addr *to, const void *bytes, size_
 int64_t
 ol_dsock_send_to(struct ol_listener *l, const char *url, const void *bytes, size_t len)
 {
+    /* Whether broadcasts may be sent to is the listener's to say. */
+    static const struct outlet_opts any = {.size = sizeof any, .broadcast = OUTLET_ON};
     struct ol_endpoint e;
-    struct ol_addr to;
+    struct ol_addr to[OL_ENDPOINT_ADDRS];
+    int count;
 
     if (l->settings->scheme != OL_SCHEME_UDP)
         return OUTLET_ENOTSUP;
     if (len > l->settings->framing.max)
         return OUTLET_EMSGSIZE;
-    if (ol_endpoint_parse(url, OUTLET_TO_CONNECT, NULL, &e, NULL) || e.scheme != OL_SCHEME_UDP ||
-        ol_endpoint_addrs(&e, &to, 1) != 1)
+    if (strpbrk(url, "#?") || ol_endpoint_parse(url, OUTLET_TO_CONNECT, &any, &e, NULL) ||
+        e.scheme != OL_SCHEME_UDP)
         return OUTLET_EINVAL;
-    for (uint32_t i = 0; i < l->count; i++) {
-        struct ol_lsock *s = &l->socks[i];
+    count = ol_endpoint_addrs(&e, to, OL_ENDPOINT_ADDRS);
+    for (int a = 0; a < count; a++) {
+        for (uint32_t i = 0; i < l->count; i++) {
+            struct ol_lsock *s = &l->socks[i];
 
-        if (s->bound.kind == to.kind)
-            return ol_current() == s->reactor ? send_now(s, &to, bytes, len)
-                                              : send_away(s, &to, bytes, len);
+            if (s->bound.kind == to[a].kind)
+                return ol_current() == s->reactor ? send_now(s, &to[a], bytes, len)
+                                                  : send_away(s, &to[a], bytes, len);
+        }
     }
     return OUTLET_EINVAL;
 }

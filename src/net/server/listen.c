@@ -21,6 +21,7 @@ struct plan {
     int addr_count;
     uint32_t per_addr;         /* sockets: one for each reactor, or one */
     struct ol_given_set given; /* instead of addresses */
+    bool shared;               /* the port, with others who say so */
 };
 
 static int64_t
@@ -55,7 +56,7 @@ bind_one(struct ol_listener *l, const struct plan *p, struct ol_lsock *s, struct
                                   .backlog = p->e.opts.backlog > 0 ? (int)p->e.opts.backlog
                                                                    : BACKLOG,
                                   .mode = p->e.opts.mode > 0 ? (int)p->e.opts.mode : -1,
-                                  .nodelay = l->settings->nodelay,
+                                  .tuning = l->settings->tuning,
                                   .singly = ol_rate_is_on(&l->settings->counts->rate)};
 
     s->link = (struct ol_link){.ops = dgram ? &ol_dsock_ops : &ol_lsock_ops, .token = -1};
@@ -96,9 +97,10 @@ bind_all(struct ol_listener *l, const struct plan *p, struct ol_addr *at)
     for (int a = 0; a < p->addr_count; a++) {
         for (uint32_t i = 0; i < p->per_addr; i++) {
             struct ol_lsock *s = &l->socks[l->count];
-            enum ol_share_port share = p->per_addr == 1 ? OL_PORT_ALONE
-                                       : i == 0         ? OL_PORT_FIRST
-                                                        : OL_PORT_SIBLING;
+            enum ol_share_port share = p->shared          ? OL_PORT_SHARED
+                                       : p->per_addr == 1 ? OL_PORT_ALONE
+                                       : i == 0           ? OL_PORT_FIRST
+                                                          : OL_PORT_SIBLING;
             int sys;
 
             *at = p->addrs[a];
@@ -183,7 +185,7 @@ open_port(struct ol_listener *l, const struct ol_addr *name)
 /* ---- all of it --------------------------------------------------------------------------- */
 
 static outlet_err
-cannot_bind(struct outlet_reason *why, int sys, const struct ol_addr *at)
+cannot_bind(struct outlet_reason *why, int sys, const struct ol_addr *at, const char *device)
 {
     outlet_err err = ol_err_from_errno(-sys);
     char text[OL_ADDR_TEXT];
@@ -195,7 +197,19 @@ cannot_bind(struct outlet_reason *why, int sys, const struct ol_addr *at)
                sizeof "fd"); /* the address of a socket that was given is its own matter */
     why->sys_errno = -sys;
     why->phase = OUTLET_AT_CONNECT;
-    ol_reason_set(why, err, "cannot listen at %s: %s", text, outlet_strerror(err));
+    if (sys == -EPERM && device[0]) {
+        memcpy(why->key, "device", sizeof "device");
+        ol_reason_set(why, err, "cannot listen through device %s: that needs CAP_NET_RAW here",
+                      device);
+        return err;
+    }
+    if (sys == -ENODEV && ol_addr_is_group(at))
+        ol_reason_set(why, err,
+                      "cannot listen at %s: no interface leads to that group; name one with "
+                      "interface=",
+                      text);
+    else
+        ol_reason_set(why, err, "cannot listen at %s: %s", text, outlet_strerror(err));
     return err;
 }
 
@@ -209,7 +223,7 @@ open_sockets(struct ol_listener *l, struct plan *p, struct outlet_reason *why)
         return open_port(l, &p->e.addr);
     sys = p->given.count ? take_given(l, p, &at) : bind_with_port(l, p, &at);
     if (sys < 0)
-        return cannot_bind(why, sys, &at);
+        return cannot_bind(why, sys, &at, l->settings->tuning.device);
     if (p->e.carrier == OL_SCHEME_UDP) {
         for (uint32_t i = 0; i < l->count; i++) {
             l->socks[i].dgram = ol_dsock_new(&l->loop->heap, l->loop->hash_key);
@@ -320,6 +334,8 @@ make_plan(struct plan *p, struct outlet_reason *why)
 {
     bool sharded = p->e.scheme == OL_SCHEME_TCP;
 
+    p->shared = p->e.opts.reuse > 0 ||
+                (p->e.scheme == OL_SCHEME_UDP && p->e.has_literal && ol_addr_is_group(&p->e.addr));
     p->per_addr = sharded ? p->loop->reactor_count : 1;
     p->addr_count = 0;
     if (p->e.scheme == OL_SCHEME_PAIR || p->e.scheme == OL_SCHEME_FD)
