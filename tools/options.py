@@ -17,8 +17,10 @@ TABLE = re.compile(r"(<!-- options -->\n).*?(<!-- /options -->)", re.S)
 CONSTANTS = {"KIB": 1 << 10, "MIB": 1 << 20, "SIZE_TOP": 1 << 40, "MS_TOP": 365 * 86400000,
              "COUNT_TOP": (1 << 31) - 1, "KEEPALIVE_TOP": 32767, "PROBES_TOP": 127, "TTL_TOP": 255,
              "ACCEPTS_TOP": 1000000,
-             "OUTLET_OFF": -1, "OUTLET_ON": 1, "OL_DATAGRAM_MAX": 65507,
+             "OUTLET_OFF": -1, "OUTLET_ON": 1, "OL_DATAGRAM_MAX": 65507, "OL_FDS_MAX": 64,
              "OUTLET_FULL_REFUSE": 1, "OUTLET_FULL_CLOSE": 4, "true": True, "false": False}
+
+PACKET_MAX = 262144  # OL_PACKET_MAX, which the table cannot show
 
 MEANING = {
     "frame": ("where messages begin and end: [framing](framing.md)",
@@ -49,6 +51,8 @@ MEANING = {
               "允许进入的地址或前缀，其余的则不允许；可重复给出"),
     "deny": ("an address or prefix that may not come in; the key may be repeated",
              "不允许进入的地址或前缀；可重复给出"),
+    "fds": ("descriptors that may come with a message: `outlet_send_fd()`, `outlet_msg_fd()`",
+            "一条消息可以附带的描述符数：`outlet_send_fd()`、`outlet_msg_fd()`"),
     "mode": ("permissions of the socket's path", "套接字路径的权限"),
     "reuse": ("other processes of this user that say the same share the port (SO_REUSEPORT)",
               "同一用户的其他进程若也这样写，就共用这个端口（SO_REUSEPORT）"),
@@ -149,6 +153,8 @@ def default(words, key, kind, values):
     if kind == "LIST":
         return words["everyone"] if key == "allow" else words["nobody denied"]
     listen, listen_udp, connect, connect_udp = (shown(kind, v) for v in values)
+    if key == "max":
+        return f"{listen}; udp: {listen_udp}; unix-seqpacket: {shown(kind, PACKET_MAX)}"
     if key == "conns":
         return f"{words['limit']}; udp: {listen_udp}"
     if listen == listen_udp == connect == connect_udp:
@@ -172,10 +178,10 @@ def takes(words, kind, most, may_off):
 
 def where(words, schemes, roles):
     """The schemes and the role that honour it."""
-    names = {"STREAMS": ["tcp", "unix", "pair"], "ALL": []}
+    names = {"STREAMS": ["tcp", "unix", "pair", "fd"], "ALL": [], "PACKET": ["unix-seqpacket"]}
     if schemes == {"NOBODY"}:
         return words["nobody"]
-    listed = [n for s in ("TCP", "UNIX", "UDP", "PAIR", "STREAMS") if s in schemes
+    listed = [n for s in ("TCP", "UNIX", "UDP", "PAIR", "STREAMS", "PACKET", "FD") if s in schemes
               for n in names.get(s, [s.lower()])]
     parts = [" ".join(listed)] if listed else []
     if roles != "BOTH":

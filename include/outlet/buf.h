@@ -134,6 +134,22 @@ outlet_msg_peer(const outlet_msg *m, char *text, size_t room);
 OUTLET_API OUTLET_MUST_USE outlet_buf *
 outlet_msg_retain(outlet_msg *m);
 
+/**
+ * Take the next descriptor that came with the message, in the order in which they were sent.  It is
+ * close-on-exec.  Those that nobody takes are closed when the callback returns.  More than `fds` at
+ * once end the connection with OUTLET_ELIMIT.
+ *
+ * On a stream the kernel ties a descriptor to bytes: it comes with the last message that begins in
+ * what was sent along with it, or with frame=none with the bytes that end there.
+ *
+ * Memory  gives a descriptor, to be closed.
+ * Thread  reactor only: inside the callback that was given `m`.
+ * Calls   nothing.
+ * Errors  OUTLET_ENOENT  there is none, or none more.
+ */
+OUTLET_API OUTLET_MUST_USE int
+outlet_msg_fd(outlet_msg *m);
+
 #ifdef __cplusplus
 }
 #endif

@@ -31,13 +31,16 @@ extern "C" {
 
 /**
  * Begin to connect to `url`, on the current reactor or, from elsewhere, on the next in turn.  A
- * name is looked up in /etc/hosts; its addresses are tried one after the other.
+ * name is looked up in /etc/hosts; its addresses are tried one after the other.  "fd:3" is a socket
+ * that is connected already; a duplicate is used, so the caller's may be closed, and a reset
+ * reaches the peer when all are.  Whether it blocks is the driver's to say, for all who have it.
  *
  * Memory  copies `url`, `*opts` (may be NULL) and what `on` and `framing` in it point to.
  * Thread  any, posts.  *out and the user data are set before a callback can run.
  * Calls   nothing itself; then on_open, or on_close with the phase that failed.
  * Errors  OUTLET_EINVAL, OUTLET_ENOTSUP  the URL or an option is wrong; opts->why says where.
  *         OUTLET_ELIMIT  no handle is left.
+ *         OUTLET_ENOENT, OUTLET_ENOFILE  fd: it is not open, was not passed, or not duplicated.
  *         OUTLET_ENOMEM
  *         OUTLET_ESTATE  the loop has been stopped.
  */
@@ -74,7 +77,8 @@ outlet_pair(outlet_loop *loop, const char *url, const struct outlet_opts *opts, 
  *                          follows; from another thread, when the queue has been above `high`.
  *         OUTLET_EMSGSIZE  longer than `max` (not on a stream with frame=none), than the framing or
  *                          a datagram can carry, or, framing included, than `cap`.
- *         OUTLET_EINVAL    the framing cannot carry these bytes (they contain its mark).
+ *         OUTLET_EINVAL    the framing cannot carry these bytes (they contain its mark), or an
+ *                          empty message on unix-seqpacket, where it would be the end.
  *         OUTLET_ESTATE    closing, or the sending side was ended.
  *         OUTLET_ESTALE    this connection is gone.
  *         OUTLET_ENOMEM    also at the loop's memory_max.
@@ -119,6 +123,24 @@ outlet_send_buf(outlet_conn c, outlet_buf *b);
  */
 OUTLET_API OUTLET_MUST_USE int64_t
 outlet_send_file(outlet_conn c, int fd, int64_t offset, size_t len);
+
+/**
+ * Send `len` bytes as one message, and with it a descriptor, which the peer gets as one of its own:
+ * see outlet_msg_fd().  Between unix and unix-seqpacket connections with the option `fds`.
+ *
+ * Memory  copies `bytes` and `fd`: a duplicate is kept until it was sent; the caller's may be
+ *         closed.
+ * Thread  any, posts.
+ * Calls   nothing itself; then on_writable when the queue stands above `high`.
+ * Errors  OUTLET_ENOTSUP  another transport, or `fds` is off.
+ *         OUTLET_EINVAL   `fd` is not open; or there is no byte that it could go along with.
+ *         OUTLET_EFULL    also when `fds` descriptors wait to be sent, or are in the mail from
+ *                         other threads.
+ *         OUTLET_ENOFILE  it could not be duplicated.
+ *         OUTLET_EMSGSIZE, OUTLET_ESTATE, OUTLET_ESTALE, OUTLET_ENOMEM
+ */
+OUTLET_API OUTLET_MUST_USE int64_t
+outlet_send_fd(outlet_conn c, int fd, const void *bytes, size_t len);
 
 /**
  * Send one datagram from a udp listener's socket to any address ("udp://192.0.2.1:53"), group or
@@ -175,7 +197,7 @@ OUTLET_API outlet_err
 outlet_resume(outlet_conn c);
 
 /**
- * End the sending side after what is queued; receiving goes on (tcp, unix, pair).
+ * End the sending side after what is queued; receiving goes on (not with datagrams).
  *
  * Memory  keeps nothing.
  * Thread  any, posts.
@@ -277,7 +299,8 @@ outlet_by_name(outlet_loop *loop, const char *name);
  *
  *     peer, local      addresses; unix: the URL
  *     url              canonical: its listener's, or what was connected to
- *     transport        tcp unix udp pair          driver  epoll uring sim
+ *     transport        tcp unix unix-seqpacket udp pair
+ *     driver           epoll uring sim
  *     state            none connecting handshake open flushing lingering closing closed
  *     name             "" without one
  *     age_ms           since it was made, in steps of 125
@@ -287,15 +310,17 @@ outlet_by_name(outlet_loop *loop, const char *name);
  *     queued           as outlet_queued()
  *     dropped          messages that were to be sent and were not: by `full`, or in a publish
  *     rtt_us, retransmits          of the kernel; tcp, on its own reactor
+ *     peer_pid, peer_uid, peer_gid who connected, or listened, as the kernel saw it then; unix,
+ *                                  unix-seqpacket and pair, on its own reactor
  *
  * Answers the length of the text, which is cut to `room` and always ends in NUL; with room 0 only
  * the length.
  *
  * Memory  copies into `text`.
- * Thread  any, reads; rtt_us and retransmits: reactor only.
+ * Thread  any, reads; what the kernel knows, rtt_us to peer_gid: reactor only.
  * Calls   nothing.
  * Errors  OUTLET_ENOENT   there is no such key here.
- *         OUTLET_ESTATE   rtt_us, retransmits: it has no socket now.
+ *         OUTLET_ESTATE   rtt_us to peer_gid: it has no socket now.
  *         OUTLET_EINVAL, OUTLET_ETHREAD, OUTLET_ESTALE
  */
 OUTLET_API int64_t

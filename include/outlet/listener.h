@@ -27,6 +27,8 @@ extern "C" {
  * Listen at `url`.  "tcp://:9000" is this computer only, 127.0.0.1 and ::1; "tcp://0.0.0.0:9000" is
  * every IPv4 interface, "tcp://[::]:9000" every IPv6 interface, "*" as host both.  Port 0 picks
  * one, the same for all sockets.  A unix path that nobody listens at any more is replaced.
+ * "fd:3" is a socket of the program that is bound already; a duplicate is used, which listens on
+ * when the listener is closed if there are others.  It is made non-blocking, for all who have it.
  *
  * Memory  copies `url`, `*opts` (may be NULL) and what `on` and `framing` in it point to.
  * Thread  any.  *out and the user data are set before a callback can run.
@@ -36,6 +38,7 @@ extern "C" {
  *         OUTLET_EEXIST    at the unix path stands something that is no socket.
  *         OUTLET_ERESOLVE  the host is neither an address nor in /etc/hosts.
  *         OUTLET_ELIMIT    no handle is left.
+ *         OUTLET_ENOENT    fd: the descriptor is not open, or no such socket was passed.
  *         OUTLET_ESTATE    the loop drains, or has been stopped.
  *         OUTLET_ENOFILE, OUTLET_ENOMEM, OUTLET_ESYS
  */
@@ -60,7 +63,8 @@ outlet_listener_close(outlet_listener l);
  *
  *     url          canonical, with the port that was picked
  *     local        address of its first socket
- *     transport    tcp unix udp pair          driver  epoll uring sim
+ *     transport    tcp unix unix-seqpacket udp pair
+ *     driver       epoll uring sim
  *     connections  now
  *     accepted     so far
  *     refused      by on_accept, above conns or conns_per_address, or by allow and deny

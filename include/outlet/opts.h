@@ -86,8 +86,9 @@ struct outlet_opts {
 
     const char *frame;                 /* NULL: "none"; copied */
     int64_t max;                       /* bytes of a message, in both directions; 0: 1 MiB;
-                                          datagrams: 65,507.  A stream with frame=none has no
-                                          messages, and no limit here */
+                                          udp: 65,507; unix-seqpacket: 256 KiB.  A
+                                          stream with frame=none has no messages, and
+                                          no limit here */
 
     int64_t connect_ms;                /* connect: all addresses together; 0: 10,000 */
     int64_t handshake_ms;              /* 0: 10,000; no transport of this version has a handshake */
@@ -114,7 +115,8 @@ struct outlet_opts {
                                           longest silent that has never answered gives way, else
                                           newcomers are dropped */
     int64_t conns_per_address;         /* listen, tcp and udp; 0: off */
-    int64_t mode;                      /* listen, unix: permissions of the path; 0: as umask says */
+    int64_t mode;                      /* listen, unix and unix-seqpacket: permissions of the
+                                          path; 0: as umask says */
 
     int64_t accepts_per_second;        /* listen, not pair: a tenth of it at once, then evenly; who
                                           is above it waits in the backlog.  udp: new peers, above
@@ -145,6 +147,10 @@ struct outlet_opts {
     int64_t ttl;                       /* udp: hops that what is sent to a group may go; 0: 1 */
     int64_t loop;                      /* udp: this computer hears what it sends to groups; 0: on */
     int64_t broadcast;                 /* udp: broadcast addresses may be sent to; 0: off */
+
+    int64_t fds;                       /* unix and unix-seqpacket: descriptors that may come with a
+                                          message or wait for it, and as many may wait to be sent;
+                                          0: off, then none is taken, at most 64 */
 };
 #define OUTLET_OPTS {.size = sizeof(struct outlet_opts)}
 /* clang-format on */

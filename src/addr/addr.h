@@ -46,16 +46,26 @@ bool ol_addr_is_any(const struct ol_addr *a);       /* 0.0.0.0 or :: */
 bool ol_addr_is_group(const struct ol_addr *a);     /* multicast */
 bool ol_addr_is_broadcast(const struct ol_addr *a); /* 255.255.255.255; a subnet's cannot be told */
 
-enum ol_scheme { OL_SCHEME_TCP, OL_SCHEME_UNIX, OL_SCHEME_UDP, OL_SCHEME_PAIR };
+enum ol_scheme {
+    OL_SCHEME_TCP,
+    OL_SCHEME_UNIX,
+    OL_SCHEME_UDP,
+    OL_SCHEME_PAIR,
+    OL_SCHEME_FD,
+    OL_SCHEME_PACKET /* unix-seqpacket */
+};
 
 enum {
     OL_URL_MAX = 65536,
     OL_HOST_MAX = 255,
     OL_ENDPOINT_ADDRS = 8,
-    OL_OPTION_TEXT_MAX = 63,                              /* bytes of `device` and its like */
-    OL_TEXT_OPTIONS = 3,                                  /* how many of them there are */
-    OL_RULES_MAX = 1024,                                  /* of allow and deny together */
-    OL_RULE_TEXT = 50,                                    /* "allow=", a prefix, a comma */
+    OL_OPTION_TEXT_MAX = 63, /* bytes of `device` and its like */
+    OL_TEXT_OPTIONS = 3,     /* how many of them there are */
+    OL_RULES_MAX = 1024,     /* of allow and deny together */
+    OL_RULE_TEXT = 50,       /* "allow=", a prefix, a comma */
+    OL_FDS_MAX = 64,         /* descriptors that travel with a message */
+    OL_PACKET_MAX = 262144,  /* a message between unix sockets: Linux's own limit as it comes is
+                               425,984 less some */
     OL_ENDPOINT_TEXT = 3072 + OL_RULES_MAX * OL_RULE_TEXT /* room for any endpoint as text */
 };
 _Static_assert(OL_ENDPOINT_TEXT <= OL_URL_MAX, "it is read again");
@@ -73,6 +83,7 @@ _Static_assert(OL_ENDPOINT_TEXT <= OL_URL_MAX, "it is read again");
  */
 struct ol_endpoint {
     enum ol_scheme scheme;
+    enum ol_scheme carrier; /* the same; of fd: what the socket is, see ol_endpoint_carry() */
     enum outlet_role role;
     bool any_host;    /* "*": every interface, both families */
     bool loopback;    /* a port only, or "localhost": 127.0.0.1 and ::1, in both roles */
@@ -80,7 +91,9 @@ struct ol_endpoint {
     uint16_t port;
     uint32_t zone;              /* of a v6 literal */
     char host[OL_HOST_MAX + 1]; /* name in lower case, or the literal without brackets and zone;
-                                   "" with any_host, loopback, unix, pair */
+                                   "" with any_host, loopback, unix, pair.
+                                   fd:systemd/name: the name, "": all */
+    int32_t fd;                 /* fd:3; -1: what the service manager passed */
     struct ol_addr addr;        /* literal address, unix path, or pair name in path */
     struct outlet_opts opts;
     char frame[256];       /* the framing text as written, not decoded; "none" */
@@ -104,6 +117,13 @@ outlet_err ol_endpoint_parse(const char *url, enum outlet_role role, const struc
 /* It was copied: its options shall point into itself. */
 void ol_endpoint_moved(struct ol_endpoint *e);
 
+/* Once it is known what the socket of an fd: endpoint is: the options as that kind of socket
+ * honours them, with its defaults.  `url` and `opts` are those that *e was parsed from.  Errors as
+ * above. */
+outlet_err ol_endpoint_carry(const char *url, const struct outlet_opts *opts,
+                             enum ol_scheme carrier, struct ol_endpoint *e,
+                             struct outlet_reason *why);
+
 /* The canonical text, the secret as "***", with `port` in place of the URL's (0: keep it). */
 size_t ol_endpoint_print(const struct ol_endpoint *e, uint16_t port, char *text, size_t room);
 
@@ -125,5 +145,6 @@ void ol_rules_free(const ol_heap *heap, struct ol_rules *rules);
 bool ol_rules_admit(const struct ol_rules *rules, const struct ol_addr *who);
 
 const char *ol_scheme_name(enum ol_scheme s);
+bool ol_scheme_is_unix(enum ol_scheme s); /* it has a path or an abstract name */
 
 #endif

@@ -41,6 +41,7 @@ check_same(const struct ol_endpoint *a, const struct ol_endpoint *b)
     OL_ASSERT(memcmp(&x, &y, sizeof x) == 0);
     OL_ASSERT(a->scheme == b->scheme && a->any_host == b->any_host);
     OL_ASSERT(a->loopback == b->loopback && a->has_literal == b->has_literal);
+    OL_ASSERT(a->carrier == b->carrier && a->fd == b->fd);
     OL_ASSERT(a->port == b->port && a->zone == b->zone && a->addr.port == b->addr.port);
     OL_ASSERT(ol_addr_same(&a->addr, &b->addr));
     OL_ASSERT(strcmp(a->host, b->host) == 0);

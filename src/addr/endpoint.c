@@ -285,21 +285,23 @@ parse_unix(const struct ol_url *u, struct ol_endpoint *e, struct outlet_reason *
     bool abstract = u->path.len > 0 && u->text[u->path.at] == '@';
     const struct ol_decode how = {abstract ? "the abstract name" : "the path", "", OL_PATH_MAX,
                                   abstract};
+    const char *name = ol_scheme_name(e->scheme);
     struct ol_part path = u->path;
     size_t len;
     outlet_err err;
 
     if (u->authority.len > 0)
         return ol_refuse(why, OUTLET_EINVAL, at_of(u->authority), "",
-                         "unix has no host; write unix:///run/a.sock, unix:a.sock or unix:@name");
+                         "%s has no host; write %s:///run/a.sock, %s:a.sock or %s:@name", name,
+                         name, name, name);
     if (abstract) {
         path.at++;
         path.len--;
     }
     if (path.len == 0)
         return ol_refuse(why, OUTLET_EINVAL, at_of(path), "",
-                         "the %s is missing; write unix:///run/a.sock or unix:@name",
-                         abstract ? "abstract name" : "path");
+                         "the %s is missing; write %s:///run/a.sock or %s:@name",
+                         abstract ? "abstract name" : "path", name, name);
     err = ol_part_decode(u, path, &how, e->addr.path, &len, why);
     if (err)
         return err;
@@ -329,6 +331,53 @@ parse_pair(const struct ol_url *u, struct ol_endpoint *e, struct outlet_reason *
 }
 
 static outlet_err
+parse_descriptor(const struct ol_url *u, struct ol_endpoint *e, struct outlet_reason *why)
+{
+    const char *text = u->text + u->path.at;
+    int64_t number = 0;
+
+    for (size_t i = 0; i < u->path.len; i++) {
+        number = number * 10 + (text[i] - '0');
+        if (number > INT32_MAX)
+            return ol_refuse(why, OUTLET_EINVAL, at_of(u->path), "",
+                             "no descriptor has a number above %d", INT32_MAX);
+    }
+    e->fd = (int32_t)number;
+    return OUTLET_OK;
+}
+
+/* The name is kept where others have their host. */
+static outlet_err
+parse_given(const struct ol_url *u, struct ol_endpoint *e, struct outlet_reason *why)
+{
+    static const char manager[] = "systemd";
+    const struct ol_decode how = {"the name of the socket", "", OL_HOST_MAX, false};
+    const char *text = u->text + u->path.at;
+    size_t word = sizeof manager - 1;
+    struct ol_part name = u->path;
+    size_t len;
+
+    if (u->authority.present)
+        return ol_refuse(why, OUTLET_EINVAL, at_of(u->authority) - 2, "",
+                         "fd has no host; write fd:3, fd:systemd or fd:systemd/name");
+    if (u->path.len > 0 && strspn(text, "0123456789") >= u->path.len)
+        return parse_descriptor(u, e, why);
+    e->fd = -1;
+    if (ol_same_word(text, u->path.len, manager))
+        return OUTLET_OK;
+    if (u->path.len <= word || !ol_same_word(text, word, manager) || text[word] != '/')
+        return ol_refuse(why, OUTLET_EINVAL, at_of(u->path), "",
+                         "after `fd:` stands a number or `systemd`; write fd:3, fd:systemd or "
+                         "fd:systemd/name");
+    name.at += word + 1;
+    name.len -= word + 1;
+    if (name.len == 0)
+        return ol_refuse(why, OUTLET_EINVAL, at_of(name), "",
+                         "the name is missing; write fd:systemd/name, or fd:systemd for all");
+    return ol_part_decode(u, name, &how, e->host, &len, why);
+}
+
+static outlet_err
 parse_place(struct ol_url *u, struct ol_endpoint *e, struct outlet_reason *why)
 {
     switch (e->scheme) {
@@ -336,9 +385,12 @@ parse_place(struct ol_url *u, struct ol_endpoint *e, struct outlet_reason *why)
     case OL_SCHEME_UDP:
         return parse_host_and_port(u, e, why);
     case OL_SCHEME_UNIX:
+    case OL_SCHEME_PACKET:
         return parse_unix(u, e, why);
     case OL_SCHEME_PAIR:
         return parse_pair(u, e, why);
+    case OL_SCHEME_FD:
+        return parse_given(u, e, why);
     }
     return OUTLET_EINVAL;
 }
@@ -478,7 +530,7 @@ parse_options(const struct ol_url *u, const struct outlet_opts *opts, struct ol_
     const struct ol_setting *mode = &s.of[OL_OPT_MODE];
     outlet_err err;
 
-    ol_settings_init(&s, e->scheme, e->role);
+    ol_settings_init(&s, e->carrier, e->role);
     err = ol_settings_read(&s, u, u->query, why);
     if (!err)
         err = ol_settings_read(&s, u, u->options, why);
@@ -510,9 +562,10 @@ parse_options(const struct ol_url *u, const struct outlet_opts *opts, struct ol_
     return OUTLET_OK;
 }
 
-outlet_err
-ol_endpoint_parse(const char *url, enum outlet_role role, const struct outlet_opts *opts,
-                  struct ol_endpoint *out, struct outlet_reason *why)
+/* `carrier` matters with fd only. */
+static outlet_err
+parse(const char *url, enum outlet_role role, const struct outlet_opts *opts,
+      enum ol_scheme carrier, struct ol_endpoint *out, struct outlet_reason *why)
 {
     struct outlet_reason unread = OUTLET_REASON;
     struct ol_endpoint e;
@@ -533,6 +586,7 @@ ol_endpoint_parse(const char *url, enum outlet_role role, const struct outlet_op
     err = ol_url_split(url, &u, why);
     if (!err)
         err = ol_scheme_of(&u, &e.scheme, why);
+    e.carrier = e.scheme == OL_SCHEME_FD ? carrier : e.scheme;
     if (!err)
         err = refuse_secrets(&u, e.scheme, why);
     if (!err)
@@ -545,4 +599,19 @@ ol_endpoint_parse(const char *url, enum outlet_role role, const struct outlet_op
     *out = e;
     ol_endpoint_moved(out);
     return OUTLET_OK;
+}
+
+outlet_err
+ol_endpoint_parse(const char *url, enum outlet_role role, const struct outlet_opts *opts,
+                  struct ol_endpoint *out, struct outlet_reason *why)
+{
+    return parse(url, role, opts, OL_SCHEME_FD, out, why);
+}
+
+outlet_err
+ol_endpoint_carry(const char *url, const struct outlet_opts *opts, enum ol_scheme carrier,
+                  struct ol_endpoint *e, struct outlet_reason *why)
+{
+    OL_ASSERT(e->scheme == OL_SCHEME_FD && carrier != OL_SCHEME_FD);
+    return parse(url, e->role, opts, carrier, e, why);
 }

@@ -14,8 +14,10 @@ enum {
     UNIX = 1u << OL_SCHEME_UNIX,
     UDP = 1u << OL_SCHEME_UDP,
     PAIR = 1u << OL_SCHEME_PAIR,
-    STREAMS = TCP | UNIX | PAIR,
-    ALL = STREAMS | UDP,
+    FD = 1u << OL_SCHEME_FD,
+    PACKET = 1u << OL_SCHEME_PACKET,
+    STREAMS = TCP | UNIX | PAIR | FD,
+    ALL = STREAMS | UDP | PACKET,
     NOBODY = 0, /* none of the schemes built has a handshake */
 
     LISTEN = 1u << OUTLET_TO_LISTEN,
@@ -45,7 +47,8 @@ const struct ol_option ol_options[OL_OPTIONS] = {
     ROW_EACH(FRAME, frame, FRAME, 0, true, STREAMS, BOTH, EACH(0)),
     ROW(MAX, max, SIZE, SIZE_TOP, true, ALL, BOTH, MIB, OL_DATAGRAM_MAX, MIB, OL_DATAGRAM_MAX),
 
-    ROW_EACH(CONNECT_MS, connect_ms, MS, MS_TOP, true, TCP | UNIX | UDP, CONNECT, EACH(10000)),
+    ROW_EACH(CONNECT_MS, connect_ms, MS, MS_TOP, true, TCP | UNIX | PACKET | UDP, CONNECT,
+             EACH(10000)),
     ROW_EACH(HANDSHAKE_MS, handshake_ms, MS, MS_TOP, true, NOBODY, BOTH, EACH(10000)),
     ROW(IDLE_MS, idle_ms, MS, MS_TOP, true, ALL, BOTH, 300000, 60000, OUTLET_OFF, OUTLET_OFF),
     ROW_EACH(PARTIAL_MS, partial_ms, MS, MS_TOP, true, STREAMS, BOTH, EACH(30000)),
@@ -57,26 +60,29 @@ const struct ol_option ol_options[OL_OPTIONS] = {
     ROW_EACH(CAP, cap, SIZE, SIZE_TOP, true, ALL, BOTH, EACH(16 * MIB)),
     ROW_EACH(FULL, full, FULL, OUTLET_FULL_CLOSE, false, ALL, BOTH, EACH(OUTLET_FULL_REFUSE)),
 
-    ROW_EACH(HALF_OPEN, half_open, SWITCH, OUTLET_ON, true, STREAMS, BOTH, EACH(OUTLET_OFF)),
-    ROW_EACH(NODELAY, nodelay, SWITCH, OUTLET_ON, true, TCP, BOTH, EACH(OUTLET_ON)),
-
-    ROW_EACH(BACKLOG, backlog, COUNT, COUNT_TOP, false, TCP | UNIX, LISTEN, EACH(4096)),
-    ROW(CONNS, conns, COUNT, COUNT_TOP, true, TCP | UNIX | UDP, LISTEN, 0, 65536, 0, 0),
-    ROW_EACH(CONNS_PER_ADDRESS, conns_per_address, COUNT, COUNT_TOP, true, TCP | UDP, LISTEN,
+    ROW_EACH(HALF_OPEN, half_open, SWITCH, OUTLET_ON, true, STREAMS | PACKET, BOTH,
              EACH(OUTLET_OFF)),
-    ROW_EACH(ACCEPTS_PER_SECOND, accepts_per_second, COUNT, ACCEPTS_TOP, true, TCP | UNIX | UDP,
-             LISTEN, EACH(OUTLET_OFF)),
-    ROW_EACH(ALLOW, allow, LIST, 0, false, TCP | UDP, LISTEN, EACH(0)),
-    ROW_EACH(DENY, deny, LIST, 0, false, TCP | UDP, LISTEN, EACH(0)),
-    ROW_EACH(MODE, mode, MODE, 0777, false, UNIX, LISTEN, EACH(0)),
+    ROW_EACH(NODELAY, nodelay, SWITCH, OUTLET_ON, true, TCP | FD, BOTH, EACH(OUTLET_ON)),
+
+    ROW_EACH(BACKLOG, backlog, COUNT, COUNT_TOP, false, TCP | UNIX | PACKET, LISTEN, EACH(4096)),
+    ROW(CONNS, conns, COUNT, COUNT_TOP, true, TCP | UNIX | PACKET | UDP | FD, LISTEN, 0, 65536,
+        0, 0),
+    ROW_EACH(CONNS_PER_ADDRESS, conns_per_address, COUNT, COUNT_TOP, true, TCP | UDP | FD, LISTEN,
+             EACH(OUTLET_OFF)),
+    ROW_EACH(ACCEPTS_PER_SECOND, accepts_per_second, COUNT, ACCEPTS_TOP, true,
+             TCP | UNIX | PACKET | UDP | FD, LISTEN, EACH(OUTLET_OFF)),
+    ROW_EACH(ALLOW, allow, LIST, 0, false, TCP | UDP | FD, LISTEN, EACH(0)),
+    ROW_EACH(DENY, deny, LIST, 0, false, TCP | UDP | FD, LISTEN, EACH(0)),
+    ROW_EACH(MODE, mode, MODE, 0777, false, UNIX | PACKET, LISTEN, EACH(0)),
     ROW_EACH(REUSE, reuse, SWITCH, OUTLET_ON, true, TCP | UDP, LISTEN, EACH(OUTLET_OFF)),
 
-    ROW_EACH(KEEPALIVE_S, keepalive_s, S, KEEPALIVE_TOP, true, TCP, BOTH, EACH(OUTLET_OFF)),
-    ROW_EACH(KEEPALIVE_INTERVAL_S, keepalive_interval_s, S, KEEPALIVE_TOP, false, TCP, BOTH,
+    ROW_EACH(KEEPALIVE_S, keepalive_s, S, KEEPALIVE_TOP, true, TCP | FD, BOTH, EACH(OUTLET_OFF)),
+    ROW_EACH(KEEPALIVE_INTERVAL_S, keepalive_interval_s, S, KEEPALIVE_TOP, false, TCP | FD, BOTH,
              EACH(0)),
-    ROW_EACH(KEEPALIVE_PROBES, keepalive_probes, COUNT, PROBES_TOP, false, TCP, BOTH, EACH(0)),
-    ROW_EACH(USER_TIMEOUT_MS, user_timeout_ms, MS, COUNT_TOP, true, TCP, BOTH, EACH(OUTLET_OFF)),
-    ROW_EACH(DSCP, dscp, DSCP, 63, false, TCP | UDP, BOTH, EACH(0)),
+    ROW_EACH(KEEPALIVE_PROBES, keepalive_probes, COUNT, PROBES_TOP, false, TCP | FD, BOTH, EACH(0)),
+    ROW_EACH(USER_TIMEOUT_MS, user_timeout_ms, MS, COUNT_TOP, true, TCP | FD, BOTH,
+             EACH(OUTLET_OFF)),
+    ROW_EACH(DSCP, dscp, DSCP, 63, false, TCP | UDP | FD, BOTH, EACH(0)),
     ROW_EACH(DEVICE, device, TEXT, 0, false, TCP | UDP, BOTH, EACH(0)),
     ROW_EACH(LOCAL, local, TEXT, 0, false, TCP | UDP, CONNECT, EACH(0)),
 
@@ -84,6 +90,8 @@ const struct ol_option ol_options[OL_OPTIONS] = {
     ROW_EACH(TTL, ttl, COUNT, TTL_TOP, false, UDP, BOTH, EACH(1)),
     ROW_EACH(LOOP, loop, SWITCH, OUTLET_ON, true, UDP, BOTH, EACH(OUTLET_ON)),
     ROW_EACH(BROADCAST, broadcast, SWITCH, OUTLET_ON, true, UDP, BOTH, EACH(OUTLET_OFF)),
+
+    ROW_EACH(FDS, fds, COUNT, OL_FDS_MAX, true, UNIX | PACKET | FD, BOTH, EACH(OUTLET_OFF)),
 };
 /* clang-format on */
 
@@ -149,6 +157,8 @@ ol_option_is_text(const struct ol_option *o)
 int64_t
 ol_option_fallback(const struct ol_option *o, enum ol_scheme s, enum outlet_role r)
 {
+    if (o == &ol_options[OL_OPT_MAX] && s == OL_SCHEME_PACKET)
+        return OL_PACKET_MAX;
     return o->fallback[r == OUTLET_TO_CONNECT][s == OL_SCHEME_UDP];
 }
 
@@ -369,11 +379,11 @@ ol_option_check(const struct ol_option *o, enum ol_scheme s, int64_t value, ptrd
         return ol_refuse(why, OUTLET_EINVAL, at, o->key, "the key `%s` cannot be off; it takes %s",
                          o->key, examples[o->type]);
     }
-    if (s == OL_SCHEME_UDP && o == &ol_options[OL_OPT_MAX]) {
-        if (value > OL_DATAGRAM_MAX)
+    if (o == &ol_options[OL_OPT_MAX] && ol_scheme_message_max(s)) {
+        max = ol_scheme_message_max(s);
+        if (value > max)
             return ol_refuse(why, OUTLET_EINVAL, at, o->key,
-                             "a datagram carries at most %d bytes; lower `max`", OL_DATAGRAM_MAX);
-        max = OL_DATAGRAM_MAX;
+                             "a datagram carries at most %d bytes; lower `max`", (int)max);
     }
     if (value >= o->min && value <= max)
         return OUTLET_OK;

@@ -62,6 +62,7 @@ enum ol_option_id {
     OL_OPT_TTL,
     OL_OPT_LOOP,
     OL_OPT_BROADCAST,
+    OL_OPT_FDS,
     OL_OPTIONS
 };
 

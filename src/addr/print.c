@@ -43,6 +43,20 @@ print_unix(const struct ol_addr *a, struct ol_text *t)
 }
 
 static void
+print_given(const struct ol_endpoint *e, struct ol_text *t)
+{
+    if (e->fd >= 0) {
+        ol_text_add_number(t, e->fd);
+        return;
+    }
+    ol_text_add(t, "systemd");
+    if (e->host[0] != '\0') {
+        ol_text_add(t, "/");
+        ol_text_add_escaped(t, e->host, strlen(e->host), "%?#/");
+    }
+}
+
+static void
 print_place(const struct ol_endpoint *e, uint16_t port, struct ol_text *t)
 {
     switch (e->scheme) {
@@ -54,10 +68,14 @@ print_place(const struct ol_endpoint *e, uint16_t port, struct ol_text *t)
         ol_text_add_number(t, port ? port : e->port);
         break;
     case OL_SCHEME_UNIX:
+    case OL_SCHEME_PACKET:
         print_unix(&e->addr, t);
         break;
     case OL_SCHEME_PAIR:
         ol_text_add_escaped(t, e->addr.path, e->addr.path_len, "%?#/");
+        break;
+    case OL_SCHEME_FD:
+        print_given(e, t);
         break;
     }
 }
@@ -91,7 +109,7 @@ print_number(const struct ol_endpoint *e, const struct ol_option *o, const char 
     int64_t value;
 
     memcpy(&value, (const char *)&e->opts + o->offset, sizeof value);
-    if (value == ol_option_fallback(o, e->scheme, e->role))
+    if (value == ol_option_fallback(o, e->carrier, e->role))
         return;
     print_key(o, join, t);
     ol_option_print(o, value, t);

@@ -6,16 +6,20 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "option.h"
 #include "scheme.h"
 #include "text.h"
+
+#define BUILT "tcp, unix, unix-seqpacket, udp, pair and fd"
 
 static const struct ol_scheme_entry schemes[] = {
     {"tcp", true, OL_SCHEME_TCP},
     {"unix", true, OL_SCHEME_UNIX},
     {"udp", true, OL_SCHEME_UDP},
     {"pair", true, OL_SCHEME_PAIR},
+    {"fd", true, OL_SCHEME_FD},
+    {"unix-seqpacket", true, OL_SCHEME_PACKET},
     {.name = "tls"},
-    {.name = "unix-seqpacket"},
     {.name = "unix-dgram"},
     {.name = "kcp"},
     {.name = "ws"},
@@ -26,7 +30,6 @@ static const struct ol_scheme_entry schemes[] = {
     {.name = "sios"},
     {.name = "http"},
     {.name = "https"},
-    {.name = "fd"},
 };
 
 const struct ol_scheme_entry *
@@ -57,9 +60,8 @@ refuse_unknown(const char *name, size_t len, struct outlet_reason *why)
     if (ol_is_near(best, len))
         return ol_refuse(why, OUTLET_EINVAL, 0, "", "unknown scheme `%.*s`; did you mean `%s`?",
                          shown, name, near);
-    return ol_refuse(why, OUTLET_EINVAL, 0, "",
-                     "unknown scheme `%.*s`; this version has tcp, unix, udp and pair", shown,
-                     name);
+    return ol_refuse(why, OUTLET_EINVAL, 0, "", "unknown scheme `%.*s`; this version has " BUILT,
+                     shown, name);
 }
 
 outlet_err
@@ -76,9 +78,7 @@ ol_scheme_of(const struct ol_url *u, enum ol_scheme *out, struct outlet_reason *
         return refuse_unknown(u->text, u->scheme.len, why);
     if (!entry->built)
         return ol_refuse(why, OUTLET_ENOTSUP, 0, "",
-                         "scheme `%s` is not built into this version; it has tcp, unix, udp and "
-                         "pair",
-                         entry->name);
+                         "scheme `%s` is not built into this version; it has " BUILT, entry->name);
     *out = entry->scheme;
     return OUTLET_OK;
 }
@@ -102,5 +102,19 @@ ol_scheme_has_host(enum ol_scheme s)
 bool
 ol_scheme_has_borders(enum ol_scheme s)
 {
-    return s == OL_SCHEME_UDP;
+    return s == OL_SCHEME_UDP || s == OL_SCHEME_FD || s == OL_SCHEME_PACKET;
+}
+
+bool
+ol_scheme_is_unix(enum ol_scheme s)
+{
+    return s == OL_SCHEME_UNIX || s == OL_SCHEME_PACKET;
+}
+
+int
+ol_scheme_message_max(enum ol_scheme s)
+{
+    if (s == OL_SCHEME_PACKET)
+        return OL_PACKET_MAX;
+    return s == OL_SCHEME_UDP ? OL_DATAGRAM_MAX : 0;
 }

@@ -382,8 +382,8 @@ ol_settings_settle(struct ol_settings *s, struct outlet_reason *why)
         if (s->of[i].value == 0)
             s->of[i].value = ol_option_fallback(&ol_options[i], s->scheme, s->role);
     }
-    if (s->scheme == OL_SCHEME_UDP && s->of[OL_OPT_MAX].value == OUTLET_OFF)
-        s->of[OL_OPT_MAX].value = OL_DATAGRAM_MAX; /* the protocol's own limit stays */
+    if (ol_scheme_message_max(s->scheme) && s->of[OL_OPT_MAX].value == OUTLET_OFF)
+        s->of[OL_OPT_MAX].value = ol_scheme_message_max(s->scheme); /* the protocol's own stays */
 
     if ((full->value == OUTLET_FULL_DROP_NEW || full->value == OUTLET_FULL_DROP_OLD) &&
         !ol_scheme_has_borders(s->scheme) && strcmp(s->frame, "none") == 0)

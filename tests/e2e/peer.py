@@ -4,6 +4,7 @@
     peer.py listen  tcp|udp|unix [ADDRESS] echo|twist|leave|stop|count|greet|reset|silent|hold|
                                            full|all|modbus|modbus-split|modbus-bad|gbk
     peer.py connect tcp|udp|unix ADDRESS   pipe|reset|modbus|gbk
+    peer.py pass    NAME=KIND[:ADDRESS]... -- PROGRAM...   with these sockets, as systemd does
 
 A listener prints {"event":"listening","url":...} like outlet does, serves one client and ends
 (twist: the first byte it sends back is another; leave: sends one piece back and closes; stop: sends
@@ -17,19 +18,23 @@ answer; `gbk` sends a line a byte at a time and prints the answer.
 
 SPDX-License-Identifier: MIT
 """
+import fcntl
 import json
+import os
 import selectors
 import socket
 import struct
 import sys
 import threading
 
+LOCAL = {"unix": socket.SOCK_STREAM, "unix-seqpacket": socket.SOCK_SEQPACKET}
+
 
 def bind(kind, address):
-    if kind == "unix":
-        s = socket.socket(socket.AF_UNIX)
+    if kind in LOCAL:
+        s = socket.socket(socket.AF_UNIX, LOCAL[kind])
         s.bind("\0" + address[1:] if address.startswith("@") else address)
-        url = f"unix:{address}" if address.startswith("@") else f"unix://{address}"
+        url = f"{kind}:{address}" if address.startswith("@") else f"{kind}://{address}"
     else:
         s = socket.socket(type=socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
         s.bind(("127.0.0.1", 0))
@@ -174,8 +179,8 @@ def serve(s, what):
 
 
 def dial(kind, address):
-    if kind == "unix":
-        s = socket.socket(socket.AF_UNIX)
+    if kind in LOCAL:
+        s = socket.socket(socket.AF_UNIX, LOCAL[kind])
         s.connect("\0" + address[1:] if address.startswith("@") else address)
         return s
     s = socket.socket(type=socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
@@ -198,7 +203,29 @@ def pipe(s):
         sys.stdout.buffer.write(data)
 
 
+def hand_over(sockets, program):
+    """Sockets from descriptor 3 on, said in the environment: sd_listen_fds(3)."""
+    names = []
+    kept = []
+    for text in sockets:
+        name, place = text.split("=", 1)
+        kind, _, address = place.partition(":")
+        s, _ = bind(kind, address)
+        names.append(name)
+        kept.append(fcntl.fcntl(s.fileno(), fcntl.F_DUPFD, 100))
+        s.close()
+    for i, fd in enumerate(kept):
+        os.dup2(fd, 3 + i)
+        os.close(fd)
+    os.environ.update(LISTEN_FDS=str(len(names)), LISTEN_PID=str(os.getpid()),
+                      LISTEN_FDNAMES=":".join(names))
+    os.execv(program[0], program)
+
+
 def main():
+    if sys.argv[1] == "pass":
+        at = sys.argv.index("--")
+        hand_over(sys.argv[2:at], sys.argv[at + 1:])
     role, kind = sys.argv[1:3]
     what = sys.argv[-1]
     address = sys.argv[3] if len(sys.argv) > 4 else ""

@@ -7,6 +7,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static const char *
 info(outlet_conn c, const char *key)
@@ -153,6 +155,86 @@ user_data_is_what_callbacks_receive(void **state)
     net_close(&n);
 }
 
+/* ---- who the peer is
+ * ------------------------------------------------------------------------------------ */
+
+static void
+ask_who(struct end *e)
+{
+    e->results[0] = net_number(e->c, "peer_pid");
+    e->results[1] = net_number(e->c, "peer_uid");
+    e->results[2] = net_number(e->c, "peer_gid");
+}
+
+static const struct does asks_who = {.on_open = ask_who};
+
+static void
+assert_is(const struct end *e, int64_t pid)
+{
+    assert_int_equal(e->results[0], pid);
+    assert_int_equal(e->results[1], getuid());
+    assert_int_equal(e->results[2], getgid());
+}
+
+static void
+who_is_on_the_other_side_of_a_local_socket(void **state)
+{
+    static const char *const places[] = {"unix", "abstract", "unix-seqpacket", "pair"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        struct server s = {.does = &asks_who};
+        struct end e = {.does = &asks_who};
+        struct net n;
+
+        net_open(&n, NULL);
+        net_listen(&n, &s, NULL, "%s", net_place(&n, places[i]));
+        net_connect(&n, &e, NULL, "%s", s.at);
+        UNTIL(&n, e.opens && s.count && s.ends[0].opens);
+        assert_is(&e, getpid());
+        assert_is(&s.ends[0], getpid());
+        assert_int_equal(net_number(e.c, "peer_pid"), OUTLET_ETHREAD);
+        net_close(&n);
+    }
+}
+
+static void
+another_process_is_told_apart(void **state)
+{
+    struct server s = {.does = &asks_who};
+    struct server t = {.does = &asks_who};
+    struct end e = {.does = &asks_who};
+    struct net n;
+    pid_t child;
+    int stop[2];
+
+    (void)state;
+    if (net_is_sim())
+        return;
+    net_open(&n, NULL);
+    net_listen(&n, &s, NULL, "%s", net_place(&n, "unix"));
+    net_listen(&n, &t, NULL, "tcp://127.0.0.1:0");
+    assert_int_equal(pipe(stop), 0);
+    child = fork();
+    if (child == 0) {
+        char byte;
+
+        close(stop[1]);
+        net_raw(&s);
+        _exit(read(stop[0], &byte, 1) != 0);
+    }
+    assert_true(child > 0);
+    UNTIL(&n, s.count && s.ends[0].opens);
+    assert_is(&s.ends[0], child);
+    net_connect(&n, &e, NULL, "%s", t.at);
+    UNTIL(&n, e.opens);
+    assert_int_equal(e.results[0], OUTLET_ENOENT);
+    close(stop[0]);
+    close(stop[1]);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    net_close(&n);
+}
+
 /* ---- names
  * --------------------------------------------------------------------------------------------- */
 
@@ -262,6 +344,8 @@ all_open_connections_are_visited_once(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(every_fact_is_told),
     cmocka_unit_test(facts_of_other_transports),
+    cmocka_unit_test(who_is_on_the_other_side_of_a_local_socket),
+    cmocka_unit_test(another_process_is_told_apart),
     cmocka_unit_test(user_data_is_what_callbacks_receive),
     cmocka_unit_test(a_name_belongs_to_one_connection_until_it_ends),
     cmocka_unit_test(all_open_connections_are_visited_once),

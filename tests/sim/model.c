@@ -23,6 +23,12 @@ is_udp(enum carrier c)
 }
 
 bool
+has_framing(enum carrier c)
+{
+    return !is_udp(c) && c != UNIX_PACKETS;
+}
+
+bool
 drops(const struct end *e)
 {
     return e->full == OUTLET_FULL_DROP_NEW || e->full == OUTLET_FULL_DROP_OLD;

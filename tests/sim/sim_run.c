@@ -53,6 +53,7 @@ const struct frame_kind frame_kinds[] = {
     {.text = "between:%02..%03", .max = MESSAGE_MAX, .letters = true},
     {.text = "hp:123", .min = 1, .max = MESSAGE_MAX}};
 const size_t frame_kind_count = OL_COUNT(frame_kinds);
+const struct frame_kind packet_kind = {.text = "packets", .min = 1, .max = MESSAGE_MAX};
 
 /* ---- small things ---- */
 

@@ -57,7 +57,18 @@ struct profile {
 extern const struct profile profiles[];
 extern const size_t profile_count;
 
-enum carrier { TCP4, TCP6, TCP_BOTH, UNIX_PATH, UNIX_ABSTRACT, PLUG, BOTH_ENDS, UDP4, UDP6 };
+enum carrier {
+    TCP4,
+    TCP6,
+    TCP_BOTH,
+    UNIX_PATH,
+    UNIX_ABSTRACT,
+    UNIX_PACKETS,
+    PLUG,
+    BOTH_ENDS,
+    UDP4,
+    UDP6
+};
 
 struct run;
 struct end;
@@ -73,6 +84,7 @@ struct frame_kind {
 
 extern const struct frame_kind frame_kinds[];
 extern const size_t frame_kind_count;
+extern const struct frame_kind packet_kind; /* no framing: the transport keeps borders */
 
 struct sent {
     size_t len;
@@ -242,6 +254,7 @@ bool at_home(const struct end *e);
 struct end *end_new(struct run *r, int loop, enum carrier c, bool server,
                     const struct frame_kind *frame);
 bool is_udp(enum carrier c);
+bool has_framing(enum carrier c);
 bool drops(const struct end *e);                              /* its queue may drop messages */
 size_t text_number(uint8_t *to, char first, unsigned number); /* 8 letters */
 /* The bytes of the next message of `e`. */

@@ -368,6 +368,17 @@ play_udp(struct scene *s)
 }
 
 static void
+play_packets(struct scene *s)
+{
+    (void)hear(s, "unix-seqpacket:///run/a.sock");
+    (void)call(s, "unix-seqpacket:///run/a.sock");
+    (void)call(s, "unix-seqpacket:///run/b.sock");
+    run_ms(s, 100);
+    close_all(s);
+    run_ms(s, 100);
+}
+
+static void
 in_group(struct actor *a)
 {
     if (a->server && outlet_join(a->h, "all"))
@@ -527,6 +538,8 @@ static const struct script scripts[] = {
     {"two plugged together", play_pair, three_lines, echo, 2, 6},
     {"a port of this process", play_plug, three_lines, echo, 2, 6},
     {"datagrams", play_udp, three_lines, echo, 4, 12},
+    {"packets", play_packets, three_lines, echo, 2, 6},
+    {"packets kept", play_packets, long_line, keep_and_pause, 2, 1},
     {"groups", play_groups, in_group, NULL, 8, 4},
     {"timers and names", play_timers_and_names, NULL, NULL, 2, 0},
     {"keeping", play_keeping, three_lines, keep_and_pause, 2, 3},

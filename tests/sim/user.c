@@ -54,7 +54,7 @@ choose_times(struct run *r, struct outlet_opts *o, enum carrier c, bool listens)
 {
     if (may(r, SHORT_TIMES)) {
         o->idle_ms = one_in(r, 2) ? some(r, 5, 200) : 0;
-        o->partial_ms = one_in(r, 2) && !is_udp(c) ? some(r, 5, 100) : 0;
+        o->partial_ms = one_in(r, 2) && has_framing(c) ? some(r, 5, 100) : 0;
         o->stall_ms = one_in(r, 2) ? some(r, 5, 100) : 0;
         o->flush_ms = one_in(r, 2) ? some(r, 1, 50) : 0;
     }
@@ -70,7 +70,7 @@ choose_opts(struct run *r, struct outlet_opts *o, const struct frame_kind *frame
 
     *o = (struct outlet_opts)OUTLET_OPTS;
     o->on = &user_handlers;
-    o->frame = udp ? NULL : frame->text;
+    o->frame = has_framing(c) ? frame->text : NULL;
     o->half_open = !udp && one_in(r, 4) ? OUTLET_ON : 0;
     o->nodelay = one_in(r, 8) && c <= TCP_BOTH ? OUTLET_OFF : 0;
     choose_queue(r, o, udp || !frame->none);
@@ -263,7 +263,7 @@ ask_for_framing(struct end *e)
     const struct frame_kind *to = &frame_kinds[pick(r, frame_kind_count)];
 
     if (e->server || e->away || e->frozen || to->none || e->frame->none || drops(e) || !e->peer ||
-        e->peer->away || drops(e->peer) || e->group || e->peer->group || is_udp(e->carrier) ||
+        e->peer->away || drops(e->peer) || e->group || e->peer->group || !has_framing(e->carrier) ||
         e->carrier == BOTH_ENDS || may(r, HEAP_FAILS))
         return;
     if (send_message(e, choose_len(e), to, false))
@@ -1083,8 +1083,8 @@ const struct outlet_handlers user_handlers = {.size = sizeof(struct outlet_handl
 static void
 listen_one(struct run *r)
 {
-    static const enum carrier streams[] = {TCP4,      TCP4,          TCP6, TCP_BOTH,
-                                           UNIX_PATH, UNIX_ABSTRACT, PLUG};
+    static const enum carrier streams[] = {TCP4,      TCP4,          TCP6,         TCP_BOTH,
+                                           UNIX_PATH, UNIX_ABSTRACT, UNIX_PACKETS, PLUG};
     struct listener *l = &r->listeners[r->listener_count];
     bool udp = may(r, DATAGRAMS);
     struct outlet_reason why = OUTLET_REASON;
@@ -1094,6 +1094,8 @@ listen_one(struct run *r)
     l->loop = (int)pick(r, 2);
     l->carrier = udp ? (one_in(r, 3) ? UDP6 : UDP4) : streams[pick(r, OL_COUNT(streams))];
     l->frame = udp ? &frame_kinds[0] : &frame_kinds[pick(r, frame_kind_count)];
+    if (l->carrier == UNIX_PACKETS)
+        l->frame = &packet_kind;
     choose_opts(r, &l->opts, l->frame, l->carrier, true);
     l->opts.user = l;
     l->opts.why = &why;
@@ -1123,6 +1125,9 @@ listen_one(struct run *r)
         break;
     case UNIX_ABSTRACT:
         snprintf(l->url, sizeof l->url, "unix:@sim%d", r->listener_count);
+        break;
+    case UNIX_PACKETS:
+        snprintf(l->url, sizeof l->url, "unix-seqpacket:@sim%d", r->listener_count);
         break;
     case PLUG:
     case BOTH_ENDS:

@@ -131,7 +131,8 @@ void net_connect(struct net *n, struct end *e, const struct outlet_opts *opts, c
 void net_pair(struct net *n, struct end *a, struct end *b, const char *url);
 void net_end_fini(struct end *e);
 void net_server_fini(struct server *s);
-/* A fresh place of a scheme to listen at: "tcp", "tcp6", "unix", "abstract", "pair", "udp". */
+/* A fresh place of a scheme to listen at: "tcp", "tcp6", "unix", "unix-seqpacket", "abstract",
+ * "pair", "udp". */
 const char *net_place(struct net *n, const char *scheme);
 
 /* One turn of some loop.  False: the time is up, or nothing will ever happen again. */

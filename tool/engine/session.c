@@ -704,8 +704,10 @@ address_of(outlet_conn c, const char *key, char *text, size_t room)
     if (outlet_info(c, key, text, room) < 0)
         text[0] = '\0';
     text[strcspn(text, "#")] = '\0';
-    if (strncmp(text, "unix:", 5) == 0)
-        skip = strncmp(text, "unix://", 7) == 0 ? 7 : 5;
+    if (strncmp(text, "unix", 4) == 0) {
+        skip = strcspn(text, ":") + 1;
+        skip += strncmp(text + skip, "//", 2) == 0 ? 2 : 0;
+    }
     memmove(text, text + skip, strlen(text + skip) + 1);
 }
 
@@ -901,6 +903,39 @@ open_endpoint(struct eng_session *s, struct outlet_reason *why)
     return start_failed(why, err);
 }
 
+/* Is it a datagram socket, to which our wish for a half-close means nothing? */
+static bool
+has_no_half_close(const struct eng_session *s, const struct outlet_reason *why)
+{
+    return s->url.stream && strcmp(s->url.scheme, "fd") == 0 && why->position < 0 &&
+           strcmp(why->key, "half_open") == 0;
+}
+
+/* What a descriptor is shows when it has been taken up: fd:3 may be anything.  Until then it is no
+ * stream, so that a file was loaded as one message. */
+static enum eng_result
+open_descriptor(struct eng_session *s, struct outlet_reason *why)
+{
+    enum eng_result result;
+    char transport[32] = "";
+    int64_t told;
+
+    s->url.stream = true;
+    result = open_endpoint(s, why);
+    if (result && has_no_half_close(s, why)) {
+        *why = (struct outlet_reason)OUTLET_REASON;
+        s->url.stream = false;
+        result = open_endpoint(s, why);
+    }
+    if (result)
+        return result;
+    told = s->listener.id
+               ? outlet_listener_info(s->listener, "transport", transport, sizeof transport)
+               : outlet_info(s->peers->c, "transport", transport, sizeof transport);
+    s->url.stream = told > 0 && (strcmp(transport, "tcp") == 0 || strcmp(transport, "unix") == 0);
+    return ENG_DONE;
+}
+
 /* The URL as it was asked for, with the port that was picked: our own defaults say nothing to
  * people. */
 static void
@@ -970,7 +1005,7 @@ eng_session_start(outlet_loop *loop, const struct eng_session_opts *opts, struct
             goto stop_tick;
         }
     }
-    result = open_endpoint(s, why);
+    result = strcmp(s->url.scheme, "fd") == 0 ? open_descriptor(s, why) : open_endpoint(s, why);
     if (result)
         goto stop_time;
     *out = s;

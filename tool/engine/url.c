@@ -116,7 +116,8 @@ eng_url_split(const char *url, enum outlet_role role, struct eng_url *out)
     at = text + len + (text[len] == ':');
     if (strncmp(at, "//", 2) == 0)
         at += 2;
-    out->stream = strcmp(out->scheme, "udp") != 0 && strcmp(out->scheme, "unix-dgram") != 0 &&
+    out->stream = strcmp(out->scheme, "udp") != 0 && strcmp(out->scheme, "fd") != 0 &&
+                  strcmp(out->scheme, "unix-dgram") != 0 &&
                   strcmp(out->scheme, "unix-seqpacket") != 0;
     if (strncmp(out->scheme, "unix", 4) == 0)
         copy_decoded(out->path, sizeof out->path, at, strcspn(at, "?#"));

@@ -11,9 +11,9 @@
  * A link is embedded in whatever the upper layer keeps per socket.  It may be freed when its
  * OL_CLOSED completion has been delivered, and never before: until then the kernel may hold memory.
  *
- * Threads: `listen`, `pair`, `discard`, `wake` and `address` may be called from any thread;
- * everything else only from the thread that calls wait(), which stays the same for the driver's
- * whole life.  `open` may happen on another thread than the first wait().
+ * Threads: `listen`, `given`, `pair`, `discard`, `wake` and `address` may be called from any
+ * thread; everything else only from the thread that calls wait(), which stays the same for the
+ * driver's whole life.  `open` may happen on another thread than the first wait().
  *
  * SPDX-License-Identifier: MIT
  */
@@ -43,7 +43,10 @@ enum ol_link_kind {
     OL_LINK_LISTENER,
     OL_LINK_STREAM,
     OL_LINK_DGRAM,
-    OL_LINK_WATCH
+    OL_LINK_WATCH,
+    OL_LINK_PACKET,   /* a connection of messages: sends and receives as DGRAM, ends as STREAM */
+    OL_LINK_PASSING,  /* a unix STREAM that carries descriptors, see pass() */
+    OL_LINK_INHERITED /* a listener whose socket other processes may hold, too */
 };
 
 struct ol_completion;
@@ -87,8 +90,14 @@ struct ol_completion {
     int32_t result;   /* >= 0, or a negated errno */
     bool more;        /* the activity goes on; false: it must be started again */
     bool truncated;   /* datagram: its tail is lost */
+    bool end;         /* packets: no empty message, but the peer's end */
     uint32_t segment; /* datagrams: `bytes` holds several, each of this size but the last; 0: one */
     struct ol_lent bytes; /* OL_RECEIVED with result >= 0 */
+    /* PASSING and PACKET: descriptors that came with these bytes, close-on-exec and from now on the
+     * receiver's to close; on a stream they belong to the last message that begins in them. */
+    const int32_t *fds;
+    int fd_count;
+    bool fds_lost; /* there were more: than were allowed, or than there was room for in our table */
     const struct ol_addr
         *from; /* datagram's or accepted socket's peer; valid until the next wait() */
     const struct ol_addr *to; /* datagram: the local address it was sent to, or NULL */
@@ -120,9 +129,23 @@ struct ol_tuning {
     bool broadcast;     /* may be sent to; else -EACCES */
 };
 
+/* A socket that the program has, and what it is. */
+struct ol_given {
+    int32_t token; /* of a duplicate; for listen(), connect() or discard() */
+    enum ol_scheme scheme;
+    bool is_listening;
+    bool is_connected;
+    struct ol_addr local; /* OL_ADDR_NONE: not bound */
+    struct ol_addr peer;
+};
+
 struct ol_listen_spec {
-    enum ol_link_kind kind; /* LISTENER: stream; DGRAM: a datagram socket, receives right away */
-    struct ol_addr at;      /* DGRAM: a group is joined, and the port bound at any address */
+    /* LISTENER, INHERITED: stream; DGRAM: a datagram socket, receives right away */
+    enum ol_link_kind kind;
+    int32_t given; /* a token from given(), taken also after an error; 0: none.  Then only `tuning`
+                      counts of the rest */
+    bool packets;  /* unix: accepted sockets are PACKET links */
+    struct ol_addr at; /* DGRAM: a group is joined, and the port bound at any address */
     enum ol_share_port share;
     int backlog;
     int mode; /* permissions of a unix path; -1: as umask says */
@@ -132,7 +155,8 @@ struct ol_listen_spec {
 };
 
 struct ol_connect_spec {
-    enum ol_link_kind kind; /* STREAM or DGRAM */
+    enum ol_link_kind kind; /* STREAM, PACKET or DGRAM (connected) */
+    int32_t given;          /* as above: connected already */
     bool many; /* DGRAM: not connected: sends to whom each message says, and hears all */
     struct ol_addr to;
     struct ol_addr local; /* to bind to before; OL_ADDR_NONE: any address, with this port if any */
@@ -145,11 +169,19 @@ struct ol_dgram {
     const struct ol_addr *to;   /* NULL on a connected socket */
     const struct ol_addr *from; /* local address to send from, or NULL; the port is not used */
     uint32_t segment; /* a train: several datagrams, each of this size but the last; 0: one */
+    int pass;         /* PACKET: a descriptor that goes along, plus one; 0: none */
 };
 
 enum {
     OL_TRAIN_MAX = 64,          /* datagrams: UDP_MAX_SEGMENTS of the oldest kernels that have it */
     OL_TRAIN_SEGMENT_MAX = 1400 /* larger ones exceed the usual path's MTU, and are then refused */
+};
+
+/* Who a unix socket's peer was when it connected, or when it began to listen. */
+struct ol_credentials {
+    uint32_t pid;
+    uint32_t uid;
+    uint32_t gid;
 };
 
 struct ol_tcp_facts {
@@ -188,14 +220,20 @@ struct ol_driver_ops {
     /* An error before anything was started is the return value; else OL_CONNECTED tells, and after
      * a failure too the link must be closed. */
     int (*connect)(struct ol_driver *d, struct ol_link *l, const struct ol_connect_spec *spec);
+    /* Look at a descriptor of the program and duplicate it.  -EBADF: it is not open.  -ENOTSOCK.
+     * -EPROTONOSUPPORT: a socket of a kind that no scheme has.  -EOPNOTSUPP: not with this driver.
+     */
+    int (*given)(struct ol_driver *d, int fd, struct ol_given *out);
     int (*pair)(struct ol_driver *d, int32_t tokens[2]); /* two stream sockets plugged together */
-    int (*adopt)(struct ol_driver *d, struct ol_link *l,
-                 int32_t token); /* a stream from accept or pair */
+    /* From accept or pair: STREAM or PACKET. */
+    int (*adopt)(struct ol_driver *d, struct ol_link *l, enum ol_link_kind kind, int32_t token);
     void (*discard)(struct ol_driver *d, int32_t token, bool reset);
+    /* A unix STREAM, which becomes PASSING, or PACKET, before anything is sent or received: take up
+     * to `max` descriptors at a time.  Without it the kernel drops them. */
+    int (*pass)(struct ol_driver *d, struct ol_link *l, unsigned max);
 
-    /* Streams and datagrams.  OL_RECEIVED until stop, end or error (more = false).  What the
-     * network reports about an earlier datagram (-ECONNREFUSED...) is told with more = true: it
-     * goes on. */
+    /* OL_RECEIVED until stop, end or error (more = false).  With datagrams, what the network
+     * reports about an earlier one (-ECONNREFUSED...) is told with more = true: it goes on. */
     int (*receive_start)(struct ol_driver *d, struct ol_link *l);
     void (*receive_stop)(struct ol_driver *d,
                          struct ol_link *l); /* what is under way may still come */
@@ -219,6 +257,9 @@ struct ol_driver_ops {
      */
     int64_t (*send_file)(struct ol_driver *d, struct ol_link *l, int file, int64_t offset,
                          size_t len);
+    /* PASSING.  The bytes and a descriptor that goes along with the first of them.  Answers as
+     * send_file() does. */
+    int64_t (*send_fd)(struct ol_driver *d, struct ol_link *l, const struct iovec *piece, int fd);
     /*
      * Datagrams, in order: how many were taken (all or fewer).  Fewer: OL_SENT comes when there is
      * room, or right away if the next one failed; the first one failing is the return value, and
@@ -234,6 +275,7 @@ struct ol_driver_ops {
     void (*close)(struct ol_driver *d, struct ol_link *l, bool reset);
 
     int (*address)(struct ol_driver *d, struct ol_link *l, bool peer, struct ol_addr *out);
+    int (*credentials)(struct ol_driver *d, struct ol_link *l, struct ol_credentials *out);
     int (*tcp_facts)(struct ol_driver *d, struct ol_link *l, struct ol_tcp_facts *out);
 
     /* A foreign descriptor, level-triggered; OL_READY while it is ready, at most once per wait.

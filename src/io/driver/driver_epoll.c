@@ -51,9 +51,10 @@ enum {
 };
 
 /*
- * Other fields of a link: `work` is a unix listener's struct ol_sock_file.  `pending` is the errno
- * of a connect that failed at once, until it is told; then how many messages a datagram link, or
- * clients a listener, asks for in one look.
+ * Other fields of a link: `work` is a unix listener's struct ol_sock_file, or how many descriptors
+ * a PASSING or PACKET link takes at a time.  `pending` is the errno of a connect that failed at
+ * once, until it is told; then how many messages a datagram link, or clients a listener, asks for
+ * in one look.
  */
 struct epoll_driver {
     struct ol_driver base;
@@ -79,6 +80,7 @@ struct epoll_driver {
     struct ol_addr from[OL_BATCH_MAX]; /* of the completion with the same index */
     struct ol_addr to[OL_BATCH_MAX];
     struct ol_sock_inbox inbox;
+    struct ol_sock_fds *fds; /* NULL: nobody passes any */
 };
 
 /* What wait() is filling. */
@@ -144,6 +146,18 @@ set_timer(struct epoll_driver *d, ol_time until)
     (void)timerfd_settime(d->timer_fd, TFD_TIMER_ABSTIME, &at, NULL);
 }
 
+static bool
+has_messages(const struct ol_link *l)
+{
+    return l->kind == OL_LINK_DGRAM || l->kind == OL_LINK_PACKET;
+}
+
+static size_t
+message_room(const struct ol_link *l)
+{
+    return l->kind == OL_LINK_PACKET ? OL_PACKET_MAX : DGRAM_ROOM;
+}
+
 /* ---- what is told without asking epoll --------------------------------------------------- */
 
 static void
@@ -186,7 +200,7 @@ tell_due(struct epoll_driver *d, struct batch *b)
         } else {
             l->flags &= (uint8_t)~CONNECTING;
             add(b, l, OL_CONNECTED, -(int32_t)l->pending, false);
-            l->pending = l->kind == OL_LINK_DGRAM;
+            l->pending = has_messages(l);
         }
     }
 }
@@ -289,7 +303,7 @@ tell_dgram(struct epoll_driver *d, struct batch *b, struct ol_link *l, int i, ui
     struct ol_addr *from = &d->from[b->count - 1];
     struct ol_addr *to = &d->to[b->count - 1];
 
-    ol_lender_lend_slot(&d->dgrams, data, len, DGRAM_ROOM, &c->bytes);
+    ol_lender_lend_slot(&d->dgrams, data, len, message_room(l), &c->bytes);
     c->truncated = ol_sock_dgram_truncated(&d->inbox, i);
     c->segment = ol_sock_dgram_segment(&d->inbox, i);
     ol_sock_dgram_from(&d->inbox, i, from);
@@ -297,15 +311,30 @@ tell_dgram(struct epoll_driver *d, struct batch *b, struct ol_link *l, int i, ui
     c->to = ol_sock_dgram_to(&d->inbox, i, to) ? to : NULL;
 }
 
+static bool
+is_end(struct epoll_driver *d, const struct ol_link *l, int i, int n)
+{
+    return l->kind == OL_LINK_PACKET && d->inbox.heads[i].msg_len == 0 &&
+           ol_sock_packet_end(l->token, &d->inbox, i, n);
+}
+
+static void
+tell_end(struct batch *b, struct ol_link *l)
+{
+    l->flags &= (uint8_t)~WANT_IN;
+    add(b, l, OL_RECEIVED, 0, false)->end = true;
+}
+
 /* Asks for as many as came last time, and for twice that when they all came: a lone datagram then
  * costs no second look. */
 static void
 tell_dgrams(struct epoll_driver *d, struct batch *b, struct ol_link *l)
 {
-    size_t stride = ol_lender_stride(DGRAM_ROOM);
+    size_t room = message_room(l);
+    size_t stride = ol_lender_stride(room);
     uint8_t *first = NULL;
     int asked = l->pending < b->max - b->count ? l->pending : b->max - b->count;
-    int n = ol_lender_offer_slots(&d->dgrams, DGRAM_ROOM, asked, &first);
+    int n = ol_lender_offer_slots(&d->dgrams, room, asked, &first);
 
     if (n == 0) {
         b->is_over = true;
@@ -313,23 +342,66 @@ tell_dgrams(struct epoll_driver *d, struct batch *b, struct ol_link *l)
     }
     if (n > 0) {
         for (int i = 0; i < n; i++)
-            d->inbox.pieces[i] = (struct iovec){first + (size_t)i * stride, DGRAM_ROOM};
+            d->inbox.pieces[i] = (struct iovec){first + (size_t)i * stride, room};
         asked = n;
-        n = ol_sock_receive_dgrams(l->token, &d->inbox, asked);
+        n = ol_sock_receive_dgrams(l->token, &d->inbox, asked, l->kind != OL_LINK_DGRAM);
     }
     if (n == -EAGAIN || n == -EINTR)
         return;
     if (n < 0) {
-        bool more = ol_sock_is_peer_error(-n);
+        bool more = l->kind == OL_LINK_DGRAM && ol_sock_is_peer_error(-n);
 
         add(b, l, OL_RECEIVED, n, more);
         if (!more)
             l->flags &= (uint8_t)~WANT_IN;
         return;
     }
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
+        if (is_end(d, l, i, n)) {
+            tell_end(b, l);
+            break;
+        }
         tell_dgram(d, b, l, i, first + (size_t)i * stride);
+    }
     l->pending = (uint16_t)(n < asked ? n : n * 2 < OL_SOCK_BATCH ? n * 2 : OL_SOCK_BATCH);
+}
+
+/* One message, or what a stream has up to the next descriptors. */
+static void
+tell_passing(struct epoll_driver *d, struct batch *b, struct ol_link *l)
+{
+    bool packet = l->kind == OL_LINK_PACKET;
+    size_t size = packet ? OL_PACKET_MAX : OL_RECEIVE_MIN;
+    struct ol_completion got = {.fd_count = 0};
+    struct ol_completion *c;
+    uint8_t *data = NULL;
+    int64_t n = ol_lender_offer_slots(&d->dgrams, size, 1, &data);
+
+    if (n == 0)
+        n = -ENOBUFS;
+    if (n > 0)
+        n = ol_sock_receive_fds(l->token, &(struct iovec){data, size}, (unsigned)(uintptr_t)l->work,
+                                d->fds, &got);
+    if (n == -ENOBUFS) {
+        b->is_over = true;
+        return;
+    }
+    if (n == -EAGAIN || n == -EINTR)
+        return;
+    if (n == 0 && packet && ol_sock_at_end(l->token) && !got.fd_count) {
+        tell_end(b, l);
+        return;
+    }
+    c = add(b, l, OL_RECEIVED, (int32_t)n, n > 0 || (n == 0 && packet));
+    if (!c->more)
+        l->flags &= (uint8_t)~WANT_IN;
+    if (n < 0)
+        return;
+    ol_lender_lend_slot(&d->dgrams, data, (size_t)n, size, &c->bytes);
+    c->truncated = packet && got.truncated;
+    c->fds = got.fds;
+    c->fd_count = got.fd_count;
+    c->fds_lost = got.fds_lost;
 }
 
 static void
@@ -362,10 +434,20 @@ tell_in(struct epoll_driver *d, struct batch *b, struct ol_link *l)
 {
     switch ((enum ol_link_kind)l->kind) {
     case OL_LINK_LISTENER:
+    case OL_LINK_INHERITED:
         tell_accepts(d, b, l);
         return;
     case OL_LINK_STREAM:
         tell_stream(d, b, l);
+        return;
+    case OL_LINK_PASSING:
+        tell_passing(d, b, l);
+        return;
+    case OL_LINK_PACKET:
+        if (l->work)
+            tell_passing(d, b, l);
+        else
+            tell_dgrams(d, b, l);
         return;
     case OL_LINK_DGRAM:
         tell_dgrams(d, b, l);
@@ -503,6 +585,8 @@ epoll_driver_wait(struct ol_driver *base, ol_time until, struct ol_completion *o
     OL_ASSERT(max > 0);
     ol_lender_renew(&d->streams);
     ol_lender_renew(&d->dgrams);
+    if (d->fds)
+        d->fds->used = 0;
     tell_due(d, &b);
     do {
         if (d->event_next == d->event_count) {
@@ -526,7 +610,7 @@ take(struct ol_link *l, enum ol_link_kind kind, int fd)
     l->token = fd;
     l->kind = (uint8_t)kind;
     l->flags = 0;
-    l->pending = kind == OL_LINK_DGRAM;
+    l->pending = has_messages(l);
     l->work = NULL;
     l->next = NULL;
 }
@@ -539,15 +623,18 @@ epoll_listen(struct ol_driver *base, struct ol_link *l, const struct ol_listen_s
     struct ol_sock_file *file = ol_alloc(heap_of(d), sizeof *file);
     int fd;
 
-    if (!file)
+    if (!file) {
+        if (spec->given)
+            close(spec->given);
         return -ENOMEM;
+    }
     fd = ol_sock_listen(spec, bound, file);
     if (fd < 0) {
         ol_free(heap_of(d), file);
         return fd;
     }
     take(l, spec->kind, fd);
-    if (spec->kind == OL_LINK_LISTENER)
+    if (spec->kind == OL_LINK_LISTENER || spec->kind == OL_LINK_INHERITED)
         l->pending = spec->singly ? 1 : ACCEPTS_PER_WAIT;
     if (file->is_set)
         l->work = file;
@@ -567,10 +654,10 @@ epoll_connect(struct ol_driver *base, struct ol_link *l, const struct ol_connect
         return fd;
     take(l, spec->kind, fd);
     l->flags = CONNECTING;
-    err = ol_sock_connect(fd, spec);
-    if (err && err != -EINPROGRESS) {
+    err = spec->given ? 0 : ol_sock_connect(fd, spec);
+    if (spec->given || (err && err != -EINPROGRESS)) {
         /* Also EAGAIN of a unix listener whose backlog is full: epoll would never tell of room. */
-        l->pending = (uint16_t)-err;
+        l->pending = (uint16_t)-err; /* 0: it was connected when it was given */
         push_due(d, l);
         return 0;
     }
@@ -584,6 +671,13 @@ epoll_connect(struct ol_driver *base, struct ol_link *l, const struct ol_connect
 }
 
 static int
+epoll_given(struct ol_driver *d, int fd, struct ol_given *out)
+{
+    (void)d;
+    return ol_sock_given(fd, out);
+}
+
+static int
 epoll_pair(struct ol_driver *d, int32_t tokens[2])
 {
     (void)d;
@@ -591,11 +685,28 @@ epoll_pair(struct ol_driver *d, int32_t tokens[2])
 }
 
 static int
-epoll_adopt(struct ol_driver *d, struct ol_link *l, int32_t token)
+epoll_adopt(struct ol_driver *d, struct ol_link *l, enum ol_link_kind kind, int32_t token)
 {
     (void)d;
     OL_ASSERT(token >= 0);
-    take(l, OL_LINK_STREAM, token);
+    if (kind == OL_LINK_PACKET)
+        ol_sock_use_packets(token);
+    take(l, kind, token);
+    return 0;
+}
+
+static int
+epoll_pass(struct ol_driver *base, struct ol_link *l, unsigned max)
+{
+    struct epoll_driver *d = self(base);
+
+    OL_ASSERT(l->kind == OL_LINK_STREAM || l->kind == OL_LINK_PACKET);
+    if (!d->fds)
+        d->fds = ol_alloc_zero(heap_of(d), sizeof *d->fds);
+    if (!d->fds)
+        return -ENOMEM;
+    l->kind = l->kind == OL_LINK_STREAM ? OL_LINK_PASSING : l->kind;
+    l->work = (void *)(uintptr_t)max;
     return 0;
 }
 
@@ -632,6 +743,8 @@ epoll_give_back(struct ol_driver *base, struct ol_lent *bytes)
 {
     struct epoll_driver *d = self(base);
 
+    if (!bytes->block)
+        return; /* the end of a PACKET link lends nothing */
     ol_lender_give_back(bytes->block == d->dgrams.block ? &d->dgrams : &d->streams, bytes);
 }
 
@@ -702,11 +815,23 @@ epoll_send_file(struct ol_driver *base, struct ol_link *l, int file, int64_t off
     return err ? err : OL_SEND_PENDING;
 }
 
+static int64_t
+epoll_send_fd(struct ol_driver *base, struct ol_link *l, const struct iovec *piece, int fd)
+{
+    int64_t n = l->flags & FULL ? -EAGAIN : ol_sock_send_fd(l->token, piece, fd);
+    int64_t err;
+
+    if (n != -EAGAIN)
+        return n;
+    err = wait_for_room(self(base), l);
+    return err ? err : OL_SEND_PENDING;
+}
+
 static int
 epoll_send_dgrams(struct ol_driver *base, struct ol_link *l, const struct ol_dgram *messages,
                   int count)
 {
-    int n = ol_sock_send_dgrams(l->token, messages, count);
+    int n = ol_sock_send_dgrams(l->token, messages, count, l->kind == OL_LINK_DGRAM);
     int64_t err;
 
     if (n == count || (n < 0 && n != -EAGAIN))
@@ -761,9 +886,11 @@ close_descriptor(struct epoll_driver *d, struct ol_link *l, bool reset)
             close(l->token);
         return;
     }
-    if (l->work && is_ours)
-        ol_sock_unlink(l->work); /* before the close, see sock.h */
-    ol_free(heap_of(d), l->work);
+    if (l->kind == OL_LINK_LISTENER || l->kind == OL_LINK_DGRAM) {
+        if (l->work && is_ours)
+            ol_sock_unlink(l->work); /* before the close, see sock.h */
+        ol_free(heap_of(d), l->work);
+    }
     l->work = NULL;
     ol_sock_close(l->token, reset && is_ours);
 }
@@ -786,6 +913,13 @@ epoll_address(struct ol_driver *d, struct ol_link *l, bool peer, struct ol_addr 
 {
     (void)d;
     return ol_sock_name(l->token, peer, out);
+}
+
+static int
+epoll_credentials(struct ol_driver *d, struct ol_link *l, struct ol_credentials *out)
+{
+    (void)d;
+    return ol_sock_credentials(l->token, out);
 }
 
 static int
@@ -927,6 +1061,7 @@ epoll_free(struct ol_driver *base)
     close(d->epoll_fd);
     ol_lender_fini(&d->streams);
     ol_lender_fini(&d->dgrams);
+    ol_free(&budget->heap, d->fds);
     ol_free(&budget->heap, d);
     ol_budget_unref(budget);
 }
@@ -939,19 +1074,23 @@ const struct ol_driver_ops ol_driver_epoll = {
     .accept_start = epoll_start,
     .accept_stop = epoll_stop,
     .connect = epoll_connect,
+    .given = epoll_given,
     .pair = epoll_pair,
     .adopt = epoll_adopt,
     .discard = epoll_discard,
+    .pass = epoll_pass,
     .receive_start = epoll_start,
     .receive_stop = epoll_stop,
     .give_back = epoll_give_back,
     .send_now = epoll_send_now,
     .send = epoll_send,
     .send_file = epoll_send_file,
+    .send_fd = epoll_send_fd,
     .send_dgrams = epoll_send_dgrams,
     .end_writing = epoll_end_writing,
     .close = epoll_close,
     .address = epoll_address,
+    .credentials = epoll_credentials,
     .tcp_facts = epoll_tcp_facts,
     .watch = epoll_watch,
     .wait = epoll_driver_wait,

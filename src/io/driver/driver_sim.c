@@ -9,6 +9,8 @@
  */
 #include "sim_world.h"
 
+#include <unistd.h>
+
 /* 2001-09-09 01:46:40 UTC, plus the virtual time: certificates and logs see a plausible clock. */
 #define EPOCH_NS INT64_C(1000000000000000000)
 
@@ -174,6 +176,15 @@ op_connect(struct ol_driver *driver, struct ol_link *l, const struct ol_connect_
 }
 
 static int
+op_given(struct ol_driver *driver, int fd, struct ol_given *out)
+{
+    (void)driver;
+    (void)fd;
+    (void)out;
+    return -EOPNOTSUPP; /* a real descriptor knows nothing of virtual time */
+}
+
+static int
 op_pair(struct ol_driver *driver, int32_t tokens[2])
 {
     struct sim_driver *d = sim_of(driver);
@@ -183,7 +194,7 @@ op_pair(struct ol_driver *driver, int32_t tokens[2])
 }
 
 static int
-op_adopt(struct ol_driver *driver, struct ol_link *l, int32_t token)
+op_adopt(struct ol_driver *driver, struct ol_link *l, enum ol_link_kind kind, int32_t token)
 {
     struct sim_driver *d = sim_of(driver);
     struct sim_socket *s = sim_socket_of(d->world, token);
@@ -192,10 +203,20 @@ op_adopt(struct ol_driver *driver, struct ol_link *l, int32_t token)
     if (err)
         return err;
     OL_ASSERT(s->kind == SIM_END && !s->link);
+    OL_ASSERT(sim_wire_of(sim_end_of(s))->packets == (kind == OL_LINK_PACKET));
     s->driver = d;
     s->link = l;
-    sim_link_init(l, OL_LINK_STREAM, token);
+    sim_link_init(l, kind, token);
     return 0;
+}
+
+static int
+op_pass(struct ol_driver *driver, struct ol_link *l, unsigned max)
+{
+    (void)driver;
+    (void)l;
+    (void)max;
+    return -EOPNOTSUPP; /* they are real ones */
 }
 
 static void
@@ -271,6 +292,8 @@ op_send_dgrams(struct ol_driver *driver, struct ol_link *l, const struct ol_dgra
 
     if (!err && messages->segment)
         return -EOPNOTSUPP; /* no trains here */
+    if (!err && l->kind == OL_LINK_PACKET)
+        return sim_end_send_messages(d->world, stream_of(d, l), messages, count);
     return err ? err : sim_dgram_send(d->world, sim_dgram_of(socket_of(d, l)), messages, count);
 }
 
@@ -329,6 +352,26 @@ op_address(struct ol_driver *driver, struct ol_link *l, bool peer, struct ol_add
         return 0;
     }
     return -ENOTSOCK;
+}
+
+/* All of the world is this process. */
+static int
+op_credentials(struct ol_driver *driver, struct ol_link *l, struct ol_credentials *out)
+{
+    struct sim_driver *d = sim_of(driver);
+    struct sim_socket *s = socket_of(d, l);
+    struct ol_addr a;
+    int err = sim_call(d->world);
+
+    if (err)
+        return err;
+    if (s->kind != SIM_END)
+        return -EOPNOTSUPP;
+    sim_end_name(sim_end_of(s), true, &a);
+    if (sim_is_inet(&a))
+        return -EOPNOTSUPP;
+    *out = (struct ol_credentials){(uint32_t)getpid(), getuid(), getgid()};
+    return 0;
 }
 
 /* Nothing is ever sent twice, because nothing gets lost on a stream. */
@@ -471,9 +514,11 @@ const struct ol_driver_ops ol_driver_sim = {
     .accept_start = op_accept_start,
     .accept_stop = op_accept_stop,
     .connect = op_connect,
+    .given = op_given,
     .pair = op_pair,
     .adopt = op_adopt,
     .discard = op_discard,
+    .pass = op_pass,
     .receive_start = op_receive_start,
     .receive_stop = op_receive_stop,
     .give_back = op_give_back,
@@ -483,6 +528,7 @@ const struct ol_driver_ops ol_driver_sim = {
     .end_writing = op_end_writing,
     .close = op_close,
     .address = op_address,
+    .credentials = op_credentials,
     .tcp_facts = op_tcp_facts,
     .watch = op_watch,
     .wait = op_wait,

@@ -398,7 +398,7 @@ connect_to(struct side *s, struct ol_driver *d, enum ol_link_kind kind, struct o
 static int
 adopt(struct side *s, struct ol_driver *d, int32_t token)
 {
-    int err = ops->adopt(d, &s->link, token);
+    int err = ops->adopt(d, &s->link, OL_LINK_STREAM, token);
 
     if (!err) {
         s->d = d;
@@ -1025,7 +1025,7 @@ shower(struct net *n, const struct ol_sim_faults *faults, int count)
     for (int i = 0; i < count; i++) {
         uint32_t number = (uint32_t)i;
         struct iovec piece = {&number, sizeof number};
-        struct ol_dgram m = {&piece, 1, NULL, NULL, 0};
+        struct ol_dgram m = {.pieces = &piece, .count = 1};
 
         assert_int_equal(ops->send_dgrams(client->d, &client->link, &m, 1), 1);
         for (int j = 0; j < 3; j++)
@@ -1072,7 +1072,7 @@ a_datagram_to_nobody_is_heard_of_by_the_connected(void **state)
     struct net *n = *state;
     struct side *s = n->sides;
     struct iovec piece = {n->wave, OL_DGRAM_MAX + 1};
-    struct ol_dgram m = {&piece, 1, NULL, NULL, 0};
+    struct ol_dgram m = {.pieces = &piece, .count = 1};
     struct ol_addr nobody = v4(1, 9);
     struct ol_addr bound;
 
@@ -1098,7 +1098,7 @@ datagrams_beyond_the_receive_buffer_are_dropped(void **state)
     struct net *n = *state;
     struct side *s = n->sides;
     struct iovec piece = {n->wave, 10000};
-    struct ol_dgram m = {&piece, 1, NULL, NULL, 0};
+    struct ol_dgram m = {.pieces = &piece, .count = 1};
     struct ol_addr bound;
 
     assert_true(net_init(n, 1, NULL));
@@ -1164,7 +1164,7 @@ scenario(struct net *n)
     struct side *s = n->sides;
     struct ol_addr bound;
     struct iovec piece = {n->wave, 100};
-    struct ol_dgram m = {&piece, 1, NULL, NULL, 0};
+    struct ol_dgram m = {.pieces = &piece, .count = 1};
     struct ol_tcp_facts facts;
     int32_t tokens[2];
     bool well = plug(n, v4(1, 0)) && receive(&s[1]) && receive(&s[2]);

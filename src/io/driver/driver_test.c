@@ -209,7 +209,7 @@ hear_one(struct peer *p, const struct ol_completion *c)
         p->seen[c->bytes.data[0] / 32] |= OL_BIT(c->bytes.data[0] % 32);
     if (p->reply) {
         struct iovec piece = {p->last, p->last_len};
-        struct ol_dgram answer = {&piece, 1, c->from, c->to, 0};
+        struct ol_dgram answer = {.pieces = &piece, .count = 1, .to = c->from, .from = c->to};
         int n = p->w->ops->send_dgrams(p->w->d, &p->link, &answer, 1);
 
         if (n < 0)
@@ -597,7 +597,7 @@ adopt_token(struct world *w, int32_t token)
 {
     struct peer *p = peer(w);
 
-    assert_int_equal(w->ops->adopt(w->d, &p->link, token), 0);
+    assert_int_equal(w->ops->adopt(w->d, &p->link, OL_LINK_STREAM, token), 0);
     return p;
 }
 
@@ -651,7 +651,7 @@ static void
 send_datagram(struct peer *p, const void *bytes, size_t len, const struct ol_addr *to)
 {
     struct iovec piece = {(void *)bytes, len};
-    struct ol_dgram m = {&piece, 1, to, NULL, 0};
+    struct ol_dgram m = {.pieces = &piece, .count = 1, .to = to};
 
     assert_int_equal(p->w->ops->send_dgrams(p->w->d, &p->link, &m, 1), 1);
 }
@@ -1407,7 +1407,7 @@ the_largest_datagram_goes_whole(void **state)
     struct peer *server = dgrams_at(w, v4(1, 0), &bound);
     struct peer *client = connect_to(w, OL_LINK_DGRAM, bound);
     struct iovec piece = {w->wave, OL_DGRAM_MAX + 1};
-    struct ol_dgram too_long = {&piece, 1, NULL, NULL, 0};
+    struct ol_dgram too_long = {.pieces = &piece, .count = 1};
 
     server->reply = true;
     send_datagram(client, w->wave, OL_DGRAM_MAX, NULL);
@@ -1449,7 +1449,7 @@ a_hundred_datagrams_go_in_batches(void **state)
     for (int i = 0; i < 100; i++) {
         bytes[i] = (uint8_t)i;
         pieces[i] = (struct iovec){&bytes[i], 1};
-        messages[i] = (struct ol_dgram){&pieces[i], 1, NULL, NULL, 0};
+        messages[i] = (struct ol_dgram){.pieces = &pieces[i], .count = 1};
     }
     while (sent < 100) {
         int n = w->ops->send_dgrams(w->d, &client->link, messages + sent, 100 - sent);
@@ -1494,7 +1494,7 @@ a_bad_datagram_in_a_batch_does_not_hold_the_others(void **state)
     struct iovec good = {w->wave, 1};
     struct iovec bad = {w->wave, OL_DGRAM_MAX + 1};
     struct ol_dgram messages[3] = {
-        {&good, 1, NULL, NULL, 0}, {&bad, 1, NULL, NULL, 0}, {&good, 1, NULL, NULL, 0}};
+        {.pieces = &good, .count = 1}, {.pieces = &bad, .count = 1}, {.pieces = &good, .count = 1}};
 
     client->pending = true;
     assert_int_equal(w->ops->send_dgrams(w->d, &client->link, messages, 3), 1);

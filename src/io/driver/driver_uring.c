@@ -12,6 +12,9 @@
  * when that is zero, because an operation holds the socket and closing the descriptor earlier would
  * end nothing.
  *
+ * A listener that other processes may hold, too, cannot be made blocking behind their backs: it is
+ * polled, and accepted from directly.
+ *
  * Every link that something must be done about, other than by a completion, stands on `todo`, or on
  * `starved` when what it lacks is a buffer to receive into.
  *
@@ -45,13 +48,14 @@ enum {
     SUBMISSIONS = 1024,
     COMPLETIONS = 8192,
     BUFFER_GROUP = 0,
-    SEND_PIECES = 64,     /* of one gathered send */
-    SEND_MAX = 1 << 30,   /* bytes of one piece: the kernel's length has 32 bits */
-    OPS_KEPT = 256,       /* idle operation structs */
-    DGRAM_ROOM = 65536,   /* more than any udp datagram */
-    HOT_BLOCKS = 4,       /* offered while they come back full */
-    RETRY_MS = 20,        /* when the system has no memory for us */
-    NO_BUFFER = OL_BLOCKS /* lent->id of what is not a block's */
+    SEND_PIECES = 64,      /* of one gathered send */
+    SEND_MAX = 1 << 30,    /* bytes of one piece: the kernel's length has 32 bits */
+    OPS_KEPT = 256,        /* idle operation structs */
+    DGRAM_ROOM = 65536,    /* more than any udp datagram */
+    ACCEPTS_PER_WAIT = 64, /* of an inherited listener */
+    HOT_BLOCKS = 4,        /* offered while they come back full */
+    RETRY_MS = 20,         /* when the system has no memory for us */
+    NO_BUFFER = OL_BLOCKS  /* lent->id of what is not a block's */
 };
 #define SECOND (1000 * OL_MS)
 
@@ -64,7 +68,7 @@ enum {
     CLOSING = 16,    /* nothing is told any more but OL_CLOSED */
     LISTED = 32,     /* on `todo` or `starved` */
     CONNECTING = 64, /* OL_CONNECTED is owed; `work` is the operation, NULL: connected already */
-    READABLE = 128,  /* datagrams: there may be some */
+    READABLE = 128,  /* datagrams, inherited listeners: there may be some */
     BROKEN = 128,    /* stream: a send has failed */
     SINGLY = 128,    /* listener: one client for each start */
     RESET = 128      /* stream that is CLOSING */
@@ -101,12 +105,13 @@ struct links { /* first in, first out, through `next` */
 struct dgrams {
     struct ol_lender lender;
     struct ol_sock_inbox inbox;
+    struct ol_sock_fds fds;
     struct ol_addr to[OL_BATCH_MAX]; /* of the completion with the same index */
 };
 
 /*
  * Other fields of a link.  `work`: a stream's struct op; a unix listener's struct ol_sock_file; the
- * poll bits of a watch.
+ * poll bits of a watch; how many descriptors a PASSING or PACKET link takes at a time.
  */
 struct uring {
     struct ol_driver base;
@@ -457,6 +462,9 @@ arm(struct uring *u, struct ol_link *l)
         s->buf_group = BUFFER_GROUP;
         break;
     case OL_LINK_DGRAM:
+    case OL_LINK_PACKET:
+    case OL_LINK_PASSING:
+    case OL_LINK_INHERITED:
         io_uring_prep_poll_multishot(s, l->token, POLLIN);
         break;
     case OL_LINK_WATCH:
@@ -569,7 +577,13 @@ drop(struct uring *u, struct ol_link *l, enum tag tag, const struct io_uring_cqe
         tell_closed(u, l);
 }
 
-/* ---- datagrams --------------------------------------------------------------------------- */
+/* ---- datagrams and packets --------------------------------------------------------------- */
+
+static size_t
+message_room(const struct ol_link *l)
+{
+    return l->kind == OL_LINK_PACKET ? OL_PACKET_MAX : DGRAM_ROOM;
+}
 
 static void
 tell_dgram(struct uring *u, struct ol_link *l, int i, uint8_t *data)
@@ -580,7 +594,7 @@ tell_dgram(struct uring *u, struct ol_link *l, int i, uint8_t *data)
     struct ol_addr *from = &u->from[u->out_count - 1];
     struct ol_addr *to = &g->to[u->out_count - 1];
 
-    ol_lender_lend_slot(&g->lender, data, len, DGRAM_ROOM, &c->bytes);
+    ol_lender_lend_slot(&g->lender, data, len, message_room(l), &c->bytes);
     c->bytes.id = NO_BUFFER;
     c->truncated = ol_sock_dgram_truncated(&g->inbox, i);
     c->segment = ol_sock_dgram_segment(&g->inbox, i);
@@ -589,41 +603,147 @@ tell_dgram(struct uring *u, struct ol_link *l, int i, uint8_t *data)
     c->to = ol_sock_dgram_to(&g->inbox, i, to) ? to : NULL;
 }
 
+static void
+tell_end(struct uring *u, struct ol_link *l)
+{
+    stop(u, l);
+    clear(l, READABLE);
+    tell(u, l, OL_RECEIVED, 0, false)->end = l->kind == OL_LINK_PACKET;
+}
+
+/* One message, or what a stream has up to the next descriptors.  A ring's receive brings none. */
+static void
+receive_passing(struct uring *u, struct ol_link *l)
+{
+    struct dgrams *g = u->dgrams;
+    bool packet = l->kind == OL_LINK_PACKET;
+    size_t size = packet ? OL_PACKET_MAX : OL_RECEIVE_MIN;
+    struct ol_completion got = {.fd_count = 0};
+    struct ol_completion *c;
+    uint8_t *data = NULL;
+    int64_t n;
+
+    if (ol_lender_offer_slots(&g->lender, size, 1, &data) <= 0)
+        return; /* this batch's room is used up, or there is no memory */
+    n = ol_sock_receive_fds(l->token, &(struct iovec){data, size}, (unsigned)(uintptr_t)l->work,
+                            &g->fds, &got);
+    if (n == -EINTR || n == -ENOBUFS)
+        return;
+    if (n == -EAGAIN) {
+        clear(l, READABLE); /* the next arrival completes the poll once more */
+        return;
+    }
+    if (n == 0 && !got.fd_count && (!packet || ol_sock_at_end(l->token))) {
+        tell_end(u, l);
+        return;
+    }
+    c = tell(u, l, OL_RECEIVED, (int32_t)n, n >= 0);
+    if (n < 0) {
+        stop(u, l);
+        return;
+    }
+    ol_lender_lend_slot(&g->lender, data, (size_t)n, size, &c->bytes);
+    c->bytes.id = NO_BUFFER;
+    c->truncated = packet && got.truncated;
+    c->fds = got.fds;
+    c->fd_count = got.fd_count;
+    c->fds_lost = got.fds_lost;
+}
+
 /* One system call's worth, so that other sockets get their turn; READABLE stays until a call brings
  * less than it could have. */
 static void
 receive_dgrams(struct uring *u, struct ol_link *l)
 {
     struct dgrams *g = u->dgrams;
-    size_t stride = ol_lender_stride(DGRAM_ROOM);
+    size_t size = message_room(l);
+    size_t stride = ol_lender_stride(size);
     int room = u->out_max - u->out_count;
     uint8_t *first = NULL;
     int asked;
     int n;
 
-    asked = ol_lender_offer_slots(&g->lender, DGRAM_ROOM,
-                                  room < OL_SOCK_BATCH ? room : OL_SOCK_BATCH, &first);
+    asked = ol_lender_offer_slots(&g->lender, size, room < OL_SOCK_BATCH ? room : OL_SOCK_BATCH,
+                                  &first);
     if (asked <= 0) /* this batch's room is used up, or there is no memory */
         return;
     for (int i = 0; i < asked; i++)
-        g->inbox.pieces[i] = (struct iovec){first + (size_t)i * stride, DGRAM_ROOM};
-    n = ol_sock_receive_dgrams(l->token, &g->inbox, asked);
+        g->inbox.pieces[i] = (struct iovec){first + (size_t)i * stride, size};
+    n = ol_sock_receive_dgrams(l->token, &g->inbox, asked, l->kind != OL_LINK_DGRAM);
     if (n == -EINTR)
         return;
     if (n < asked && (n >= 0 || n == -EAGAIN))
         clear(l, READABLE); /* the next arrival completes the poll once more */
     if (n < 0 && n != -EAGAIN) {
-        bool more = ol_sock_is_peer_error(-n);
+        bool more = l->kind == OL_LINK_DGRAM && ol_sock_is_peer_error(-n);
 
         tell(u, l, OL_RECEIVED, n, more);
         if (!more)
             stop(u, l);
     }
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
+        if (l->kind == OL_LINK_PACKET && g->inbox.heads[i].msg_len == 0 &&
+            ol_sock_packet_end(l->token, &g->inbox, i, n)) {
+            tell_end(u, l);
+            return;
+        }
         tell_dgram(u, l, i, first + (size_t)i * stride);
+    }
+}
+
+/* ---- inherited listeners ----------------------------------------------------------------- */
+
+static void
+accept_some(struct uring *u, struct ol_link *l)
+{
+    for (int i = 0; i < ACCEPTS_PER_WAIT && has_room(u); i++) {
+        struct ol_addr *from = &u->from[u->out_count];
+        int fd = ol_sock_accept(l->token, from);
+
+        if (fd == -EAGAIN) {
+            clear(l, READABLE); /* the next arrival completes the poll once more */
+            return;
+        }
+        if (fd < 0 && ol_sock_is_lost_client(-fd))
+            continue;
+        if (fd < 0) {
+            /* Mostly EMFILE: the client stays in the backlog until accepting starts again. */
+            stop(u, l);
+            tell(u, l, OL_ACCEPTED, fd, false);
+            return;
+        }
+        set_blocking(fd);
+        tell(u, l, OL_ACCEPTED, fd, true)->from = from;
+    }
 }
 
 /* ---- links that something must be done about --------------------------------------------- */
+
+static bool
+goes_by_readiness(const struct ol_link *l)
+{
+    return l->kind == OL_LINK_DGRAM || l->kind == OL_LINK_PACKET || l->kind == OL_LINK_PASSING ||
+           l->kind == OL_LINK_INHERITED;
+}
+
+static bool
+passes(const struct ol_link *l)
+{
+    return l->kind == OL_LINK_PASSING || (l->kind == OL_LINK_PACKET && l->work);
+}
+
+static void
+read_on(struct uring *u, struct ol_link *l)
+{
+    if (has_room(u) && l->kind == OL_LINK_INHERITED)
+        accept_some(u, l);
+    else if (has_room(u) && passes(l))
+        receive_passing(u, l);
+    else if (has_room(u))
+        receive_dgrams(u, l);
+    if (l->flags & READABLE)
+        put_on(&u->todo, l);
+}
 
 static void
 go_on(struct uring *u, struct ol_link *l)
@@ -641,12 +761,8 @@ go_on(struct uring *u, struct ol_link *l)
         tell(u, l, OL_CONNECTED, 0, false);
     }
     arm_again(u, l);
-    if (l->kind == OL_LINK_DGRAM && l->flags & WANTED && l->flags & READABLE) {
-        if (has_room(u))
-            receive_dgrams(u, l);
-        if (l->flags & READABLE)
-            put_on(&u->todo, l);
-    }
+    if (goes_by_readiness(l) && l->flags & WANTED && l->flags & READABLE)
+        read_on(u, l);
 }
 
 /* Each link that is there now, once. */
@@ -773,11 +889,11 @@ on_received(struct uring *u, struct ol_link *l, const struct io_uring_cqe *e)
 }
 
 static void
-on_dgram_ready(struct uring *u, struct ol_link *l, int32_t result)
+on_readable(struct uring *u, struct ol_link *l, int32_t result)
 {
     if (result < 0 && result != -ECANCELED) {
         clear(l, WANTED);
-        tell(u, l, OL_RECEIVED, result, false);
+        tell(u, l, l->kind == OL_LINK_INHERITED ? OL_ACCEPTED : OL_RECEIVED, result, false);
         return;
     }
     if (result >= 0)
@@ -816,7 +932,10 @@ on_main(struct uring *u, struct ol_link *l, const struct io_uring_cqe *e)
         on_received(u, l, e);
         return;
     case OL_LINK_DGRAM:
-        on_dgram_ready(u, l, e->res);
+    case OL_LINK_PACKET:
+    case OL_LINK_PASSING:
+    case OL_LINK_INHERITED:
+        on_readable(u, l, e->res);
         return;
     case OL_LINK_WATCH:
         on_watch_ready(u, l, e->res);
@@ -830,7 +949,7 @@ on_main(struct uring *u, struct ol_link *l, const struct io_uring_cqe *e)
 static void
 on_sent(struct uring *u, struct ol_link *l, int32_t result)
 {
-    if (l->kind == OL_LINK_DGRAM) {
+    if (goes_by_readiness(l)) {
         tell(u, l, OL_SENT, 0, false); /* what is wrong the next send will say */
         return;
     }
@@ -962,6 +1081,13 @@ turn(struct uring *u, ol_time until, bool *is_over)
     return err;
 }
 
+static void
+renew_dgrams(struct dgrams *g)
+{
+    ol_lender_renew(&g->lender);
+    g->fds.used = 0;
+}
+
 static int
 uring_wait(struct ol_driver *d, ol_time until, struct ol_completion *out, int max)
 {
@@ -980,7 +1106,7 @@ uring_wait(struct ol_driver *d, ol_time until, struct ol_completion *out, int ma
     }
     err = enable(u);
     if (u->dgrams)
-        ol_lender_renew(&u->dgrams->lender);
+        renew_dgrams(u->dgrams);
     u->is_armed = false;
     while (!err && !is_over) {
         err = turn(u, until, &is_over);
@@ -1073,8 +1199,11 @@ uring_listen(struct ol_driver *d, struct ol_link *l, const struct ol_listen_spec
     struct ol_sock_file *file = ol_alloc(heap, sizeof *file);
     int fd;
 
-    if (!file)
+    if (!file) {
+        if (spec->given)
+            ol_sock_close(spec->given, false);
         return -ENOMEM;
+    }
     fd = ol_sock_listen(spec, bound, file);
     if (fd < 0) {
         ol_free(heap, file);
@@ -1122,8 +1251,10 @@ uring_connect(struct ol_driver *d, struct ol_link *l, const struct ol_connect_sp
         return fd;
     take(l, spec->kind, fd);
     l->flags = CONNECTING;
-    if (spec->kind == OL_LINK_DGRAM) {
-        err = ol_sock_connect(fd, spec);
+    if (spec->given || spec->kind == OL_LINK_DGRAM) {
+        err = spec->given ? 0 : ol_sock_connect(fd, spec);
+        if (spec->given && spec->kind == OL_LINK_STREAM)
+            set_blocking(fd);
         if (!err) {
             put_on(&u->todo, l);
             kick(u);
@@ -1140,6 +1271,13 @@ uring_connect(struct ol_driver *d, struct ol_link *l, const struct ol_connect_sp
 }
 
 static int
+uring_given(struct ol_driver *d, int fd, struct ol_given *out)
+{
+    (void)d;
+    return ol_sock_given(fd, out);
+}
+
+static int
 uring_pair(struct ol_driver *d, int32_t tokens[2])
 {
     int err = ol_sock_pair(tokens);
@@ -1153,11 +1291,24 @@ uring_pair(struct ol_driver *d, int32_t tokens[2])
 }
 
 static int
-uring_adopt(struct ol_driver *d, struct ol_link *l, int32_t token)
+uring_adopt(struct ol_driver *d, struct ol_link *l, enum ol_link_kind kind, int32_t token)
 {
     (void)d;
     OL_ASSERT(token >= 0);
-    take(l, OL_LINK_STREAM, token);
+    if (kind == OL_LINK_PACKET)
+        ol_sock_use_packets(token);
+    take(l, kind, token);
+    return 0;
+}
+
+static int
+uring_pass(struct ol_driver *d, struct ol_link *l, unsigned max)
+{
+    (void)d;
+    OL_ASSERT(l->kind == OL_LINK_STREAM || l->kind == OL_LINK_PACKET);
+    OL_ASSERT(l->pending == 0 && !l->work);
+    l->kind = l->kind == OL_LINK_STREAM ? OL_LINK_PASSING : l->kind;
+    l->work = (void *)(uintptr_t)max;
     return 0;
 }
 
@@ -1173,7 +1324,7 @@ start(struct uring *u, struct ol_link *l)
 {
     OL_ASSERT(l->token >= 0 && !(l->flags & (CONNECTING | CLOSING)));
     l->flags |= WANTED;
-    if (l->kind == OL_LINK_DGRAM && l->flags & READABLE)
+    if (goes_by_readiness(l) && l->flags & READABLE)
         put_on(&u->todo, l); /* the poll has told already */
     kick(u);
     if (l->flags & (ARMED | LISTED) || arm(u, l))
@@ -1185,7 +1336,7 @@ start(struct uring *u, struct ol_link *l)
 static int
 uring_accept_start(struct ol_driver *d, struct ol_link *l)
 {
-    OL_ASSERT(l->kind == OL_LINK_LISTENER);
+    OL_ASSERT(l->kind == OL_LINK_LISTENER || l->kind == OL_LINK_INHERITED);
     return start(self(d), l);
 }
 
@@ -1197,6 +1348,7 @@ make_dgrams(struct uring *u)
     u->dgrams = ol_alloc(heap_of(u), sizeof *u->dgrams);
     if (!u->dgrams)
         return -ENOMEM;
+    u->dgrams->fds.used = 0;
     /* 2 MiB of which only the pages that hold datagrams are ever touched. */
     ol_lender_init(&u->dgrams->lender, u->budget, OL_SOCK_BATCH * ol_lender_stride(DGRAM_ROOM));
     return 0;
@@ -1208,7 +1360,7 @@ uring_receive_start(struct ol_driver *d, struct ol_link *l)
     struct uring *u = self(d);
     int err;
 
-    OL_ASSERT(l->kind == OL_LINK_STREAM || l->kind == OL_LINK_DGRAM);
+    OL_ASSERT(l->kind == OL_LINK_STREAM || goes_by_readiness(l));
     err = l->kind == OL_LINK_STREAM ? make_blocks(u) : make_dgrams(u);
     return err ? err : start(u, l);
 }
@@ -1231,7 +1383,7 @@ uring_send_now(struct ol_driver *d, struct ol_link *l, const struct iovec *piece
     n = ol_sock_send(l->token, pieces, count);
     if (n == -EINTR)
         n = -EAGAIN;
-    if (n < 0 && n != -EAGAIN)
+    if (n < 0 && n != -EAGAIN && l->kind == OL_LINK_STREAM)
         l->flags |= BROKEN;
     return n;
 }
@@ -1241,9 +1393,8 @@ uring_send_now(struct ol_driver *d, struct ol_link *l, const struct iovec *piece
  * gathered send: the first piece alone.
  */
 static int64_t
-uring_send(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces, int count)
+submit_send(struct uring *u, struct ol_link *l, const struct iovec *pieces, int count)
 {
-    struct uring *u = self(d);
     struct op *op = count > 1 ? take_op(u) : NULL;
     struct io_uring_sqe *s = new_submission(u);
 
@@ -1286,6 +1437,34 @@ wait_for_room(struct uring *u, struct ol_link *l)
     return 0;
 }
 
+/* What was tried directly found none. */
+static int64_t
+or_wait_for_room(struct uring *u, struct ol_link *l, int64_t n)
+{
+    int err;
+
+    if (n != -EAGAIN)
+        return n;
+    err = wait_for_room(u, l);
+    return err ? err : OL_SEND_PENDING;
+}
+
+static int64_t
+uring_send(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces, int count)
+{
+    struct uring *u = self(d);
+
+    if (l->kind == OL_LINK_PASSING) /* `work` is in use */
+        return or_wait_for_room(u, l, uring_send_now(d, l, pieces, count));
+    return submit_send(u, l, pieces, count);
+}
+
+static int64_t
+uring_send_fd(struct ol_driver *d, struct ol_link *l, const struct iovec *piece, int fd)
+{
+    return or_wait_for_room(self(d), l, ol_sock_send_fd(l->token, piece, fd));
+}
+
 /* Tried directly: a splice on the ring would need a pipe for each connection. */
 static int64_t
 uring_send_file(struct ol_driver *d, struct ol_link *l, int file, int64_t offset, size_t len)
@@ -1301,8 +1480,8 @@ uring_send_file(struct ol_driver *d, struct ol_link *l, int file, int64_t offset
     (void)ioctl(l->token, FIONBIO, &on);
     n = ol_sock_send_file(l->token, file, offset, len);
     set_blocking(l->token);
-    if (n != -EAGAIN)
-        return n;
+    if (n != -EAGAIN || l->kind == OL_LINK_PASSING)
+        return or_wait_for_room(u, l, n);
     op = take_op(u);
     if (!op)
         return -ENOMEM;
@@ -1320,7 +1499,7 @@ static int
 uring_send_dgrams(struct ol_driver *d, struct ol_link *l, const struct ol_dgram *messages,
                   int count)
 {
-    int n = ol_sock_send_dgrams(l->token, messages, count);
+    int n = ol_sock_send_dgrams(l->token, messages, count, l->kind == OL_LINK_DGRAM);
     int err;
 
     if (n == count || (n < 0 && n != -EAGAIN))
@@ -1348,7 +1527,8 @@ close_in_child(struct uring *u, struct ol_link *l)
     u->is_armed = false; /* its descriptors are shared, too */
     if (l->kind != OL_LINK_WATCH) {
         close(l->token);
-        ol_free(heap_of(u), l->work);
+        if (!passes(l))
+            ol_free(heap_of(u), l->work);
     }
     l->work = NULL;
     l->token = -1;
@@ -1379,6 +1559,13 @@ uring_address(struct ol_driver *d, struct ol_link *l, bool peer, struct ol_addr 
 {
     (void)d;
     return ol_sock_name(l->token, peer, out);
+}
+
+static int
+uring_credentials(struct ol_driver *d, struct ol_link *l, struct ol_credentials *out)
+{
+    (void)d;
+    return ol_sock_credentials(l->token, out);
 }
 
 static int
@@ -1549,19 +1736,23 @@ const struct ol_driver_ops ol_driver_uring = {
     .accept_start = uring_accept_start,
     .accept_stop = uring_stop,
     .connect = uring_connect,
+    .given = uring_given,
     .pair = uring_pair,
     .adopt = uring_adopt,
     .discard = uring_discard,
+    .pass = uring_pass,
     .receive_start = uring_receive_start,
     .receive_stop = uring_stop,
     .give_back = uring_give_back,
     .send_now = uring_send_now,
     .send = uring_send,
     .send_file = uring_send_file,
+    .send_fd = uring_send_fd,
     .send_dgrams = uring_send_dgrams,
     .end_writing = uring_end_writing,
     .close = uring_close,
     .address = uring_address,
+    .credentials = uring_credentials,
     .tcp_facts = uring_tcp_facts,
     .watch = uring_watch,
     .wait = uring_wait,

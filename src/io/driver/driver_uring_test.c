@@ -228,8 +228,8 @@ plug(struct ring *r, int flags)
     int fds[2];
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0, fds), 0);
-    assert_int_equal(r->ops->adopt(r->d, &r->a.link, fds[0]), 0);
-    assert_int_equal(r->ops->adopt(r->d, &r->b.link, fds[1]), 0);
+    assert_int_equal(r->ops->adopt(r->d, &r->a.link, OL_LINK_STREAM, fds[0]), 0);
+    assert_int_equal(r->ops->adopt(r->d, &r->b.link, OL_LINK_STREAM, fds[1]), 0);
     assert_int_equal(r->ops->receive_start(r->d, &r->b.link), 0);
 }
 

@@ -25,6 +25,7 @@ sim_listen(struct sim_driver *d, struct ol_link *l, const struct ol_listen_spec 
     if (!n)
         return -ENOMEM;
     sim_socket_init(&n->s, SIM_LISTENER, d, l);
+    n->packets = spec->packets;
     n->backlog = spec->backlog > 0 ? spec->backlog : BACKLOG;
     n->singly = spec->singly;
     err = sim_bind(w, &n->bound, &n->s, &spec->at, spec->share);

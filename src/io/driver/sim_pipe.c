@@ -134,6 +134,21 @@ sim_pipe_read(const ol_heap *heap, struct sim_pipe **pipe, uint8_t *to, size_t n
     pipe_settle(heap, pipe);
 }
 
+bool
+sim_pipe_peek(const struct sim_pipe *pipe, uint8_t *to, size_t n)
+{
+    if (!pipe || pipe->arrived < n)
+        return false;
+    for (const struct sim_chunk *c = pipe->first; n > 0; c = c->next) {
+        size_t len = ol_min(n, c->end - c->start);
+
+        memcpy(to, c->bytes + c->start, len);
+        to += len;
+        n -= len;
+    }
+    return true;
+}
+
 void
 sim_pipe_cut(const ol_heap *heap, struct sim_pipe **pipe, size_t keep)
 {

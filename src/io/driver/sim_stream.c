@@ -12,7 +12,7 @@
  */
 #include "sim_world.h"
 
-enum { SYN_TRIES = 6 };
+enum { SYN_TRIES = 6, MESSAGE_PIECES = 32 };
 
 #define SYN_GIVE_UP (127000 * OL_MS) /* Linux with its default of six retries */
 #define SYN_AGAIN (1000 * OL_MS)     /* the first retry; each takes twice as long */
@@ -20,7 +20,7 @@ enum { SYN_TRIES = 6 };
 /* ---- lives ------------------------------------------------------------------------------- */
 
 static struct sim_wire *
-wire_new(struct ol_sim *w, const struct ol_addr *from, const struct ol_addr *to)
+wire_new(struct ol_sim *w, const struct ol_addr *from, const struct ol_addr *to, bool packets)
 {
     size_t size = sizeof(struct sim_wire) + sim_name_size(from) + sim_name_size(to);
     struct sim_wire *wire;
@@ -41,6 +41,7 @@ wire_new(struct ol_sim *w, const struct ol_addr *from, const struct ol_addr *to)
         e->which = (uint8_t)i;
         e->tries = 0;
     }
+    wire->packets = packets;
     (void)sim_name_pack(to, sim_name_pack(from, wire->names)); /* the end is known by its content */
     return wire;
 }
@@ -90,11 +91,24 @@ connecting(const struct sim_end *e)
     return e->s.state == SIM_SYN || e->s.state == SIM_SYN_BACK || e->s.state == SIM_LOST;
 }
 
+/* How long the first message is, with its head; 0: it has not arrived yet. */
+static size_t
+first_message(const struct sim_pipe *in)
+{
+    uint32_t len;
+
+    if (!sim_pipe_peek(in, (uint8_t *)&len, sizeof len) || in->arrived < sizeof len + len)
+        return 0;
+    return sizeof len + len;
+}
+
 static size_t
 unread(const struct sim_end *e)
 {
     const struct sim_pipe *in = sim_peer(e)->out;
 
+    if (sim_wire_of(e)->packets)
+        return first_message(in);
     return in ? in->arrived : 0;
 }
 
@@ -122,6 +136,8 @@ sim_end_has(struct ol_sim *w, const struct sim_end *e)
         return false;
     if ((e->s.flags & (SIM_RECEIVING | SIM_LATE)) && readable(e))
         return true;
+    if (e->s.flags & SIM_WANTS_ROOM)
+        return e->s.state == SIM_BROKEN || send_room(w, e) > 0;
     return e->out && e->out->pending && (e->s.state == SIM_BROKEN || send_room(w, e) > 0);
 }
 
@@ -174,7 +190,7 @@ sim_pair(struct sim_driver *d, int32_t tokens[2])
 
     if (sim_chance(w, w->faults.socket_fails))
         return -EMFILE;
-    wire = wire_new(w, &none, &none);
+    wire = wire_new(w, &none, &none, false);
     if (!wire)
         return -ENOMEM;
     for (unsigned i = 0; i < 2; i++) {
@@ -223,7 +239,7 @@ sim_connect(struct sim_driver *d, struct ol_link *l, const struct ol_connect_spe
         return -refusal(&to); /* epoll hears of it at once, io_uring later: so either */
     }
 
-    wire = wire_new(w, &from, &to);
+    wire = wire_new(w, &from, &to, spec->kind == OL_LINK_PACKET);
     if (!wire)
         return -ENOMEM;
     e = &wire->end[0];
@@ -234,7 +250,7 @@ sim_connect(struct sim_driver *d, struct ol_link *l, const struct ol_connect_spe
     e->s.state = SIM_SYN;
     e->s.driver = d;
     e->s.link = l;
-    sim_link_init(l, OL_LINK_STREAM, e->s.token);
+    sim_link_init(l, spec->kind, e->s.token);
     sim_schedule_if_idle(w, &e->s);
     return 0;
 }
@@ -262,6 +278,10 @@ syn_arrives(struct ol_sim *w, struct sim_end *e)
     s = sim_find(w, SIM_LISTENER, &to, NULL);
     if (!s || sim_chance(w, w->faults.refuse)) {
         answer(w, e, refusal(&to));
+        return;
+    }
+    if (sim_listener_of(s)->packets != sim_wire_of(e)->packets) {
+        answer(w, e, EPROTOTYPE);
         return;
     }
     if (sim_listener_offer(w, sim_listener_of(s), sim_peer(e)) == 0) {
@@ -383,6 +403,51 @@ sim_end_send(struct ol_sim *w, struct sim_end *e, const struct iovec *pieces, in
     return (int64_t)n;
 }
 
+static int
+send_message(struct ol_sim *w, struct sim_end *e, const struct ol_dgram *m)
+{
+    struct iovec pieces[MESSAGE_PIECES];
+    uint32_t len = (uint32_t)sim_pieces_len(m->pieces, m->count);
+
+    OL_ASSERT(len > 0 && m->count < MESSAGE_PIECES);
+    if (len > OL_PACKET_MAX)
+        return -EMSGSIZE;
+    /* As with a kernel, what finds any room at all is taken whole. */
+    if (connecting(e) || send_room(w, e) == 0 || sim_odds(w, 8))
+        return -EAGAIN;
+    pieces[0] = (struct iovec){&len, sizeof len};
+    memcpy(pieces + 1, m->pieces, (size_t)m->count * sizeof pieces[0]);
+    return sim_pipe_append(w->heap, &e->out, pieces, m->count + 1, 0, sizeof len + len);
+}
+
+int
+sim_end_send_messages(struct ol_sim *w, struct sim_end *e, const struct ol_dgram *messages,
+                      int count)
+{
+    int most = (int)sim_slice(w, (size_t)count);
+    int err = 0;
+    int taken = 0;
+
+    OL_ASSERT(!(e->s.flags & SIM_CLOSING));
+    if (e->s.state == SIM_BROKEN)
+        return e->err && sim_odds(w, 2) ? -e->err : -EPIPE; /* the receiver is told too */
+    if (e->s.flags & SIM_ENDED)
+        return -EPIPE;
+    while (taken < most && !err) {
+        err = send_message(w, e, &messages[taken]);
+        taken += !err;
+    }
+    if (taken > 0)
+        sim_schedule_if_idle(w, &e->s);
+    if (err && taken == 0 && err != -EAGAIN)
+        return err;
+    if (taken < count) {
+        e->s.flags |= SIM_WANTS_ROOM;
+        tell(w, e);
+    }
+    return taken > 0 || !err ? taken : err;
+}
+
 int
 sim_end_writing(struct ol_sim *w, struct sim_end *e)
 {
@@ -473,7 +538,9 @@ static bool
 received(struct ol_sim *w, struct sim_end *e, struct ol_completion *c)
 {
     struct sim_end *peer = sim_peer(e);
-    size_t n = ol_min(unread(e), OL_RECEIVE_MIN);
+    bool packets = sim_wire_of(e)->packets;
+    size_t n = packets ? unread(e) : ol_min(unread(e), OL_RECEIVE_MIN);
+    uint8_t head[sizeof(uint32_t)];
     uint8_t *to;
 
     if (!(e->s.flags & (SIM_RECEIVING | SIM_LATE)))
@@ -487,16 +554,19 @@ received(struct ol_sim *w, struct sim_end *e, struct ol_completion *c)
         c->result = e->s.state == SIM_BROKEN ? take_err(e, 0) : 0;
         if (c->result == 0)
             sim_lend_nothing(e->s.driver, &c->bytes);
+        c->end = packets && c->result == 0;
         e->s.flags &= (uint16_t)~SIM_RECEIVING;
         return true;
     }
-    n = sim_slice(w, n);
+    n = packets ? n - sizeof head : sim_slice(w, n);
     to = sim_lend(e->s.driver, &c->bytes, n, OL_LENT_ROOM);
     if (!to) {
         c->result = -ENOMEM;
         e->s.flags &= (uint16_t)~SIM_RECEIVING;
         return true;
     }
+    if (packets)
+        sim_pipe_read(w->heap, &peer->out, head, sizeof head);
     sim_pipe_read(w->heap, &peer->out, to, n);
     c->result = (int32_t)n;
     c->more = (e->s.flags & SIM_RECEIVING) != 0;
@@ -509,6 +579,11 @@ sent(struct ol_sim *w, struct sim_end *e, struct ol_completion *c)
 {
     struct sim_pending *p = e->out ? e->out->pending : NULL;
 
+    if (e->s.flags & SIM_WANTS_ROOM && (e->s.state == SIM_BROKEN || send_room(w, e) > 0)) {
+        e->s.flags &= (uint16_t)~SIM_WANTS_ROOM;
+        c->kind = OL_SENT;
+        return true;
+    }
     if (!p)
         return false;
     c->kind = OL_SENT;

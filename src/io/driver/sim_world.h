@@ -40,7 +40,7 @@ enum {
     SIM_HEARD_END = 1 << 7,  /* the peer's end has arrived here */
     SIM_RESETS = 1 << 8,     /* a reset is on its way to the peer */
     SIM_CONNECTED = 1 << 9,  /* a datagram socket with a peer */
-    SIM_WANTS_ROOM = 1 << 10 /* a datagram socket that is owed OL_SENT */
+    SIM_WANTS_ROOM = 1 << 10 /* a socket that sends messages and is owed OL_SENT */
 };
 
 enum sim_state {
@@ -78,6 +78,7 @@ struct sim_end {
 /* A connection: both ends and their packed names, the connecting end's first. */
 struct sim_wire {
     struct sim_end end[2];
+    bool packets; /* each message stands behind its length */
     uint8_t names[];
 };
 
@@ -100,6 +101,7 @@ struct sim_listener {
     int queued;
     int backlog;
     bool singly;
+    bool packets;
 };
 
 struct sim_message;
@@ -253,6 +255,7 @@ size_t sim_pieces_len(const struct iovec *pieces, int count);
 int sim_pipe_append(const ol_heap *heap, struct sim_pipe **pipe, const struct iovec *pieces,
                     int count, size_t skip, size_t n);
 void sim_pipe_read(const ol_heap *heap, struct sim_pipe **pipe, uint8_t *to, size_t n);
+bool sim_pipe_peek(const struct sim_pipe *pipe, uint8_t *to, size_t n); /* of what has arrived */
 void sim_pipe_cut(const ol_heap *heap, struct sim_pipe **pipe, size_t keep); /* drop the newest */
 void sim_pipe_free(const ol_heap *heap, struct sim_pipe **pipe);
 int sim_pipe_pend(const ol_heap *heap, struct sim_pipe **pipe, const struct iovec *pieces,
@@ -268,6 +271,8 @@ bool sim_end_complete(struct ol_sim *w, struct sim_end *e, struct ol_completion 
 bool sim_end_has(struct ol_sim *w, const struct sim_end *e); /* something to tell */
 int64_t sim_end_send(struct ol_sim *w, struct sim_end *e, const struct iovec *pieces, int count,
                      bool may_wait);
+int sim_end_send_messages(struct ol_sim *w, struct sim_end *e, const struct ol_dgram *messages,
+                          int count);
 int sim_end_writing(struct ol_sim *w, struct sim_end *e);
 void sim_end_receive(struct ol_sim *w, struct sim_end *e, bool on);
 void sim_end_close(struct ol_sim *w, struct sim_end *e, bool reset);

@@ -137,10 +137,11 @@ set_int(int fd, int level, int option, int value)
 }
 
 static int
-new_socket(const struct ol_addr *a, bool is_dgram)
+new_socket(const struct ol_addr *a, int type)
 {
-    int type = (is_dgram ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC;
     int fd;
+
+    type |= SOCK_NONBLOCK | SOCK_CLOEXEC;
 
     switch ((enum ol_addr_kind)a->kind) {
     case OL_ADDR_V4:
@@ -214,7 +215,7 @@ tune_many(int fd, enum ol_addr_kind kind, const struct ol_tuning *t)
     return err;
 }
 
-/* Of a socket that is neither bound nor connected; does nothing to what is no internet socket. */
+/* Before bind and connect; does nothing to what is no internet socket. */
 static int
 tune(int fd, const struct ol_addr *a, bool is_dgram, const struct ol_tuning *t)
 {
@@ -245,6 +246,17 @@ take_trains(int fd)
     (void)set_int(fd, IPPROTO_UDP, UDP_GRO, 1);
 }
 
+/* Which of our addresses a datagram was sent to: answers leave from there. */
+static int
+ask_destination(int fd, const struct ol_addr *at)
+{
+    if (at->kind == OL_ADDR_V4)
+        return set_int(fd, IPPROTO_IP, IP_PKTINFO, 1);
+    if (at->kind == OL_ADDR_V6)
+        return set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+    return 0;
+}
+
 static void
 grow_dgram_buffers(int fd)
 {
@@ -272,10 +284,8 @@ prepare_listener(int fd, const struct ol_listen_spec *spec)
         err = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     if (!err)
         err = tune(fd, &spec->at, is_dgram, &spec->tuning);
-    if (!err && is_dgram && spec->at.kind == OL_ADDR_V4)
-        err = set_int(fd, IPPROTO_IP, IP_PKTINFO, 1);
-    if (!err && is_dgram && spec->at.kind == OL_ADDR_V6)
-        err = set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+    if (!err && is_dgram)
+        err = ask_destination(fd, &spec->at);
     /* Every member of a group on this machine gets a copy, so they all may have its port. */
     if (!err && is_dgram && ol_addr_is_group(&spec->at))
         err = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
@@ -494,6 +504,41 @@ bind_plain(int fd, const struct ol_listen_spec *spec)
     return err ? err : start_listening(fd, spec);
 }
 
+/* What can still be set, and was asked for: where it goes is settled. */
+static int
+use_given(int fd, const struct ol_addr *a, bool is_dgram, const struct ol_tuning *asked)
+{
+    struct ol_tuning t = {.nodelay = asked->nodelay,
+                          .keepalive_s = asked->keepalive_s,
+                          .keepalive_interval_s = asked->keepalive_interval_s,
+                          .keepalive_probes = asked->keepalive_probes,
+                          .user_timeout_ms = asked->user_timeout_ms,
+                          .dscp = asked->dscp};
+    int err = ol_sock_use_given(fd);
+
+    return err ? err : tune(fd, a, is_dgram, &t);
+}
+
+/* Bound, and perhaps shared with other processes: neither its file nor its end is ours. */
+static int
+listen_given(const struct ol_listen_spec *spec, struct ol_addr *bound)
+{
+    int fd = spec->given;
+    int err = ol_sock_name(fd, false, bound);
+
+    if (!err)
+        err = use_given(fd, bound, spec->kind == OL_LINK_DGRAM, &spec->tuning);
+    if (!err && spec->kind == OL_LINK_DGRAM)
+        err = ask_destination(fd, bound);
+    if (err) {
+        close(fd);
+        return err;
+    }
+    if (spec->kind == OL_LINK_DGRAM)
+        take_trains(fd);
+    return fd;
+}
+
 int
 ol_sock_listen(const struct ol_listen_spec *spec, struct ol_addr *bound, struct ol_sock_file *file)
 {
@@ -501,7 +546,11 @@ ol_sock_listen(const struct ol_listen_spec *spec, struct ol_addr *bound, struct 
     int err;
 
     memset(file, 0, sizeof *file);
-    fd = new_socket(&spec->at, spec->kind == OL_LINK_DGRAM);
+    if (spec->given)
+        return listen_given(spec, bound);
+    fd = new_socket(&spec->at, spec->kind == OL_LINK_DGRAM ? SOCK_DGRAM
+                               : spec->packets             ? SOCK_SEQPACKET
+                                                           : SOCK_STREAM);
     if (fd < 0)
         return fd;
     err = prepare_listener(fd, spec);
@@ -536,6 +585,22 @@ ol_sock_accept(int fd, struct ol_addr *from)
     return got;
 }
 
+static int
+type_of(enum ol_link_kind kind)
+{
+    return kind == OL_LINK_DGRAM    ? SOCK_DGRAM
+           : kind == OL_LINK_PACKET ? SOCK_SEQPACKET
+                                    : SOCK_STREAM;
+}
+
+/* The default of 208 KiB counts bookkeeping, too, and so cannot hold a message of 256 KiB. */
+void
+ol_sock_use_packets(int fd)
+{
+    (void)set_int(fd, SOL_SOCKET, SO_SNDBUF,
+                  DGRAM_SEND_BUFFER); /* the kernel cuts it to its limit */
+}
+
 /*
  * With an address alone the port is picked when connecting: for each peer anew, so there may be
  * more connections than ports.  With a port, an earlier one in TIME_WAIT must not hold it.
@@ -561,12 +626,20 @@ int
 ol_sock_open(const struct ol_connect_spec *spec)
 {
     bool is_dgram = spec->kind == OL_LINK_DGRAM;
-    int fd = new_socket(&spec->to, is_dgram);
+    int fd = spec->given ? spec->given : new_socket(&spec->to, type_of(spec->kind));
     int err;
 
     if (fd < 0)
         return fd;
-    if (is_dgram) {
+    if (spec->given) {
+        err = use_given(fd, &spec->to, is_dgram, &spec->tuning);
+        if (err)
+            close(fd);
+        return err ? err : fd;
+    }
+    if (spec->kind == OL_LINK_PACKET) {
+        ol_sock_use_packets(fd);
+    } else if (spec->kind == OL_LINK_DGRAM) {
         grow_dgram_buffers(fd);
         take_trains(fd);
     }
@@ -630,6 +703,21 @@ int
 ol_sock_end_writing(int fd)
 {
     return shutdown(fd, SHUT_WR) == 0 ? 0 : -errno;
+}
+
+int
+ol_sock_credentials(int fd, struct ol_credentials *out)
+{
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
+        return -errno;
+    /* What is no unix socket, or has no peer, answers with nobody. */
+    if (peer.pid == 0 && peer.uid == (uid_t)-1)
+        return -EOPNOTSUPP;
+    *out = (struct ol_credentials){(uint32_t)peer.pid, peer.uid, peer.gid};
+    return 0;
 }
 
 int

@@ -45,6 +45,11 @@ void ol_sock_unlink(const struct ol_sock_file *file);
  * listener hands its tuning down, so there is nothing more to set. */
 int ol_sock_accept(int fd, struct ol_addr *from);
 
+/* (sock_given.c) As ol_driver_ops.given; and one that will be listened at, or is connected. */
+int ol_sock_given(int fd, struct ol_given *out);
+int ol_sock_use_given(int fd);
+void ol_sock_use_packets(int fd); /* room for long messages */
+
 /* A descriptor that is not connected yet, but bound if `local` says so. */
 int ol_sock_open(const struct ol_connect_spec *spec);
 int ol_sock_connect(int fd, const struct ol_connect_spec *spec); /* 0, -EINPROGRESS, or why not */
@@ -54,6 +59,7 @@ void ol_sock_close(int fd, bool reset); /* reset: a TCP peer gets RST and loses 
 int ol_sock_end_writing(int fd);
 
 int ol_sock_name(int fd, bool peer, struct ol_addr *out);
+int ol_sock_credentials(int fd, struct ol_credentials *out);
 int ol_sock_tcp_facts(int fd, struct ol_tcp_facts *out);
 
 /* One system call; bytes taken or a negated errno. */
@@ -80,8 +86,9 @@ int64_t ol_sock_send_file(int fd, int file, int64_t offset, size_t len);
 
 /* Up to `count` (at most OL_SOCK_BATCH) datagrams that are there now, or -EAGAIN, or the error that
  * the network reported about an earlier one we sent (connected sockets: -ECONNREFUSED and the
- * like). */
-int ol_sock_receive_dgrams(int fd, struct ol_sock_inbox *in, int count);
+ * like).  `local`: unix sockets, from which control data would bring descriptors that nobody asked
+ * for. */
+int ol_sock_receive_dgrams(int fd, struct ol_sock_inbox *in, int count, bool local);
 bool ol_sock_dgram_truncated(const struct ol_sock_inbox *in, int i);
 void ol_sock_dgram_from(const struct ol_sock_inbox *in, int i, struct ol_addr *out);
 /* The local address it was sent to, port 0.  false: not known (connected, unix) or a multicast
@@ -92,9 +99,27 @@ bool ol_sock_dgram_to(const struct ol_sock_inbox *in, int i, struct ol_addr *out
  * last, or 0 when it is a single one. */
 uint32_t ol_sock_dgram_segment(const struct ol_sock_inbox *in, int i);
 
-/* How many were taken, or why the first one was not.  Neighbours of the same size to the same peer
- * leave as one (UDP_SEGMENT, Linux 4.18). */
-int ol_sock_send_dgrams(int fd, const struct ol_dgram *messages, int count);
+/* (sock_fds.c) Descriptors that were received in this batch and not told yet. */
+enum { OL_SOCK_FDS = 1024 };
+struct ol_sock_fds {
+    int used;
+    int32_t of[OL_SOCK_FDS];
+};
+
+/* Bytes, and up to `max` descriptors behind the used ones; -ENOBUFS: no room for them in this
+ * batch.  Of *c it fills fds, fd_count, fds_lost and truncated. */
+int64_t ol_sock_receive_fds(int fd, const struct iovec *room, unsigned max, struct ol_sock_fds *fds,
+                            struct ol_completion *c);
+int64_t ol_sock_send_fd(int fd, const struct iovec *piece, int pass);
+
+/* Is the empty message `i` of the `n` received ones the end of a PACKET socket?  recvmmsg tells
+ * both alike. */
+bool ol_sock_at_end(int fd); /* the peer has ended and nothing is left */
+bool ol_sock_packet_end(int fd, const struct ol_sock_inbox *in, int i, int n);
+
+/* How many were taken, or why the first one was not.  With `trains`, neighbours
+ * of the same size to the same peer leave as one (UDP_SEGMENT, Linux 4.18). */
+int ol_sock_send_dgrams(int fd, const struct ol_dgram *messages, int count, bool trains);
 
 /* Did accept4 speak of a connection that died before it was accepted, or a network that did?  Then
  * the next one may be alive: see accept(2). */

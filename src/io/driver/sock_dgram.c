@@ -11,9 +11,10 @@
 
 #include <errno.h>
 #include <netinet/udp.h>
+#include <poll.h>
 
 int
-ol_sock_receive_dgrams(int fd, struct ol_sock_inbox *in, int count)
+ol_sock_receive_dgrams(int fd, struct ol_sock_inbox *in, int count, bool local)
 {
     int n;
 
@@ -23,8 +24,8 @@ ol_sock_receive_dgrams(int fd, struct ol_sock_inbox *in, int count)
                                                .msg_namelen = sizeof in->names[i],
                                                .msg_iov = &in->pieces[i],
                                                .msg_iovlen = 1,
-                                               .msg_control = in->control[i],
-                                               .msg_controllen = OL_SOCK_CONTROL};
+                                               .msg_control = local ? NULL : in->control[i],
+                                               .msg_controllen = local ? 0 : OL_SOCK_CONTROL};
         in->heads[i].msg_len = 0;
     }
     n = recvmmsg(fd, in->heads, (unsigned)count, MSG_DONTWAIT, NULL);
@@ -98,6 +99,27 @@ ol_sock_dgram_segment(const struct ol_sock_inbox *in, int i)
             memcpy(&size, CMSG_DATA(c), sizeof size);
     }
     return size > 0 && (unsigned)size < in->heads[i].msg_len ? (uint32_t)size : 0;
+}
+
+bool
+ol_sock_at_end(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLRDHUP};
+    char byte;
+
+    if (poll(&p, 1, 0) != 1 || !(p.revents & (POLLRDHUP | POLLHUP)))
+        return false;
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+}
+
+bool
+ol_sock_packet_end(int fd, const struct ol_sock_inbox *in, int i, int n)
+{
+    for (; i < n; i++) {
+        if (in->heads[i].msg_len > 0)
+            return false; /* an empty message with others behind it */
+    }
+    return ol_sock_at_end(fd);
 }
 
 enum { TRAIN_BYTES = 65507 /* what one datagram could carry */ };
@@ -220,6 +242,11 @@ put_head(struct outbox *box, int at, struct iovec *iov, const struct ol_dgram *m
         head->msg_name = &box->names[at];
         head->msg_namelen = ol_sockaddr_set(&box->names[at], m->to);
     }
+    if (m->pass) {
+        int fd = m->pass - 1;
+
+        put_control(head, box->control[at], SOL_SOCKET, SCM_RIGHTS, &fd, sizeof fd);
+    }
     if (m->from)
         put_from(head, box->control[at], m->from);
     if (count > 1 || m->segment) {
@@ -271,11 +298,14 @@ refuses_trains(int sys)
 }
 
 int
-ol_sock_send_dgrams(int fd, const struct ol_dgram *messages, int count)
+ol_sock_send_dgrams(int fd, const struct ol_dgram *messages, int count, bool trains)
 {
     struct outbox box;
-    bool trains = true;
     int done = 0;
+
+    /* A unix socket would take a train for one message. */
+    if (!trains && messages->segment)
+        return -EOPNOTSUPP;
 
     while (done < count) {
         int took;

@@ -72,8 +72,12 @@ release_piece(struct ol_queue *q, struct ol_piece *p)
 {
     if (p->buf)
         outlet_buf_unref(p->buf);
-    if (p->file)
+    if (p->file > 0)
         close(p->file - 1);
+    if (p->file < 0) {
+        close(-p->file - 1);
+        q->passing--;
+    }
     if (p->chunk && --p->chunk->pieces == 0)
         release_chunk(q, p->chunk);
 }
@@ -207,7 +211,7 @@ may_grow(const struct ol_queue *q, const struct ol_chunk *c)
 {
     struct ol_piece *p = last_piece(q);
 
-    return p && p->chunk == c && q->out < q->count && !(q->borders && p->last);
+    return p && p->chunk == c && q->out < q->count && p->file == 0 && !(q->borders && p->last);
 }
 
 static void
@@ -414,7 +418,7 @@ last_file(const struct ol_queue *q)
 {
     uint32_t i = q->count - 1;
 
-    while (!piece_at(q, i)->file) {
+    while (piece_at(q, i)->file <= 0) {
         i--;
     }
     return piece_at(q, i);
@@ -452,7 +456,7 @@ ol_queue_first_file(const struct ol_queue *q, int *fd, int64_t *offset, size_t *
 {
     struct ol_piece *p = q->count ? piece_at(q, 0) : NULL;
 
-    if (!p || !p->file)
+    if (!p || p->file <= 0)
         return false;
     *fd = p->file - 1;
     *offset = (int64_t)(uintptr_t)p->bytes;
@@ -489,7 +493,7 @@ ol_queue_load_file(struct ol_queue *q)
     struct ol_piece *p;
     ssize_t n;
 
-    OL_ASSERT(q->count && piece_at(q, 0)->file && q->out == 0);
+    OL_ASSERT(q->count && piece_at(q, 0)->file > 0 && q->out == 0);
     if (reserve(q, 1))
         return -ENOMEM;
     p = piece_at(q, 0);
@@ -503,6 +507,56 @@ ol_queue_load_file(struct ol_queue *q)
     }
     put_loaded(q, c, (size_t)n);
     return 0;
+}
+
+/* On a piece of its own: what left along with other bytes would arrive with a message of those. */
+outlet_err
+ol_queue_pass(struct ol_queue *q, const struct iovec *pieces, int n, int fd)
+{
+    uint32_t before = q->count;
+    bool borders = q->borders;
+    outlet_err err;
+
+    q->borders = true;
+    err = ol_queue_copy(q, pieces, n, 0);
+    q->borders = borders;
+    if (err)
+        return err;
+    OL_ASSERT(q->count > before);
+    piece_at(q, before)->file = -(fd + 1);
+    q->passing++;
+    return OUTLET_OK;
+}
+
+bool
+ol_queue_first_pass(const struct ol_queue *q, int *fd, struct iovec *piece)
+{
+    struct ol_piece *p = q->count ? piece_at(q, 0) : NULL;
+
+    if (!p || p->file >= 0)
+        return false;
+    *fd = -p->file - 1;
+    *piece = (struct iovec){(void *)(uintptr_t)p->bytes, p->len};
+    return true;
+}
+
+void
+ol_queue_passed(struct ol_queue *q)
+{
+    struct ol_piece *p = piece_at(q, 0);
+
+    OL_ASSERT(p->file < 0 && q->passing > 0);
+    close(-p->file - 1);
+    p->file = 0;
+    q->passing--;
+}
+
+int
+ol_queue_message_pass(const struct ol_queue *q, uint32_t after)
+{
+    struct ol_piece *p = piece_at(q, after);
+
+    return p->file < 0 ? -p->file : 0;
 }
 
 int

@@ -43,7 +43,8 @@ struct ol_piece {
     size_t len;
     struct ol_chunk *chunk; /* one of the three keeps the bytes */
     struct outlet_buf *buf;
-    int file;  /* a descriptor of our own, plus one; 0: none */
+    int file; /* a descriptor of our own, plus one; 0: none; negative: less one, one that goes along
+                  with the bytes to the peer */
     bool last; /* of its message */
 };
 
@@ -54,14 +55,15 @@ struct ol_queue {
     uint32_t room; /* pieces in ring; a power of two */
     uint32_t first;
     uint32_t count;
-    uint32_t out;   /* pieces that the kernel holds */
-    bool begun;     /* part of the first message has left */
-    bool borders;   /* keep messages apart: datagrams, and streams that may drop the oldest */
-    bool owed;      /* the user is owed an on_writable */
-    bool dirty;     /* on the owner's list of what to flush */
-    size_t bytes;   /* waiting, as counted against high, low and cap */
-    size_t dropped; /* messages, of which the user has not been told */
-    int peer_errno; /* the network's word about an earlier datagram, not told yet; 0: none */
+    uint32_t out;     /* pieces that the kernel holds */
+    uint32_t passing; /* descriptors that wait to go along */
+    bool begun;       /* part of the first message has left */
+    bool borders;     /* keep messages apart: datagrams, and streams that may drop the oldest */
+    bool owed;        /* the user is owed an on_writable */
+    bool dirty;       /* on the owner's list of what to flush */
+    size_t bytes;     /* waiting, as counted against high, low and cap */
+    size_t dropped;   /* messages, of which the user has not been told */
+    int peer_errno;   /* the network's word about an earlier datagram, not told yet; 0: none */
     ol_time stalled_since; /* the kernel took nothing since; OL_NEVER: it does */
     void *owner;
     struct ol_queue *next_dirty;
@@ -99,6 +101,13 @@ bool ol_queue_first_file(const struct ol_queue *q, int *fd, int64_t *offset, siz
 /* Read the start of that piece into memory.  0, or a negated errno; -ENODATA: the file ends before.
  */
 int ol_queue_load_file(struct ol_queue *q);
+
+/* Add one message, copied, with a descriptor that goes along; takes it unless it fails. */
+outlet_err ol_queue_pass(struct ol_queue *q, const struct iovec *pieces, int n, int fd);
+/* Does one go along with the first piece?  Then it leaves alone, as *piece. */
+bool ol_queue_first_pass(const struct ol_queue *q, int *fd, struct iovec *piece);
+void ol_queue_passed(struct ol_queue *q); /* it has gone, the bytes are taken next */
+int ol_queue_message_pass(const struct ol_queue *q, uint32_t after); /* plus one; 0: none */
 
 /* The first pieces as one gathered write, neighbours joined; at most `max`. */
 int ol_queue_gather(const struct ol_queue *q, struct iovec *iov, int max);

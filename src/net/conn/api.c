@@ -20,10 +20,19 @@ run_dial(struct ol_conn *c, struct ol_conn_mail *m)
     ol_conn_dial(c);
 }
 
+/* Its one address is the peer's. */
+static void
+take_given(struct ol_given_set *given, struct ol_dial *d)
+{
+    d->given = given->tokens[given->next++];
+    d->addrs[0] = given->peer;
+    d->count = 1;
+}
+
 /* Everything that can fail is done before the handle works. */
 static outlet_err
 make_dial(struct ol_reactor *r, struct ol_settings *s, const struct ol_endpoint *e,
-          outlet_conn *out)
+          struct ol_given_set *given, outlet_conn *out)
 {
     struct ol_conn_mail *m = ol_alloc(r->heap, sizeof *m);
     struct ol_dial *d = ol_alloc_zero(r->heap, sizeof *d);
@@ -41,7 +50,10 @@ make_dial(struct ol_reactor *r, struct ol_settings *s, const struct ol_endpoint 
         err = OUTLET_ENOMEM;
         goto discard_conn;
     }
-    ol_dial_fill(d, e);
+    if (given->count)
+        take_given(given, d);
+    else
+        ol_dial_fill(d, e);
     extra->dial = d;
     *m = (struct ol_conn_mail){.id = c->id, .run = run_dial};
     out->id = c->id;
@@ -81,6 +93,7 @@ outlet_err
 outlet_connect(outlet_loop *l, const char *url, const struct outlet_opts *opts, outlet_conn *out)
 {
     struct outlet_reason *why = ol_why_of(opts);
+    struct ol_given_set given;
     struct ol_endpoint e;
     struct ol_settings *s;
     struct ol_reactor *r;
@@ -92,21 +105,25 @@ outlet_connect(outlet_loop *l, const char *url, const struct outlet_opts *opts, 
     err = ol_endpoint_parse(url, OUTLET_TO_CONNECT, opts, &e, why);
     if (!err)
         err = ol_loop_attach(l, &ol_net_hooks);
+    if (!err)
+        err = ol_given_find(l, url, opts, &e, why, &given);
     if (err)
         return ol_why_fail(why, err);
     err = ol_settings_new(l, &e, why, &s);
     if (err)
-        return ol_why_fail(why, err);
+        goto discard_given;
     r = ol_loop_pick(l, false);
     if (!ol_enter(r->cell, &epoch)) {
         err = OUTLET_ESTATE;
         goto unref_settings;
     }
-    err = make_dial(r, s, &e, out);
+    err = make_dial(r, s, &e, &given, out);
     ol_leave(r->cell, epoch);
 
 unref_settings:
     ol_settings_unref(s);
+discard_given:
+    ol_given_discard(l, &given); /* nothing of it is left when it was taken */
     return ol_why_fail(why, err);
 }
 

@@ -33,6 +33,8 @@ static const char *const sentences[] = {
     [CAUSE_FRAMING] = "the peer sent bytes that the framing does not allow",
     [CAUSE_QUEUE_FULL] = "the send queue was at cap and full=close is set",
     [CAUSE_MEMORY] = "out of memory, or the loop's memory_max was reached",
+    [CAUSE_FDS] = "the peer sent more descriptors than fds allows",
+    [CAUSE_NO_FDS] = "no descriptor was left for one that the peer sent",
     [CAUSE_FILE] = "a file became shorter while it was being sent",
     [CAUSE_RELAY_CLOSED] = "closed because the other side of the relay was",
     [CAUSE_RELAY_BROKEN] = "aborted because the other side of the relay ended without order",

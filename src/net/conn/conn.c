@@ -127,7 +127,8 @@ destroy(struct ol_reactor *r, struct ol_retired *x)
     if (extra) {
         if (atomic_load(&extra->relay))
             ol_relay_give_up(c, atomic_load(&extra->relay));
-        ol_free(r->heap, extra->dial);
+        ol_dial_free(r, extra->dial);
+        ol_fds_fini(c);
         ol_free(r->heap, extra);
     }
     ol_settings_unref(ol_conn_settings(c));
@@ -204,11 +205,17 @@ ol_conn_linked_up(struct ol_conn *c)
 {
     const struct ol_settings *s = ol_conn_settings(c);
     struct ol_reactor *r = c->cold->reactor;
+    int sys;
 
     atomic_store_explicit(&c->active, r->now, memory_order_relaxed);
     ol_conn_move(c, CONN_SHAKING);
     ol_conn_move(c, CONN_OPEN); /* no filter has a handshake yet */
     ol_conn_limits_start(c);
+    sys = s->fds ? ol_fds_start(c) : 0;
+    if (sys < 0) {
+        ol_conn_fail(c, -sys);
+        return;
+    }
     if (s->on.on_open)
         s->on.on_open(ol_conn_handle(c), atomic_load_explicit(&c->user, memory_order_relaxed));
     if (ol_conn_state(c) == CONN_OPEN)
@@ -347,6 +354,8 @@ ol_conn_peer_ended(struct ol_conn *c)
     /* Messages held back come first; ol_conn_deliver_held() returns here. */
     if (ol_conn_state(c) != CONN_OPEN || (c->input && c->flags & CONN_STOPPED))
         return;
+    if (c->input && !s->transport->stream)
+        return; /* resumed, and the mail that delivers what is held leads here again */
     if (c->input)
         ol_cause_set(c, CAUSE_CUT_SHORT, OUTLET_EEOF, OUTLET_BY_PEER, 0);
     else if (c->flags & CONN_RELAYED && !ol_relay_peer_ended(c))
@@ -405,6 +414,7 @@ ol_conn_closed(struct ol_conn *c)
     c->flags &= (uint16_t) ~(CONN_LINKED | CONN_RECEIVING | CONN_STARVED);
     ol_conn_queue_free(c);
     ol_conn_input_free(c);
+    ol_fds_fini(c);
     untie(c);
     tell(c);
     ol_name_forget(c);

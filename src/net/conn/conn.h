@@ -56,8 +56,10 @@ struct ol_counts {
 /* How a kind of link is driven; the only thing that differs between transports. */
 struct ol_transport {
     const char *name;
-    bool stream; /* bytes without borders, and a half-close */
-    bool many;   /* datagrams to one address and from anybody */
+    enum ol_link_kind link; /* of its connections; NONE: they have none of their own */
+    bool stream;            /* bytes without borders */
+    bool ends; /* reliable, and the peer's end is seen: what is held back is not lost */
+    bool many; /* datagrams to one address and from anybody */
     int (*receive_start)(struct ol_conn *c);
     void (*receive_stop)(struct ol_conn *c);
     /* Take from the queue what the kernel takes.  0, or a negated errno that ends the connection.
@@ -72,8 +74,9 @@ struct ol_transport {
 };
 
 extern const struct ol_transport ol_transport_stream;
-extern const struct ol_transport ol_transport_dgram; /* a connected datagram socket */
-extern const struct ol_transport ol_transport_many;  /* a datagram socket that is not */
+extern const struct ol_transport ol_transport_packet; /* messages in order, and an end */
+extern const struct ol_transport ol_transport_dgram;  /* a connected datagram socket */
+extern const struct ol_transport ol_transport_many;   /* a datagram socket that is not */
 
 struct ol_settings {
     _Atomic uint32_t refs;
@@ -92,6 +95,7 @@ struct ol_settings {
     enum outlet_full full;
     bool half_open;
     struct ol_tuning tuning;
+    uint8_t fds; /* descriptors that may come with a message; 0: none are taken */
     outlet_listener listener;
     struct ol_counts *counts; /* NULL: made by connect */
     struct ol_framing framing;
@@ -188,7 +192,9 @@ struct ol_extra {
     struct name *name; /* of names.c; under the loop's lock */
     _Atomic int64_t dropped;
     struct ol_dial *dial;
-    void *peer; /* datagram peers: what their socket keeps of them */
+    void *peer;                 /* datagram peers: what their socket keeps of them */
+    struct ol_fds *fds;         /* received ones; NULL: they are off */
+    _Atomic int32_t fds_mailed; /* that other threads sent and that are still under way */
     _Atomic(struct ol_relay_end *) relay;
 };
 
@@ -406,7 +412,9 @@ enum ol_cause {
     CAUSE_FRAMING,
     CAUSE_QUEUE_FULL,
     CAUSE_MEMORY,
-    CAUSE_FILE, /* shorter than when it was given */
+    CAUSE_FILE,   /* shorter than when it was given */
+    CAUSE_FDS,    /* more descriptors than the option allows */
+    CAUSE_NO_FDS, /* our table is full */
     CAUSE_RELAY_CLOSED,
     CAUSE_RELAY_BROKEN,
     CAUSE_RELAY_CANNOT,
@@ -459,6 +467,8 @@ bool ol_keeps_borders(const struct ol_settings *s);
 int64_t ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struct outlet_buf *buf);
 /* One message that is part of a file; takes the descriptor unless it fails. */
 int64_t ol_conn_send_file(struct ol_conn *c, int fd, int64_t offset, size_t len, bool taken);
+/* One message with a descriptor that goes along, which is taken unless it fails. */
+int64_t ol_conn_send_fd(struct ol_conn *c, int fd, const struct iovec *piece, bool taken);
 /* A message that was wrapped already. */
 int64_t ol_conn_send_wrapped(struct ol_conn *c, struct outlet_buf *buf);
 /* One that was taken when it was posted, and may not be refused any more: `cap` may be exceeded,
@@ -505,6 +515,16 @@ struct outlet_buf *ol_buf_join(struct ol_budget *budget, const struct iovec *pie
 struct outlet_buf *ol_wrap_buf(const struct ol_settings *s, struct outlet_buf *plain,
                                struct ol_budget *budget, outlet_err *err);
 
+/* ---- descriptors that travel (fds.c) ----------------------------------------------------- */
+
+int ol_fds_start(struct ol_conn *c); /* the link is up: 0 or a negated errno */
+/* Bytes have come, perhaps with some; takes those.  The connection may break. */
+void ol_fds_arrived(struct ol_conn *c, const struct ol_completion *done);
+/* A message is about to be told: so many bytes (of a stream) or messages of what came. */
+void ol_fds_told(struct ol_conn *c, size_t whole);
+void ol_fds_drop_told(struct ol_conn *c); /* ... and nobody took what came with it */
+void ol_fds_fini(struct ol_conn *c);
+
 /* ---- names (names.c) --------------------------------------------------------------------- */
 
 void ol_name_forget(struct ol_conn *c);
@@ -525,6 +545,7 @@ enum { OL_DIAL_ADDRS = OL_ENDPOINT_ADDRS };
 struct ol_dial {
     int count;
     int next;
+    int32_t given;        /* a socket that is connected already; 0: none, or taken up */
     int others;           /* addresses of another family than `local` */
     struct ol_addr local; /* to bind to before */
     struct ol_addr addrs[OL_DIAL_ADDRS];
@@ -535,8 +556,30 @@ void ol_conn_dial(struct ol_conn *c); /* begun, and nothing was tried yet */
 void ol_dial_next(struct ol_conn *c);
 void ol_dial_connected(struct ol_conn *c, int32_t result);
 void ol_dial_done(struct ol_conn *c);
+void ol_dial_free(struct ol_reactor *r, struct ol_dial *d); /* also what it was given */
 /* Addresses of an endpoint: its literal, loopback, or names in /etc/hosts.  0: none. */
 int ol_endpoint_addrs(const struct ol_endpoint *e, struct ol_addr *out, int max);
+
+/* ---- sockets that fd: names (given.c) ---------------------------------------------------- */
+
+enum { OL_GIVEN_MAX = 64 };
+
+/* Duplicates, all of one scheme; those before `next` have been taken. */
+struct ol_given_set {
+    int next;
+    int count;
+    int32_t tokens[OL_GIVEN_MAX];
+    enum ol_scheme scheme;
+    struct ol_addr peer; /* of the last one */
+};
+
+/* For an endpoint that was parsed from `url` and `opts`: nothing unless its scheme is fd.  Then *e
+ * is settled for what the sockets are.  Fills *why (may be NULL). */
+outlet_err ol_given_find(struct outlet_loop *l, const char *url, const struct outlet_opts *opts,
+                         struct ol_endpoint *e, struct outlet_reason *why,
+                         struct ol_given_set *out);
+/* Those that nobody has taken. */
+void ol_given_discard(struct outlet_loop *l, struct ol_given_set *set);
 
 /* ---- from handle to connection (visit.c) ------------------------------------------------- */
 

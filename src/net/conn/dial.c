@@ -11,13 +11,21 @@
 #include <errno.h>
 
 void
+ol_dial_free(struct ol_reactor *r, struct ol_dial *d)
+{
+    if (d && d->given)
+        r->ops->discard(r->driver, d->given, false);
+    ol_free(r->heap, d);
+}
+
+void
 ol_dial_done(struct ol_conn *c)
 {
     struct ol_extra *extra = atomic_load(&c->cold->extra);
 
     if (!extra)
         return;
-    ol_free(c->cold->reactor->heap, extra->dial);
+    ol_dial_free(c->cold->reactor, extra->dial);
     extra->dial = NULL;
 }
 
@@ -45,7 +53,7 @@ plug_in(struct ol_conn *c, const struct ol_addr *name)
             result = -ENOMEM;
             break;
         }
-        result = r->ops->adopt(r->driver, &c->link, tokens[0]);
+        result = r->ops->adopt(r->driver, &c->link, OL_LINK_STREAM, tokens[0]);
         if (result < 0)
             r->ops->discard(r->driver, tokens[0], false);
         break;
@@ -128,14 +136,15 @@ ol_dial_next(struct ol_conn *c)
     const struct ol_settings *s = ol_conn_settings(c);
 
     while (ol_conn_state(c) == CONN_DIALING && d->next < d->count) {
-        struct ol_connect_spec spec = {.kind = s->transport->stream ? OL_LINK_STREAM
-                                                                    : OL_LINK_DGRAM,
+        struct ol_connect_spec spec = {.kind = s->transport->link,
+                                       .given = d->given,
                                        .many = s->transport->many,
                                        .to = d->addrs[d->next],
                                        .local = d->local,
                                        .tuning = s->tuning};
         int sys = r->ops->connect(r->driver, &c->link, &spec);
 
+        d->given = 0;
         ol_shown_addr_set(&c->cold->peer, &spec.to);
         d->next++;
         if (sys == 0) {

@@ -191,6 +191,43 @@ retransmits(const struct asked *a)
     return tcp_fact(a, offsetof(struct ol_tcp_facts, retransmits));
 }
 
+static int64_t
+credential(const struct asked *a, size_t field)
+{
+    struct ol_reactor *r = a->v->reactor;
+    struct ol_conn *c = a->v->conn;
+    enum ol_scheme scheme = settings(a)->scheme;
+    struct ol_credentials who;
+    uint32_t value;
+
+    if (!ol_scheme_is_unix(scheme) && scheme != OL_SCHEME_PAIR)
+        return OUTLET_ENOENT;
+    if (!a->v->own)
+        return OUTLET_ETHREAD;
+    if (!(c->flags & CONN_LINKED) || r->ops->credentials(r->driver, &c->link, &who) < 0)
+        return OUTLET_ESTATE;
+    memcpy(&value, (const char *)&who + field, sizeof value);
+    return put_number(a, value);
+}
+
+static int64_t
+peer_pid(const struct asked *a)
+{
+    return credential(a, offsetof(struct ol_credentials, pid));
+}
+
+static int64_t
+peer_uid(const struct asked *a)
+{
+    return credential(a, offsetof(struct ol_credentials, uid));
+}
+
+static int64_t
+peer_gid(const struct asked *a)
+{
+    return credential(a, offsetof(struct ol_credentials, gid));
+}
+
 static const struct {
     const char *key;
     int64_t (*tell)(const struct asked *a);
@@ -210,7 +247,10 @@ static const struct {
             {"dropped", dropped},
             {"name", name},
             {"rtt_us", rtt_us},
-            {"retransmits", retransmits}};
+            {"retransmits", retransmits},
+            {"peer_pid", peer_pid},
+            {"peer_uid", peer_uid},
+            {"peer_gid", peer_gid}};
 
 int64_t
 outlet_info(outlet_conn h, const char *key, char *text, size_t room)

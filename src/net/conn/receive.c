@@ -27,16 +27,20 @@ deliverable(const struct ol_conn *c)
 }
 
 static void
-deliver(struct ol_conn *c, struct outlet_msg *m)
+deliver(struct ol_conn *c, struct outlet_msg *m, size_t whole)
 {
     const struct ol_settings *s = ol_conn_settings(c);
 
     ol_count_add(&c->messages_in, 1);
+    if (s->fds)
+        ol_fds_told(c, whole);
     if (s->on.on_message)
         s->on.on_message(ol_conn_handle(c), m,
                          atomic_load_explicit(&c->user, memory_order_relaxed));
     if (c->flags & CONN_RELAYED)
         ol_relay_pass(c, m);
+    if (s->fds)
+        ol_fds_drop_told(c);
 }
 
 static void
@@ -145,6 +149,41 @@ hold(struct ol_conn *c, const uint8_t *bytes, size_t len)
     return true;
 }
 
+/* ---- messages held with their borders ---------------------------------------------------- */
+
+enum { HELD_HEAD = 4 };
+#define HELD_CUT (UINT32_C(1) << 31) /* beside the length: it was truncated */
+
+static uint32_t
+held_head(const uint8_t *at)
+{
+    uint32_t head;
+
+    memcpy(&head, at, sizeof head);
+    return head;
+}
+
+/* Always whole: what is held was whole. */
+static int
+held_next(const struct ol_framing *f, struct ol_frame_scan *scan, const uint8_t *bytes, size_t len,
+          struct outlet_frame *out)
+{
+    (void)f;
+    (void)scan;
+    OL_ASSERT(len >= HELD_HEAD);
+    *out = (struct outlet_frame){.skip = HELD_HEAD, .message = held_head(bytes) & ~HELD_CUT};
+    OL_ASSERT(out->message <= len - HELD_HEAD);
+    return 1;
+}
+
+static bool
+hold_message(struct ol_conn *c, const struct outlet_msg *m)
+{
+    uint32_t head = (uint32_t)m->len | (m->flags & OUTLET_MSG_TRUNCATED ? HELD_CUT : 0);
+
+    return hold(c, (const uint8_t *)&head, sizeof head) && hold(c, m->bytes, m->len);
+}
+
 /*
  * Messages from the held bytes.  Answers how far it got; what is left is unfinished, held back or
  * of no use any more.
@@ -160,22 +199,25 @@ deliver_from_input(struct ol_conn *c)
         const struct ol_settings *s = ol_conn_settings(c);
         struct outlet_frame frame;
         struct outlet_msg m = {0};
+        ol_frame_next_fn *next = s->transport->stream ? s->next : held_next;
         int got = 0;
 
         if (len - at >= in->scan.need)
-            got = s->next(&s->framing, &in->scan, in->bytes.data + at, len - at, &frame);
+            got = next(&s->framing, &in->scan, in->bytes.data + at, len - at, &frame);
         if (got < 0)
             refuse(c, got);
         if (got <= 0)
             break;
         in->scan = (struct ol_frame_scan){0};
         in->since = c->cold->reactor->now;
+        if (next == held_next && held_head(in->bytes.data + at) & HELD_CUT)
+            m.flags = OUTLET_MSG_TRUNCATED;
         m.bytes = in->bytes.data + at + frame.skip;
         m.len = frame.message;
         m.input = in;
         m.conn = c;
         at += frame.skip + frame.message + frame.tail;
-        deliver(c, &m);
+        deliver(c, &m, next == held_next ? 1 : frame.skip + frame.message + frame.tail);
         if (in->given_away) {
             /* The retained message took the block; what follows it moves to a new one. */
             struct ol_bytes old = in->bytes;
@@ -237,12 +279,13 @@ feed_direct(struct ol_conn *c, const struct ol_lent *lent, size_t at)
         m.bytes = lent->data + at + frame.skip;
         m.len = frame.message;
         at += frame.skip + frame.message + frame.tail;
-        deliver(c, &m);
+        deliver(c, &m, frame.skip + frame.message + frame.tail);
     }
     return at;
 }
 
-/* One message, the empty one too.  A paused connection loses what comes, as datagrams do. */
+/* One message, the empty one too.  A paused connection loses what comes, as datagrams do, unless
+ * nothing may be lost. */
 static void
 deliver_dgram(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags,
               const struct ol_addr *from)
@@ -259,8 +302,12 @@ deliver_dgram(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags,
         m.len = max;
         m.flags |= OUTLET_MSG_TRUNCATED;
     }
-    if (deliverable(c))
-        deliver(c, &m);
+    if (!c->input && deliverable(c)) {
+        deliver(c, &m, 1);
+    } else if (ol_conn_settings(c)->transport->ends && ol_conn_state(c) == CONN_OPEN) {
+        if (hold_message(c, &m))
+            deliver_from_input(c);
+    }
 }
 
 /* Near memory_max reading stops first: what is in the kernel costs us nothing. */

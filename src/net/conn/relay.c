@@ -203,6 +203,10 @@ put_all(struct ol_conn *c, struct ol_relay_end *end, const uint8_t *bytes, size_
             block(c);
             return false;
         }
+        if (result == OUTLET_EINVAL && len == 0) {
+            ol_conn_count_missed(c); /* the other one's transport has no empty messages */
+            return true;
+        }
         if (result == OUTLET_ESTATE || result == OUTLET_ESTALE)
             return true; /* it is closing, and its word about that is on the way */
         if (result < 0) {

@@ -14,6 +14,7 @@
 #include "relay.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 /* ---- the queue --------------------------------------------------------------------------- */
 
@@ -404,6 +405,73 @@ ol_conn_send_file(struct ol_conn *c, int fd, int64_t offset, size_t len, bool ta
         q->owed = true;
     show_queued(c);
     ol_conn_mark_dirty(c);
+    ol_count_add(&c->messages_out, 1);
+    return ol_conn_queued(c);
+}
+
+/* On an otherwise empty queue, too: the descriptor leaves with the turn's end. */
+static outlet_err
+enqueue_fd(struct ol_conn *c, const struct iovec *iov, int fd, bool taken)
+{
+    const struct ol_settings *s = ol_conn_settings(c);
+    struct ol_queue *q = queue_of(c);
+    outlet_err err;
+
+    if (!q)
+        return OUTLET_ENOMEM;
+    if (!taken && q->passing >= s->fds) {
+        q->owed = true;
+        ol_conn_mark_dirty(c);
+        return OUTLET_EFULL;
+    }
+    err = ol_queue_pass(q, iov, 3, fd);
+    if (err) {
+        if (q->count == 0)
+            ol_conn_queue_free(c);
+        return err;
+    }
+    if (q->bytes > s->high)
+        q->owed = true;
+    show_queued(c);
+    ol_conn_mark_dirty(c);
+    return OUTLET_OK;
+}
+
+int64_t
+ol_conn_send_fd(struct ol_conn *c, int fd, const struct iovec *piece, bool taken)
+{
+    const struct ol_settings *s = ol_conn_settings(c);
+    struct ol_frame_wrap w;
+    struct iovec iov[3];
+    size_t whole;
+    outlet_err err;
+
+    ol_wire_leave(c);
+    err = taken ? check_taken(c) : check_state(c);
+    if (err)
+        return err;
+    err = s->wrap(&s->framing, piece, 1, piece->iov_len, &w);
+    if (err)
+        return err;
+    iov[0] = (struct iovec){w.head, w.head_len};
+    iov[1] = *piece;
+    iov[2] = (struct iovec){w.tail, w.tail_len};
+    whole = w.head_len + piece->iov_len + w.tail_len;
+    if (whole == 0)
+        return OUTLET_EINVAL; /* the kernel lets none travel without a byte */
+    if (!taken && whole > s->cap)
+        return OUTLET_EMSGSIZE;
+    if (!taken && filled(c) + whole > s->cap) {
+        int go = when_full(c, whole);
+
+        if (go == 0)
+            close(fd); /* dropped with its message */
+        if (go <= 0)
+            return go < 0 ? go : ol_conn_queued(c);
+    }
+    err = enqueue_fd(c, iov, fd, taken);
+    if (err)
+        return err;
     ol_count_add(&c->messages_out, 1);
     return ol_conn_queued(c);
 }

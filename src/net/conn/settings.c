@@ -54,8 +54,27 @@ static void
 use_filter(struct ol_settings *s)
 {
     s->filter = ol_filter_for(s->transport->stream, &s->framing);
+    if (s->transport == &ol_transport_packet)
+        s->filter = &ol_filter_packet;
     s->next = s->filter->next_of(&s->framing);
     s->wrap = s->filter->wrap_of(&s->framing);
+}
+
+static const struct ol_transport *
+transport_of(const struct ol_endpoint *e)
+{
+    switch (e->carrier) {
+    case OL_SCHEME_UDP:
+        return e->many ? &ol_transport_many : &ol_transport_dgram;
+    case OL_SCHEME_PACKET:
+        return &ol_transport_packet;
+    case OL_SCHEME_TCP:
+    case OL_SCHEME_UNIX:
+    case OL_SCHEME_PAIR:
+    case OL_SCHEME_FD:
+        break;
+    }
+    return &ol_transport_stream;
 }
 
 static int
@@ -113,10 +132,8 @@ ol_settings_new(struct outlet_loop *l, const struct ol_endpoint *e, struct outle
     s->refs = 1;
     s->heap = &l->heap;
     s->loop = l;
-    s->scheme = e->scheme;
-    s->transport = e->scheme != OL_SCHEME_UDP ? &ol_transport_stream
-                   : e->many                  ? &ol_transport_many
-                                              : &ol_transport_dgram;
+    s->scheme = e->carrier;
+    s->transport = transport_of(e);
     use_filter(s);
     s->user = o->user;
     s->connect = duration(o->connect_ms);
@@ -130,6 +147,7 @@ ol_settings_new(struct outlet_loop *l, const struct ol_endpoint *e, struct outle
     s->cap = size_or_none(o->cap);
     s->full = (enum outlet_full)o->full;
     s->half_open = o->half_open > 0;
+    s->fds = o->fds > 0 ? (uint8_t)o->fds : 0;
     set_tuning(&s->tuning, e);
     if (s->transport->send_train || !ol_keeps_borders(s))
         s->wire_room = ol_min(OL_WIRE_ROOM, ol_min(s->high, s->cap));

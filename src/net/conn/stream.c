@@ -1,5 +1,6 @@
 /*
- * stream.c - the transports that have a link of their own: streams, and datagrams to one or many.
+ * stream.c - the transports that have a link of their own: streams, packets, and datagrams to one
+ * or many.
  *
  * Completions of the link enter here and go to receive.c, send.c or conn.c.
  *
@@ -41,7 +42,7 @@ static void
 received(struct ol_conn *c, struct ol_completion *done)
 {
     const struct ol_settings *s = ol_conn_settings(c);
-    bool end = done->result == 0 && s->transport->stream;
+    bool end = done->end || (done->result == 0 && s->transport->stream);
 
     if (!done->more)
         c->flags &= (uint16_t)~CONN_RECEIVING;
@@ -57,6 +58,8 @@ received(struct ol_conn *c, struct ol_completion *done)
             ol_conn_fail(c, -done->result);
         return;
     }
+    if (s->fds)
+        ol_fds_arrived(c, done);
     if (!end && done->segment)
         received_train(c, done);
     else if (!end)
@@ -153,6 +156,12 @@ send_some(struct ol_conn *c, size_t *out)
     int n;
 
     *out = 0;
+    if (ol_queue_first_pass(c->queue, &fd, &iov[0])) {
+        sent = ops->send_fd(driver_of(c), &c->link, &iov[0], fd);
+        if (sent > 0)
+            ol_queue_passed(c->queue);
+        return sent;
+    }
     if (ol_queue_first_file(c->queue, &fd, &offset, &len)) {
         if (ops->send_file)
             sent = ops->send_file(driver_of(c), &c->link, fd, offset, len);
@@ -194,7 +203,7 @@ stream_send_now(struct ol_conn *c, const struct iovec *pieces, int n)
 }
 
 static int
-stream_end_writing(struct ol_conn *c)
+link_end_writing(struct ol_conn *c)
 {
     return c->cold->reactor->ops->end_writing(driver_of(c), &c->link);
 }
@@ -206,15 +215,17 @@ link_close(struct ol_conn *c, bool reset)
 }
 
 const struct ol_transport ol_transport_stream = {.name = "stream",
+                                                 .link = OL_LINK_STREAM,
                                                  .stream = true,
+                                                 .ends = true,
                                                  .receive_start = receive_start,
                                                  .receive_stop = receive_stop,
                                                  .flush = stream_flush,
                                                  .send_now = stream_send_now,
-                                                 .end_writing = stream_end_writing,
+                                                 .end_writing = link_end_writing,
                                                  .close = link_close};
 
-/* ---- connected datagrams ----------------------------------------------------------------- */
+/* ---- messages ----------------------------------------------------------------- */
 
 /* The first messages as datagrams; how many. */
 static int
@@ -236,6 +247,7 @@ gather_dgrams(const struct ol_queue *q, struct ol_dgram *out, size_t *sizes, str
         out[n] = like;
         out[n].pieces = iov + used;
         out[n].count = count;
+        out[n].pass = ol_queue_message_pass(q, after);
         sizes[n] = 0;
         for (int i = 0; i < count; i++) {
             sizes[n] += iov[used + i].iov_len;
@@ -269,6 +281,8 @@ ol_conn_flush_dgrams(struct ol_conn *c, struct ol_link *link, const struct ol_ad
             c->flags |= CONN_SENDING; /* until there is room; nothing is held */
             return 0;
         }
+        if (sent < 0 && ol_conn_settings(c)->transport->ends)
+            return sent; /* nothing may be missing from what arrives */
         if (sent < 0) {
             /* The first one failed, or an error of an earlier one was reported in its place. */
             ol_conn_peer_error(c, -sent);
@@ -306,7 +320,18 @@ dgram_send_train(struct ol_conn *c, const struct iovec *all, uint32_t segment)
     return ol_conn_send_train(c, &c->link, all, (struct ol_dgram){.segment = segment});
 }
 
+/* Whole messages as with datagrams; none may be lost, and there is an end. */
+const struct ol_transport ol_transport_packet = {.name = "packets",
+                                                 .link = OL_LINK_PACKET,
+                                                 .ends = true,
+                                                 .receive_start = receive_start,
+                                                 .receive_stop = receive_stop,
+                                                 .flush = dgram_flush,
+                                                 .end_writing = link_end_writing,
+                                                 .close = link_close};
+
 const struct ol_transport ol_transport_dgram = {.name = "datagram",
+                                                .link = OL_LINK_DGRAM,
                                                 .receive_start = receive_start,
                                                 .receive_stop = receive_stop,
                                                 .flush = dgram_flush,
@@ -341,6 +366,7 @@ many_send_train(struct ol_conn *c, const struct iovec *all, uint32_t segment)
 }
 
 const struct ol_transport ol_transport_many = {.name = "datagrams to many",
+                                               .link = OL_LINK_DGRAM,
                                                .many = true,
                                                .receive_start = receive_start,
                                                .receive_stop = receive_stop,

@@ -36,6 +36,13 @@ dgram_wrap(const struct ol_framing *f, const struct iovec *pieces, int n, size_t
     return len > f->max ? OUTLET_EMSGSIZE : plain_wrap(f, pieces, n, len, out);
 }
 
+static outlet_err
+packet_wrap(const struct ol_framing *f, const struct iovec *pieces, int n, size_t len,
+            struct ol_frame_wrap *out)
+{
+    return len == 0 ? OUTLET_EINVAL : dgram_wrap(f, pieces, n, len, out);
+}
+
 static size_t
 whole_hold_max(const struct ol_framing *f)
 {
@@ -64,6 +71,13 @@ dgram_wrap_of(const struct ol_framing *f)
     return dgram_wrap;
 }
 
+static ol_frame_wrap_fn *
+packet_wrap_of(const struct ol_framing *f)
+{
+    (void)f;
+    return packet_wrap;
+}
+
 const struct ol_filter ol_filter_none = {.name = "none",
                                          .next_of = whole_next_of,
                                          .wrap_of = plain_wrap_of,
@@ -80,6 +94,12 @@ const struct ol_filter ol_filter_dgram = {.name = "datagram",
                                           .wrap_of = dgram_wrap_of,
                                           .hold_max = whole_hold_max,
                                           .borders = true};
+
+const struct ol_filter ol_filter_packet = {.name = "packet",
+                                           .next_of = whole_next_of,
+                                           .wrap_of = packet_wrap_of,
+                                           .hold_max = whole_hold_max,
+                                           .borders = true};
 
 const struct ol_filter *
 ol_filter_for(bool stream, const struct ol_framing *f)

@@ -24,6 +24,8 @@ struct ol_filter {
 extern const struct ol_filter ol_filter_none;  /* a stream as it comes */
 extern const struct ol_filter ol_filter_frame; /* messages cut from a stream */
 extern const struct ol_filter ol_filter_dgram; /* the transport keeps borders itself */
+extern const struct ol_filter
+    ol_filter_packet; /* ... and cannot tell an empty message from its end */
 
 const struct ol_filter *ol_filter_for(bool stream, const struct ol_framing *f);
 

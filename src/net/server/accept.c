@@ -120,7 +120,7 @@ ol_accept_token(struct ol_reactor *r, struct ol_settings *settings, int32_t toke
         goto discard;
     if (ol_conn_new(r, settings, settings->user, &c))
         goto discard; /* no memory or handles: the client sees a closed connection */
-    sys = r->ops->adopt(r->driver, &c->link, token);
+    sys = r->ops->adopt(r->driver, &c->link, settings->transport->link, token);
     if (sys < 0) {
         ol_conn_discard(c);
         goto discard;
@@ -175,7 +175,8 @@ run_place(struct ol_reactor *r, struct ol_mail *mail)
 }
 
 static bool
-post_place(struct ol_reactor *r, struct ol_listener *l, int32_t token, const struct ol_addr *from)
+post_place(struct ol_reactor *r, struct ol_listener *l, int32_t token, const struct ol_addr *from,
+           const struct ol_addr *local)
 {
     struct place_mail *m = ol_alloc_zero(r->heap, sizeof *m);
     uint32_t epoch;
@@ -184,8 +185,7 @@ post_place(struct ol_reactor *r, struct ol_listener *l, int32_t token, const str
         return false;
     m->mail.run = run_place;
     m->token = token;
-    if (l->count)
-        m->local = l->socks[0].bound;
+    m->local = *local;
     if (from) {
         m->has_from = true;
         m->from = *from;
@@ -212,8 +212,9 @@ bool
 ol_accept_arrived(struct ol_pair_port *p, int32_t token)
 {
     struct ol_listener *l = OL_CONTAINER(p, struct ol_listener, port);
+    struct ol_addr none = {.kind = OL_ADDR_NONE};
 
-    return post_place(next_place(l), l, token, NULL);
+    return post_place(next_place(l), l, token, NULL, &none);
 }
 
 void
@@ -243,7 +244,7 @@ accepted(struct ol_lsock *s, struct ol_completion *done)
         r->ops->discard(r->driver, done->result, false);
     } else if (place == r) {
         ol_accept_token(r, s->listener->settings, done->result, done->from, &local);
-    } else if (!post_place(place, s->listener, done->result, done->from)) {
+    } else if (!post_place(place, s->listener, done->result, done->from, &local)) {
         r->ops->discard(r->driver, done->result, false);
     }
     if (s->closing)

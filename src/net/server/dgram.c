@@ -374,6 +374,7 @@ peer_close(struct ol_conn *c, bool reset)
 }
 
 const struct ol_transport ol_transport_peer = {.name = "datagram peer",
+                                               .link = OL_LINK_NONE,
                                                .receive_start = peer_receive_start,
                                                .receive_stop = peer_receive_stop,
                                                .flush = peer_flush,

@@ -19,8 +19,9 @@ struct plan {
     struct ol_endpoint e;
     struct ol_addr addrs[OL_ENDPOINT_ADDRS];
     int addr_count;
-    uint32_t per_addr; /* sockets: one for each reactor, or one */
-    bool shared;       /* the port, with others who say so */
+    uint32_t per_addr;         /* sockets: one for each reactor, or one */
+    struct ol_given_set given; /* instead of addresses */
+    bool shared;               /* the port, with others who say so */
 };
 
 static int64_t
@@ -32,7 +33,7 @@ connections_max(const struct ol_endpoint *e)
         return INT64_MAX;
     if (e->opts.conns > 0)
         return e->opts.conns;
-    if (e->scheme == OL_SCHEME_UDP)
+    if (e->carrier == OL_SCHEME_UDP)
         return UDP_PEERS;
     if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur == RLIM_INFINITY)
         return INT64_MAX;
@@ -43,10 +44,13 @@ connections_max(const struct ol_endpoint *e)
 
 static int
 bind_one(struct ol_listener *l, const struct plan *p, struct ol_lsock *s, struct ol_addr at,
-         enum ol_share_port share)
+         enum ol_share_port share, int32_t given)
 {
-    bool dgram = p->e.scheme == OL_SCHEME_UDP;
-    struct ol_listen_spec spec = {.kind = dgram ? OL_LINK_DGRAM : OL_LINK_LISTENER,
+    bool dgram = p->e.carrier == OL_SCHEME_UDP;
+    enum ol_link_kind stream = given ? OL_LINK_INHERITED : OL_LINK_LISTENER;
+    struct ol_listen_spec spec = {.kind = dgram ? OL_LINK_DGRAM : stream,
+                                  .given = given,
+                                  .packets = p->e.carrier == OL_SCHEME_PACKET,
                                   .at = at,
                                   .share = share,
                                   .backlog = p->e.opts.backlog > 0 ? (int)p->e.opts.backlog
@@ -68,6 +72,9 @@ unbind_all(struct ol_listener *l)
         struct ol_lsock *s = &l->socks[i];
 
         s->reactor->ops->discard(s->reactor->driver, s->link.token, false);
+        if (s->dgram)
+            ol_dsock_free(s->dgram);
+        s->dgram = NULL;
     }
     l->count = 0;
 }
@@ -99,7 +106,7 @@ bind_all(struct ol_listener *l, const struct plan *p, struct ol_addr *at)
             *at = p->addrs[a];
             at->port = port;
             s->reactor = p->per_addr == 1 ? ol_loop_pick(p->loop, true) : p->loop->reactors[i];
-            sys = bind_one(l, p, s, *at, share);
+            sys = bind_one(l, p, s, *at, share, 0);
             if (sys < 0 && i == 0 && may_be_missing(p, sys)) {
                 missing = sys;
                 break;
@@ -127,6 +134,25 @@ bind_with_port(struct ol_listener *l, const struct plan *p, struct ol_addr *at)
             break;
     }
     return sys;
+}
+
+/* Sockets that are bound already. */
+static int
+take_given(struct ol_listener *l, struct plan *p, struct ol_addr *at)
+{
+    while (p->given.next < p->given.count) {
+        struct ol_lsock *s = &l->socks[l->count];
+        int sys;
+
+        s->reactor = ol_loop_pick(p->loop, true);
+        sys = bind_one(l, p, s, *at, OL_PORT_ALONE, p->given.tokens[p->given.next++]);
+        if (sys < 0) {
+            unbind_all(l);
+            return sys;
+        }
+        l->count++;
+    }
+    return 0;
 }
 
 /* ---- in-process ports -------------------------------------------------------------------- */
@@ -166,7 +192,9 @@ cannot_bind(struct outlet_reason *why, int sys, const struct ol_addr *at, const 
 
     if (!why)
         return err;
-    ol_addr_print(at, text, sizeof text);
+    if (ol_addr_print(at, text, sizeof text) == 0)
+        memcpy(text, "fd",
+               sizeof "fd"); /* the address of a socket that was given is its own matter */
     why->sys_errno = -sys;
     why->phase = OUTLET_AT_CONNECT;
     if (sys == -EPERM && device[0]) {
@@ -186,17 +214,17 @@ cannot_bind(struct outlet_reason *why, int sys, const struct ol_addr *at, const 
 }
 
 static outlet_err
-open_sockets(struct ol_listener *l, const struct plan *p, struct outlet_reason *why)
+open_sockets(struct ol_listener *l, struct plan *p, struct outlet_reason *why)
 {
     struct ol_addr at = {.kind = OL_ADDR_NONE};
     int sys;
 
     if (p->e.scheme == OL_SCHEME_PAIR)
         return open_port(l, &p->e.addr);
-    sys = bind_with_port(l, p, &at);
+    sys = p->given.count ? take_given(l, p, &at) : bind_with_port(l, p, &at);
     if (sys < 0)
         return cannot_bind(why, sys, &at, l->settings->tuning.device);
-    if (p->e.scheme == OL_SCHEME_UDP) {
+    if (p->e.carrier == OL_SCHEME_UDP) {
         for (uint32_t i = 0; i < l->count; i++) {
             l->socks[i].dgram = ol_dsock_new(&l->loop->heap, l->loop->hash_key);
             if (!l->socks[i].dgram) {
@@ -205,7 +233,7 @@ open_sockets(struct ol_listener *l, const struct plan *p, struct outlet_reason *
             }
         }
     }
-    if (l->count && (at.kind == OL_ADDR_V4 || at.kind == OL_ADDR_V6))
+    if (p->e.scheme != OL_SCHEME_FD && l->count && (at.kind == OL_ADDR_V4 || at.kind == OL_ADDR_V6))
         ol_settings_set_port(l->settings, &p->e, l->socks[0].bound.port);
     return OUTLET_OK;
 }
@@ -214,7 +242,7 @@ static outlet_err
 new_listener(const struct plan *p, struct outlet_reason *why, struct ol_listener **out)
 {
     const ol_heap *heap = &p->loop->heap;
-    size_t room = (size_t)p->addr_count * p->per_addr;
+    size_t room = (size_t)p->addr_count * p->per_addr + (size_t)p->given.count;
     struct ol_listener *l = ol_alloc_zero(heap, sizeof *l + room * sizeof l->socks[0]);
     outlet_err err;
 
@@ -224,11 +252,12 @@ new_listener(const struct plan *p, struct outlet_reason *why, struct ol_listener
     l->loop = p->loop;
     ol_list_init(&l->port.node);
     ol_list_init(&l->port_closable.node);
-    l->shared_out = p->e.scheme == OL_SCHEME_UNIX && p->loop->reactor_count > 1;
+    l->shared_out = (ol_scheme_is_unix(p->e.scheme) || p->e.scheme == OL_SCHEME_FD) &&
+                    p->loop->reactor_count > 1;
     err = ol_settings_new(p->loop, &p->e, why, &l->settings);
     if (err)
         goto free_listener;
-    if (p->e.scheme == OL_SCHEME_UDP)
+    if (p->e.carrier == OL_SCHEME_UDP)
         l->settings->transport = &ol_transport_peer;
     l->settings->counts = ol_counts_new(heap, p->loop->hash_key);
     if (!l->settings->counts) {
@@ -272,7 +301,7 @@ give_handle(struct ol_listener *l, struct ol_reactor *home, uint32_t *generation
 
 /* In the home reactor's cell. */
 static outlet_err
-listen_at(const struct plan *p, struct outlet_reason *why, outlet_listener *out)
+listen_at(struct plan *p, struct outlet_reason *why, outlet_listener *out)
 {
     struct ol_reactor *home = p->loop->reactors[0];
     struct ol_listener *l;
@@ -309,7 +338,7 @@ make_plan(struct plan *p, struct outlet_reason *why)
                 (p->e.scheme == OL_SCHEME_UDP && p->e.has_literal && ol_addr_is_group(&p->e.addr));
     p->per_addr = sharded ? p->loop->reactor_count : 1;
     p->addr_count = 0;
-    if (p->e.scheme == OL_SCHEME_PAIR)
+    if (p->e.scheme == OL_SCHEME_PAIR || p->e.scheme == OL_SCHEME_FD)
         return OUTLET_OK;
     p->addr_count = ol_endpoint_addrs(&p->e, p->addrs, OL_ENDPOINT_ADDRS);
     if (p->addr_count)
@@ -327,7 +356,7 @@ outlet_err
 outlet_listen(outlet_loop *l, const char *url, const struct outlet_opts *opts, outlet_listener *out)
 {
     struct outlet_reason *why = ol_why_of(opts);
-    struct plan p = {.loop = l};
+    struct plan p = {.loop = l, .given = {.count = 0}};
     uint32_t epoch;
     outlet_err err = url && out ? ol_loop_check(l) : OUTLET_EINVAL;
 
@@ -339,11 +368,15 @@ outlet_listen(outlet_loop *l, const char *url, const struct outlet_opts *opts, o
         err = make_plan(&p, why);
     if (!err)
         err = ol_loop_attach(l, &ol_net_hooks);
+    if (!err)
+        err = ol_given_find(l, url, opts, &p.e, why, &p.given);
     if (err)
         return ol_why_fail(why, err);
-    if (!ol_enter(l->reactors[0]->cell, &epoch))
-        return ol_why_fail(why, OUTLET_ESTATE);
-    err = listen_at(&p, why, out);
-    ol_leave(l->reactors[0]->cell, epoch);
+    err = OUTLET_ESTATE;
+    if (ol_enter(l->reactors[0]->cell, &epoch)) {
+        err = listen_at(&p, why, out);
+        ol_leave(l->reactors[0]->cell, epoch);
+    }
+    ol_given_discard(l, &p.given); /* those that were not taken */
     return ol_why_fail(why, err);
 }

@@ -17,7 +17,7 @@ plug(struct ol_reactor *r, struct ol_conn *ends[2])
     int sys = r->ops->pair(r->driver, tokens);
 
     for (int i = 0; i < 2 && sys == 0; i++) {
-        sys = r->ops->adopt(r->driver, &ends[i]->link, tokens[i]);
+        sys = r->ops->adopt(r->driver, &ends[i]->link, OL_LINK_STREAM, tokens[i]);
         if (sys == 0)
             ends[i]->flags |= CONN_LINKED;
         else
