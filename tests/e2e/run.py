@@ -184,6 +184,8 @@ class Process:
         if self.child.poll() is None:
             self.child.kill()
             self.child.wait()
+        for reader in self.readers:  # one that still reads would get what the number is given to
+            reader.join(PATIENCE)
         if self.typed is not None:
             os.close(self.typed)
 

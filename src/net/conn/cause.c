@@ -37,8 +37,8 @@ static const char *const sentences[] = {
     [CAUSE_RELAY_CLOSED] = "closed because the other side of the relay was",
     [CAUSE_RELAY_BROKEN] = "aborted because the other side of the relay ended without order",
     [CAUSE_RELAY_CANNOT] =
-        "the other side of the relay cannot carry what this one received: too long "
-        "for it, or not for its framing",
+        ("the other side of the relay cannot carry what this one received: too long "
+         "for it, or not for its framing"),
     [CAUSE_EVICTED] = "a newer peer needed the room: the listener is at conns"};
 
 static enum outlet_phase
