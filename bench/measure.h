@@ -47,9 +47,10 @@ now_ns(clockid_t clock)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* CPU time of all threads of the server, in ns; 0 where /proc does not say. */
+/* CPU time of all threads of a process, in ns; 0 where /proc does not say.  *children, if wanted:
+ * of the processes that it made, which some servers do for each connection. */
 static inline int64_t
-server_cpu(int pid)
+process_cpu(int pid, int64_t *children)
 {
     char path[300];
     DIR *tasks;
@@ -60,6 +61,7 @@ server_cpu(int pid)
     tasks = opendir(path);
     while (tasks && (entry = readdir(tasks))) {
         long long run;
+        int child;
         FILE *f;
 
         if (entry->d_name[0] == '.')
@@ -70,10 +72,27 @@ server_cpu(int pid)
             sum += run;
         if (f)
             fclose(f);
+        if (!children)
+            continue;
+        snprintf(path, sizeof path, "/proc/%d/task/%s/children", pid, entry->d_name);
+        f = fopen(path, "r");
+        while (f && fscanf(f, "%d", &child) == 1)
+            *children += process_cpu(child, NULL);
+        if (f)
+            fclose(f);
     }
     if (tasks)
         closedir(tasks);
     return sum;
+}
+
+static inline int64_t
+server_cpu(int pid)
+{
+    int64_t children = 0;
+    int64_t own = process_cpu(pid, &children);
+
+    return own + children;
 }
 
 /* Each message tells its number, so that a lost, repeated or moved one is seen. */

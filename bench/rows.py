@@ -21,6 +21,8 @@ class Server:
     env: dict = dataclasses.field(default_factory=dict)
     client: tuple = ()  # more options for the client
     client_program: str = "client"
+    behind: tuple = ()  # a server that this one needs; {behind} in argv is its port
+    ready: str = ""  # a program of others: what it says on standard error, its port in brackets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +98,18 @@ BUSY = (bare("tcp")[0],
         *outlet("tcp://127.0.0.1:{port}", more=("1", "200"), client=("busy=200",),
                 **{**PAIR, "prefix": "outlet-busy"}))
 
+# Between the client and an echo server, which runs where the client does.
+ECHO_BEHIND = ("server_epoll", "tcp", "{port}")
+RELAY = (Server("socat", ("socat", "-d", "-d", "-b65536", "TCP-LISTEN:0,bind=127.0.0.1,fork,"
+                          "reuseaddr,backlog=1024,nodelay", "TCP:127.0.0.1:{behind},nodelay"),
+                "peer", "socat", behind=ECHO_BEHIND,
+                ready=r"listening on AF=2 127\.0\.0\.1:(\d+)"),
+         *(Server("outlet-" + env["OUTLET_DRIVER"],
+                  ("../tool/outlet", "relay", "-o", "none", "tcp://127.0.0.1:0",
+                   "tcp://127.0.0.1:{behind}"),
+                  "outlet", "the outlet command (-Dtool=true)", env, behind=ECHO_BEHIND,
+                  ready=r"listening at tcp://127\.0\.0\.1:(\d+)") for env in (EPOLL, URING)))
+
 # Who puts load on the same server: the bare client of this benchmark, and the command.
 LOAD = (Server("client", ("server_epoll", "tcp", "{port}"), "bare"),
         *(Server("outlet-load-" + env["OUTLET_DRIVER"], ("server_epoll", "tcp", "{port}"),
@@ -141,6 +155,10 @@ ROWS = (
           f"outlet load against a bare client, {connections} connections, {depth} in flight, 64 B",
           "echo", connections, depth, 64, LOAD, of="client")
       for connections, depth in ((64, 1), (64, 16), (1000, 1))),
+    Row("relay-64x16", "relay to an echo server behind it, 64 connections, 16 in flight, 64 B",
+        "echo", 64, 16, 64, RELAY, "rate"),
+    Row("relay-64k", "relay to an echo server behind it, 64 connections, 1 in flight, 64 KiB",
+        "echo", 64, 1, 65536, RELAY, "rate"),
     Row("busy", "tcp round trips of one connection, 64 B; both ends sleep, or both spin", "echo",
         1, 1, 64, BUSY, "rate"),
 )
@@ -182,6 +200,8 @@ GOALS = (
     *(Goal(f"{row}: CPU per message of outlet load against the bare client", row, "cpu",
            ("outlet-load-epoll", "outlet-load-uring"), ("client",), 1.1)
       for row in ("load-64x1", "load-64x16", "load-1000x1")),
+    Goal("relay-64x16: rate against socat", "relay-64x16", "rate", OURS, ("socat",), 1.3, True),
+    Goal("relay-64k: rate against socat", "relay-64k", "rate", OURS, ("socat",), 0.95, True),
     *(Goal(f"reactors: two against one, {driver}", "reactors", "cpu", (f"outlet2-{driver}",),
            (f"outlet-{driver}",), 1.1) for driver in ("epoll", "uring")),
 )

@@ -16,11 +16,13 @@ answered wrongly or not at all, and with --strict also when a goal is not met.
 SPDX-License-Identifier: MIT
 """
 import argparse
+import contextlib
 import fnmatch
 import json
 import os
 import pathlib
 import platform
+import re
 import resource
 import select
 import shutil
@@ -28,6 +30,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import picture
@@ -92,41 +95,81 @@ class Setting:
         return None
 
 
+def start(argv, env, before):
+    """A program of the benchmark, in a group of its own."""
+    return subprocess.Popen(argv, env={**os.environ, **env}, stdin=subprocess.DEVNULL,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            preexec_fn=before, start_new_session=True)
+
+
+def drain(stream):
+    """Read to the end."""
+    with stream:
+        while os.read(stream.fileno(), 65536):
+            pass
+
+
 class Running:
     """A server that is up, as a context."""
 
     def __init__(self, setting, row, server):
         self.path = os.path.join(setting.scratch, "socket")
+        self.ready = server.ready
+        self.behind = None
         words = {"port": "0", "path": self.path, "size": row.size}
-        argv = [a.format(**words) for a in server.argv]
-        program = setting.build / argv[0]
-        if not program.exists():
+        program = setting.build / server.argv[0]
+        if not program.exists() and server.ready:
+            program = shutil.which(server.argv[0]) or program
+        if not os.path.exists(program):
             raise Skip(f"not built, {server.package} is missing")
-        self.process = subprocess.Popen(
-            [program, *argv[1:]], env={**os.environ, **server.env}, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            preexec_fn=setting.pin(row, setting.server_cpus))
         self.address = f"unix:{self.path}" if "{path}" in " ".join(server.argv) else ""
+        if server.behind:
+            self.behind = start([setting.build / server.behind[0],
+                                 *(a.format(**words) for a in server.behind[1:])], {},
+                                setting.pin(row, setting.client_cpus))
+            words["behind"] = self.port(self.behind, "")
+        self.process = start([program, *(a.format(**words) for a in server.argv[1:])], server.env,
+                             setting.pin(row, setting.server_cpus))
 
     def __enter__(self):
         try:
-            ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
-            words = self.process.stdout.readline().split() if ready else []
-            if len(words) != 2 or words[0] != "ready":
-                self.process.kill()
-                _, said = self.process.communicate()
-                if self.process.returncode == SKIP:
-                    raise Skip(said.strip())
-                raise Wrong(f"the server did not begin: {said.strip()}")
+            port = self.port(self.process, self.ready)
         except BaseException:
             self.__exit__()
             raise
-        self.address = self.address or f"127.0.0.1:{words[1]}"
+        self.address = self.address or f"127.0.0.1:{port}"
         return self
 
+    @staticmethod
+    def port(process, ready):
+        """What it says when it can be connected to."""
+        stream = process.stderr if ready else process.stdout
+        wanted = re.compile(ready or r"^ready (\S+)$", re.M)
+        end = time.monotonic() + PATIENCE
+        said = ""
+        while select.select([stream], [], [], max(0, end - time.monotonic()))[0]:
+            got = os.read(stream.fileno(), 4096).decode(errors="replace")
+            said += got
+            found = wanted.search(said)
+            if found:
+                # What it says later is not looked at, and must not make it wait.
+                threading.Thread(target=drain, args=(process.stderr,), daemon=True).start()
+                return found.group(1)
+            if not got:
+                break
+        process.kill()
+        out, errors = process.communicate()
+        if process.returncode == SKIP:
+            raise Skip((said + errors).strip())
+        raise Wrong(f"the server did not begin: {(said + out + errors).strip()}")
+
     def __exit__(self, *_):
-        self.process.kill()
-        self.process.communicate()
+        for process in (self.process, self.behind):
+            if process:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # with the processes that it made
+                process.wait()
+                process.stdout.close()
         if os.path.exists(self.path):
             os.unlink(self.path)
 
