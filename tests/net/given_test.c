@@ -151,6 +151,7 @@ static void
 the_file_of_a_path_that_somebody_else_bound_stays(void **state)
 {
     struct server s = {.does = &echoes};
+    struct end e = {0};
     struct net n;
     struct stat st;
     const char *at;
@@ -166,16 +167,11 @@ the_file_of_a_path_that_somebody_else_bound_stays(void **state)
     fd = unix_socket(SOCK_STREAM, path, true);
     net_listen(&n, &s, NULL, "fd:%d#frame=line", fd);
     assert_string_equal(told(s.l, "transport"), "unix");
-    {
-        struct end e = {0};
-
-        net_connect(&n, &e, NULL, "unix://%s#frame=line", path);
-        assert_true(outlet_send(e.c, "one", 3) >= 0);
-        assert_true(outlet_send(e.c, "two", 3) >= 0);
-        UNTIL(&n, e.messages == 2);
-        assert_memory_equal(e.bytes, "onetwo", 6);
-        net_end_fini(&e);
-    }
+    net_connect(&n, &e, NULL, "unix://%s#frame=line", path);
+    assert_true(outlet_send(e.c, "one", 3) >= 0);
+    assert_true(outlet_send(e.c, "two", 3) >= 0);
+    UNTIL(&n, e.messages == 2);
+    assert_memory_equal(e.bytes, "onetwo", 6);
     assert_int_equal(outlet_listener_close(s.l), OUTLET_OK);
     net_run_ms(&n, 5);
     net_free_loops(&n);
@@ -184,6 +180,7 @@ the_file_of_a_path_that_somebody_else_bound_stays(void **state)
     assert_int_equal(unlink(path), 0);
     n.files = net_files();
     net_close(&n);
+    net_end_fini(&e);
     net_server_fini(&s);
 }
 
@@ -599,6 +596,7 @@ static void
 without_a_name_all_are_meant(void **state)
 {
     struct server s = {.does = &echoes};
+    struct server again = {.does = &echoes};
     struct end e = {0};
     struct net n;
     char url[2][64];
@@ -618,7 +616,7 @@ without_a_name_all_are_meant(void **state)
     talk(&n, url[0], 10);
     talk(&n, url[1], 10);
     assert_int_equal(outlet_listener_close(s.l), OUTLET_OK);
-    net_listen(&n, &s, NULL, "fd:systemd/unknown"); /* what systemd calls them without names */
+    net_listen(&n, &again, NULL, "fd:systemd/unknown"); /* what systemd calls them without names */
     talk(&n, url[1], 10);
     refuses(&n, OUTLET_TO_CONNECT, OUTLET_EINVAL, "tcp socket that listens", "fd:systemd", 0);
     net_close(&n);
@@ -626,6 +624,7 @@ without_a_name_all_are_meant(void **state)
     close(fds[0]);
     close(fds[1]);
     net_server_fini(&s);
+    net_server_fini(&again);
 
     /* Accept=yes: one connected socket. */
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
