@@ -154,16 +154,17 @@ def default(words, key, kind, values):
         return words["everyone"] if key == "allow" else words["nobody denied"]
     listen, listen_udp, connect, connect_udp = (shown(kind, v) for v in values)
     if key == "max":
-        return f"{listen}; udp: {listen_udp}; unix-seqpacket: {shown(kind, PACKET_MAX)}"
+        return f"{listen}; udp: {listen_udp}; unix-seqpacket, unix-dgram: {shown(kind, PACKET_MAX)}"
     if key == "conns":
-        return f"{words['limit']}; udp: {listen_udp}"
+        return f"{words['limit']}; udp, unix-dgram: {listen_udp}"
     if listen == listen_udp == connect == connect_udp:
         return listen
     if (listen, listen_udp) == (connect, connect_udp):
-        return f"{listen}; udp: {listen_udp}"
+        return f"{listen}; udp, unix-dgram: {listen_udp}"
     if connect != connect_udp:
         sys.exit(f"{key}: a default that this table cannot show")
-    return f"{words['listen']}: {listen}, udp: {listen_udp}; {words['connect']}: {connect}"
+    return (f"{words['listen']}: {listen}, udp, unix-dgram: {listen_udp}; "
+            f"{words['connect']}: {connect}")
 
 
 def takes(words, kind, most, may_off):
@@ -178,11 +179,12 @@ def takes(words, kind, most, may_off):
 
 def where(words, schemes, roles):
     """The schemes and the role that honour it."""
-    names = {"STREAMS": ["tcp", "unix", "pair", "fd"], "ALL": [], "PACKET": ["unix-seqpacket"]}
+    names = {"STREAMS": ["tcp", "unix", "pair", "fd"], "ALL": [], "PACKET": ["unix-seqpacket"],
+             "LOCAL": ["unix-dgram"]}
     if schemes == {"NOBODY"}:
         return words["nobody"]
-    listed = [n for s in ("TCP", "UNIX", "UDP", "PAIR", "STREAMS", "PACKET", "FD") if s in schemes
-              for n in names.get(s, [s.lower()])]
+    listed = [n for s in ("TCP", "UNIX", "UDP", "PAIR", "STREAMS", "PACKET", "LOCAL", "FD")
+              if s in schemes for n in names.get(s, [s.lower()])]
     parts = [" ".join(listed)] if listed else []
     if roles != "BOTH":
         parts.append(words[roles])

@@ -144,15 +144,16 @@ outlet_send_fd(outlet_conn c, int fd, const void *bytes, size_t len);
 
 /**
  * Send one datagram from a udp listener's socket to any address ("udp://192.0.2.1:53"), group or
- * broadcast address.  It makes no connection; an answer arrives as its sender's first message, so
- * who asks a group has a connection for each that answered.  `ttl`, `loop`, `interface` and
- * `broadcast` are the listener's; the URL here has no options.  Nothing is queued: answers 0 when
- * the kernel took it, or from another thread when it was posted.
+ * broadcast address, or from a unix-dgram listener's ("unix-dgram:@name").  It makes no connection;
+ * an answer arrives as its sender's first message, so who asks a group has a connection for each
+ * that answered.  `ttl`, `loop`, `interface` and `broadcast` are the listener's; the URL here has
+ * no options.  Nothing is queued: answers 0 when the kernel took it, or from another thread when it
+ * was posted.
  *
  * Memory  copies `bytes`.
  * Thread  any, posts.  From another thread a failure is counted in the listener's fact `dropped`.
  * Calls   nothing.
- * Errors  OUTLET_ENOTSUP   not a udp listener.
+ * Errors  OUTLET_ENOTSUP   not a udp or unix-dgram listener.
  *         OUTLET_EINVAL    the address is wrong, or of a family that this listener does not have.
  *         OUTLET_EPERM     a broadcast address, and the listener's URL does not say broadcast=on.
  *         OUTLET_EMSGSIZE  longer than `max`.
@@ -299,7 +300,7 @@ outlet_by_name(outlet_loop *loop, const char *name);
  *
  *     peer, local      addresses; unix: the URL
  *     url              canonical: its listener's, or what was connected to
- *     transport        tcp unix unix-seqpacket udp pair
+ *     transport        tcp unix unix-seqpacket unix-dgram udp pair
  *     driver           epoll uring sim
  *     state            none connecting handshake open flushing lingering closing closed
  *     name             "" without one

@@ -63,7 +63,7 @@ outlet_listener_close(outlet_listener l);
  *
  *     url          canonical, with the port that was picked
  *     local        address of its first socket
- *     transport    tcp unix unix-seqpacket udp pair
+ *     transport    tcp unix unix-seqpacket unix-dgram udp pair
  *     driver       epoll uring sim
  *     connections  now
  *     accepted     so far

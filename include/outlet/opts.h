@@ -86,8 +86,8 @@ struct outlet_opts {
 
     const char *frame;                 /* NULL: "none"; copied */
     int64_t max;                       /* bytes of a message, in both directions; 0: 1 MiB;
-                                          udp: 65,507; unix-seqpacket: 256 KiB.  A
-                                          stream with frame=none has no messages, and
+                                          udp: 65,507; unix-seqpacket and unix-dgram: 256 KiB.
+                                          A stream with frame=none has no messages, and
                                           no limit here */
 
     int64_t connect_ms;                /* connect: all addresses together; 0: 10,000 */
@@ -115,8 +115,8 @@ struct outlet_opts {
                                           longest silent that has never answered gives way, else
                                           newcomers are dropped */
     int64_t conns_per_address;         /* listen, tcp and udp; 0: off */
-    int64_t mode;                      /* listen, unix and unix-seqpacket: permissions of the
-                                          path; 0: as umask says */
+    int64_t mode;                      /* listen, unix and the like: permissions of the path;
+                                          0: as umask says */
 
     int64_t accepts_per_second;        /* listen, not pair: a tenth of it at once, then evenly; who
                                           is above it waits in the backlog.  udp: new peers, above

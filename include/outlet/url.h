@@ -2,7 +2,8 @@
  * url.h - check and print endpoint URLs without opening anything.
  *
  *     scheme://host:port[#options]     tcp, udp
- *     unix:///path  unix:path  unix:@name       pair:  pair:name       (also unix-seqpacket)
+ *     unix:///path  unix:path  unix:@name       also unix-seqpacket and unix-dgram
+ *     pair:  pair:name
  *     fd:3  fd:systemd  fd:systemd/name
  *
  * docs/url.md has every scheme and every option with its default.

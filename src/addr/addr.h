@@ -52,7 +52,8 @@ enum ol_scheme {
     OL_SCHEME_UDP,
     OL_SCHEME_PAIR,
     OL_SCHEME_FD,
-    OL_SCHEME_PACKET /* unix-seqpacket */
+    OL_SCHEME_PACKET, /* unix-seqpacket */
+    OL_SCHEME_LOCAL   /* unix-dgram */
 };
 
 enum {
@@ -146,5 +147,6 @@ bool ol_rules_admit(const struct ol_rules *rules, const struct ol_addr *who);
 
 const char *ol_scheme_name(enum ol_scheme s);
 bool ol_scheme_is_unix(enum ol_scheme s); /* it has a path or an abstract name */
+bool ol_scheme_is_dgram(enum ol_scheme s);
 
 #endif

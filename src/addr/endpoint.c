@@ -386,6 +386,7 @@ parse_place(struct ol_url *u, struct ol_endpoint *e, struct outlet_reason *why)
         return parse_host_and_port(u, e, why);
     case OL_SCHEME_UNIX:
     case OL_SCHEME_PACKET:
+    case OL_SCHEME_LOCAL:
         return parse_unix(u, e, why);
     case OL_SCHEME_PAIR:
         return parse_pair(u, e, why);

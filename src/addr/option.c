@@ -16,8 +16,9 @@ enum {
     PAIR = 1u << OL_SCHEME_PAIR,
     FD = 1u << OL_SCHEME_FD,
     PACKET = 1u << OL_SCHEME_PACKET,
+    LOCAL = 1u << OL_SCHEME_LOCAL,
     STREAMS = TCP | UNIX | PAIR | FD,
-    ALL = STREAMS | UDP | PACKET,
+    ALL = STREAMS | UDP | PACKET | LOCAL,
     NOBODY = 0, /* none of the schemes built has a handshake */
 
     LISTEN = 1u << OUTLET_TO_LISTEN,
@@ -47,7 +48,7 @@ const struct ol_option ol_options[OL_OPTIONS] = {
     ROW_EACH(FRAME, frame, FRAME, 0, true, STREAMS, BOTH, EACH(0)),
     ROW(MAX, max, SIZE, SIZE_TOP, true, ALL, BOTH, MIB, OL_DATAGRAM_MAX, MIB, OL_DATAGRAM_MAX),
 
-    ROW_EACH(CONNECT_MS, connect_ms, MS, MS_TOP, true, TCP | UNIX | PACKET | UDP, CONNECT,
+    ROW_EACH(CONNECT_MS, connect_ms, MS, MS_TOP, true, TCP | UNIX | PACKET | LOCAL | UDP, CONNECT,
              EACH(10000)),
     ROW_EACH(HANDSHAKE_MS, handshake_ms, MS, MS_TOP, true, NOBODY, BOTH, EACH(10000)),
     ROW(IDLE_MS, idle_ms, MS, MS_TOP, true, ALL, BOTH, 300000, 60000, OUTLET_OFF, OUTLET_OFF),
@@ -65,15 +66,15 @@ const struct ol_option ol_options[OL_OPTIONS] = {
     ROW_EACH(NODELAY, nodelay, SWITCH, OUTLET_ON, true, TCP | FD, BOTH, EACH(OUTLET_ON)),
 
     ROW_EACH(BACKLOG, backlog, COUNT, COUNT_TOP, false, TCP | UNIX | PACKET, LISTEN, EACH(4096)),
-    ROW(CONNS, conns, COUNT, COUNT_TOP, true, TCP | UNIX | PACKET | UDP | FD, LISTEN, 0, 65536,
-        0, 0),
+    ROW(CONNS, conns, COUNT, COUNT_TOP, true, TCP | UNIX | PACKET | LOCAL | UDP | FD, LISTEN,
+        0, 65536, 0, 0),
     ROW_EACH(CONNS_PER_ADDRESS, conns_per_address, COUNT, COUNT_TOP, true, TCP | UDP | FD, LISTEN,
              EACH(OUTLET_OFF)),
     ROW_EACH(ACCEPTS_PER_SECOND, accepts_per_second, COUNT, ACCEPTS_TOP, true,
-             TCP | UNIX | PACKET | UDP | FD, LISTEN, EACH(OUTLET_OFF)),
+             TCP | UNIX | PACKET | LOCAL | UDP | FD, LISTEN, EACH(OUTLET_OFF)),
     ROW_EACH(ALLOW, allow, LIST, 0, false, TCP | UDP | FD, LISTEN, EACH(0)),
     ROW_EACH(DENY, deny, LIST, 0, false, TCP | UDP | FD, LISTEN, EACH(0)),
-    ROW_EACH(MODE, mode, MODE, 0777, false, UNIX | PACKET, LISTEN, EACH(0)),
+    ROW_EACH(MODE, mode, MODE, 0777, false, UNIX | PACKET | LOCAL, LISTEN, EACH(0)),
     ROW_EACH(REUSE, reuse, SWITCH, OUTLET_ON, true, TCP | UDP, LISTEN, EACH(OUTLET_OFF)),
 
     ROW_EACH(KEEPALIVE_S, keepalive_s, S, KEEPALIVE_TOP, true, TCP | FD, BOTH, EACH(OUTLET_OFF)),
@@ -157,9 +158,9 @@ ol_option_is_text(const struct ol_option *o)
 int64_t
 ol_option_fallback(const struct ol_option *o, enum ol_scheme s, enum outlet_role r)
 {
-    if (o == &ol_options[OL_OPT_MAX] && s == OL_SCHEME_PACKET)
-        return OL_PACKET_MAX;
-    return o->fallback[r == OUTLET_TO_CONNECT][s == OL_SCHEME_UDP];
+    if (o == &ol_options[OL_OPT_MAX] && ol_scheme_message_max(s))
+        return ol_scheme_message_max(s);
+    return o->fallback[r == OUTLET_TO_CONNECT][ol_scheme_is_dgram(s)];
 }
 
 /* What is no key at all is not shown: it may be the second half of a secret. */

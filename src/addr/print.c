@@ -69,6 +69,7 @@ print_place(const struct ol_endpoint *e, uint16_t port, struct ol_text *t)
         break;
     case OL_SCHEME_UNIX:
     case OL_SCHEME_PACKET:
+    case OL_SCHEME_LOCAL:
         print_unix(&e->addr, t);
         break;
     case OL_SCHEME_PAIR:

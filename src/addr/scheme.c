@@ -10,7 +10,7 @@
 #include "scheme.h"
 #include "text.h"
 
-#define BUILT "tcp, unix, unix-seqpacket, udp, pair and fd"
+#define BUILT "tcp, unix, unix-seqpacket, unix-dgram, udp, pair and fd"
 
 static const struct ol_scheme_entry schemes[] = {
     {"tcp", true, OL_SCHEME_TCP},
@@ -19,8 +19,8 @@ static const struct ol_scheme_entry schemes[] = {
     {"pair", true, OL_SCHEME_PAIR},
     {"fd", true, OL_SCHEME_FD},
     {"unix-seqpacket", true, OL_SCHEME_PACKET},
+    {"unix-dgram", true, OL_SCHEME_LOCAL},
     {.name = "tls"},
-    {.name = "unix-dgram"},
     {.name = "kcp"},
     {.name = "ws"},
     {.name = "wss"},
@@ -102,19 +102,25 @@ ol_scheme_has_host(enum ol_scheme s)
 bool
 ol_scheme_has_borders(enum ol_scheme s)
 {
-    return s == OL_SCHEME_UDP || s == OL_SCHEME_FD || s == OL_SCHEME_PACKET;
+    return s == OL_SCHEME_FD || s == OL_SCHEME_PACKET || ol_scheme_is_dgram(s);
+}
+
+bool
+ol_scheme_is_dgram(enum ol_scheme s)
+{
+    return s == OL_SCHEME_UDP || s == OL_SCHEME_LOCAL;
 }
 
 bool
 ol_scheme_is_unix(enum ol_scheme s)
 {
-    return s == OL_SCHEME_UNIX || s == OL_SCHEME_PACKET;
+    return s == OL_SCHEME_UNIX || s == OL_SCHEME_PACKET || s == OL_SCHEME_LOCAL;
 }
 
 int
 ol_scheme_message_max(enum ol_scheme s)
 {
-    if (s == OL_SCHEME_PACKET)
+    if (s == OL_SCHEME_PACKET || s == OL_SCHEME_LOCAL)
         return OL_PACKET_MAX;
     return s == OL_SCHEME_UDP ? OL_DATAGRAM_MAX : 0;
 }

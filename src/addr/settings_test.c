@@ -78,6 +78,8 @@ defaults_are_those_written_beside_the_fields(void **state)
         {"tcp://h:1", C, MIB, OFF, 0},
         {"unix:a", L, MIB, 300000, 0},
         {"unix:a", C, MIB, OFF, 0},
+        {"unix-dgram:a", L, 256 * KIB, 60000, 65536},
+        {"unix-dgram:a", C, 256 * KIB, OFF, 0},
         {"unix-seqpacket:a", L, 256 * KIB, 300000, 0},
         {"unix-seqpacket:a", C, 256 * KIB, OFF, 0},
         {"udp://h:1", L, 65507, 60000, 65536},

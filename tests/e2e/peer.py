@@ -27,7 +27,8 @@ import struct
 import sys
 import threading
 
-LOCAL = {"unix": socket.SOCK_STREAM, "unix-seqpacket": socket.SOCK_SEQPACKET}
+LOCAL = {"unix": socket.SOCK_STREAM, "unix-seqpacket": socket.SOCK_SEQPACKET,
+         "unix-dgram": socket.SOCK_DGRAM}
 
 
 def bind(kind, address):
@@ -39,7 +40,7 @@ def bind(kind, address):
         s = socket.socket(type=socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
         s.bind(("127.0.0.1", 0))
         url = f"{kind}://127.0.0.1:{s.getsockname()[1]}"
-    if kind != "udp":
+    if kind not in ("udp", "unix-dgram"):
         s.listen()
     return s, url
 
@@ -181,6 +182,8 @@ def serve(s, what):
 def dial(kind, address):
     if kind in LOCAL:
         s = socket.socket(socket.AF_UNIX, LOCAL[kind])
+        if kind == "unix-dgram":
+            s.bind("")  # the kernel picks a name, to be answered at
         s.connect("\0" + address[1:] if address.startswith("@") else address)
         return s
     s = socket.socket(type=socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
@@ -235,7 +238,7 @@ def main():
         print(json.dumps({"event": "listening", "url": url}), flush=True)
         if waiting or what == "hold":
             threading.Event().wait()
-        if kind == "udp":
+        if kind in ("udp", "unix-dgram"):
             serve_datagrams(s, what)
         else:
             serve(s, what)

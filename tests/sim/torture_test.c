@@ -368,6 +368,17 @@ play_udp(struct scene *s)
 }
 
 static void
+play_local(struct scene *s)
+{
+    (void)hear(s, "unix-dgram:///run/a.sock");
+    (void)call(s, "unix-dgram:///run/a.sock");
+    (void)call(s, "unix-dgram:///run/a.sock");
+    run_ms(s, 100);
+    close_all(s);
+    run_ms(s, 100);
+}
+
+static void
 play_packets(struct scene *s)
 {
     (void)hear(s, "unix-seqpacket:///run/a.sock");
@@ -538,6 +549,7 @@ static const struct script scripts[] = {
     {"two plugged together", play_pair, three_lines, echo, 2, 6},
     {"a port of this process", play_plug, three_lines, echo, 2, 6},
     {"datagrams", play_udp, three_lines, echo, 4, 12},
+    {"unix datagrams", play_local, three_lines, echo, 4, 12},
     {"packets", play_packets, three_lines, echo, 2, 6},
     {"packets kept", play_packets, long_line, keep_and_pause, 2, 1},
     {"groups", play_groups, in_group, NULL, 8, 4},

@@ -43,6 +43,7 @@ enum ol_link_kind {
     OL_LINK_LISTENER,
     OL_LINK_STREAM,
     OL_LINK_DGRAM,
+    OL_LINK_LOCAL, /* unix datagrams: longer than DGRAM's, and none is lost */
     OL_LINK_WATCH,
     OL_LINK_PACKET,   /* a connection of messages: sends and receives as DGRAM, ends as STREAM */
     OL_LINK_PASSING,  /* a unix STREAM that carries descriptors, see pass() */
@@ -263,7 +264,8 @@ struct ol_driver_ops {
     /*
      * Datagrams, in order: how many were taken (all or fewer).  Fewer: OL_SENT comes when there is
      * room, or right away if the next one failed; the first one failing is the return value, and
-     * the caller drops that one.  Keeps nothing.  -EAGAIN: no room, OL_SENT comes.  A train is
+     * the caller drops that one.  Keeps nothing.  -EAGAIN: no room, OL_SENT comes; but not from a
+     * LOCAL link with `to`, where it is the peer that has none: look again soon.  A train is
      * taken whole or not at all; -EOPNOTSUPP: not as a train.
      */
     int (*send_dgrams)(struct ol_driver *d, struct ol_link *l, const struct ol_dgram *messages,

@@ -149,13 +149,13 @@ set_timer(struct epoll_driver *d, ol_time until)
 static bool
 has_messages(const struct ol_link *l)
 {
-    return l->kind == OL_LINK_DGRAM || l->kind == OL_LINK_PACKET;
+    return l->kind == OL_LINK_DGRAM || l->kind == OL_LINK_LOCAL || l->kind == OL_LINK_PACKET;
 }
 
 static size_t
 message_room(const struct ol_link *l)
 {
-    return l->kind == OL_LINK_PACKET ? OL_PACKET_MAX : DGRAM_ROOM;
+    return l->kind == OL_LINK_DGRAM ? DGRAM_ROOM : OL_PACKET_MAX;
 }
 
 /* ---- what is told without asking epoll --------------------------------------------------- */
@@ -349,7 +349,7 @@ tell_dgrams(struct epoll_driver *d, struct batch *b, struct ol_link *l)
     if (n == -EAGAIN || n == -EINTR)
         return;
     if (n < 0) {
-        bool more = l->kind == OL_LINK_DGRAM && ol_sock_is_peer_error(-n);
+        bool more = l->kind != OL_LINK_PACKET && ol_sock_is_peer_error(-n);
 
         add(b, l, OL_RECEIVED, n, more);
         if (!more)
@@ -450,6 +450,7 @@ tell_in(struct epoll_driver *d, struct batch *b, struct ol_link *l)
             tell_dgrams(d, b, l);
         return;
     case OL_LINK_DGRAM:
+    case OL_LINK_LOCAL:
         tell_dgrams(d, b, l);
         return;
     case OL_LINK_NONE:
@@ -834,7 +835,7 @@ epoll_send_dgrams(struct ol_driver *base, struct ol_link *l, const struct ol_dgr
     int n = ol_sock_send_dgrams(l->token, messages, count, l->kind == OL_LINK_DGRAM);
     int64_t err;
 
-    if (n == count || (n < 0 && n != -EAGAIN))
+    if (n == count || (n < 0 && n != -EAGAIN) || (l->kind == OL_LINK_LOCAL && messages->to))
         return n;
     /* No room, or the next one fails: then the socket is writable at once, and so OL_SENT comes. */
     err = wait_for_room(self(base), l);
@@ -886,7 +887,7 @@ close_descriptor(struct epoll_driver *d, struct ol_link *l, bool reset)
             close(l->token);
         return;
     }
-    if (l->kind == OL_LINK_LISTENER || l->kind == OL_LINK_DGRAM) {
+    if (l->kind == OL_LINK_LISTENER || l->kind == OL_LINK_LOCAL) {
         if (l->work && is_ours)
             ol_sock_unlink(l->work); /* before the close, see sock.h */
         ol_free(heap_of(d), l->work);

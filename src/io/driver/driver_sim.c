@@ -132,6 +132,12 @@ op_free(struct ol_driver *driver)
 
 /* ---- sockets ----------------------------------------------------------------------------- */
 
+static bool
+is_dgram(enum ol_link_kind kind)
+{
+    return kind == OL_LINK_DGRAM || kind == OL_LINK_LOCAL;
+}
+
 static int
 op_listen(struct ol_driver *driver, struct ol_link *l, const struct ol_listen_spec *spec,
           struct ol_addr *bound)
@@ -141,8 +147,8 @@ op_listen(struct ol_driver *driver, struct ol_link *l, const struct ol_listen_sp
 
     if (err)
         return err;
-    return spec->kind == OL_LINK_DGRAM ? sim_dgram_listen(d, l, spec, bound)
-                                       : sim_listen(d, l, spec, bound);
+    return is_dgram(spec->kind) ? sim_dgram_listen(d, l, spec, bound)
+                                : sim_listen(d, l, spec, bound);
 }
 
 static int
@@ -172,7 +178,7 @@ op_connect(struct ol_driver *driver, struct ol_link *l, const struct ol_connect_
 
     if (err)
         return err;
-    return spec->kind == OL_LINK_DGRAM ? sim_dgram_connect(d, l, spec) : sim_connect(d, l, spec);
+    return is_dgram(spec->kind) ? sim_dgram_connect(d, l, spec) : sim_connect(d, l, spec);
 }
 
 static int

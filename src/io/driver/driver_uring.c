@@ -462,6 +462,7 @@ arm(struct uring *u, struct ol_link *l)
         s->buf_group = BUFFER_GROUP;
         break;
     case OL_LINK_DGRAM:
+    case OL_LINK_LOCAL:
     case OL_LINK_PACKET:
     case OL_LINK_PASSING:
     case OL_LINK_INHERITED:
@@ -517,7 +518,7 @@ stop(struct uring *u, struct ol_link *l)
 static void
 tell_closed(struct uring *u, struct ol_link *l)
 {
-    if (l->kind == OL_LINK_LISTENER || l->kind == OL_LINK_DGRAM) {
+    if (l->kind == OL_LINK_LISTENER || l->kind == OL_LINK_LOCAL) {
         if (l->work)
             ol_sock_unlink(l->work); /* before the descriptor, see sock.h */
         ol_free(heap_of(u), l->work);
@@ -582,7 +583,7 @@ drop(struct uring *u, struct ol_link *l, enum tag tag, const struct io_uring_cqe
 static size_t
 message_room(const struct ol_link *l)
 {
-    return l->kind == OL_LINK_PACKET ? OL_PACKET_MAX : DGRAM_ROOM;
+    return l->kind == OL_LINK_DGRAM ? DGRAM_ROOM : OL_PACKET_MAX;
 }
 
 static void
@@ -675,7 +676,7 @@ receive_dgrams(struct uring *u, struct ol_link *l)
     if (n < asked && (n >= 0 || n == -EAGAIN))
         clear(l, READABLE); /* the next arrival completes the poll once more */
     if (n < 0 && n != -EAGAIN) {
-        bool more = l->kind == OL_LINK_DGRAM && ol_sock_is_peer_error(-n);
+        bool more = l->kind != OL_LINK_PACKET && ol_sock_is_peer_error(-n);
 
         tell(u, l, OL_RECEIVED, n, more);
         if (!more)
@@ -722,8 +723,8 @@ accept_some(struct uring *u, struct ol_link *l)
 static bool
 goes_by_readiness(const struct ol_link *l)
 {
-    return l->kind == OL_LINK_DGRAM || l->kind == OL_LINK_PACKET || l->kind == OL_LINK_PASSING ||
-           l->kind == OL_LINK_INHERITED;
+    return l->kind == OL_LINK_DGRAM || l->kind == OL_LINK_LOCAL || l->kind == OL_LINK_PACKET ||
+           l->kind == OL_LINK_PASSING || l->kind == OL_LINK_INHERITED;
 }
 
 static bool
@@ -932,6 +933,7 @@ on_main(struct uring *u, struct ol_link *l, const struct io_uring_cqe *e)
         on_received(u, l, e);
         return;
     case OL_LINK_DGRAM:
+    case OL_LINK_LOCAL:
     case OL_LINK_PACKET:
     case OL_LINK_PASSING:
     case OL_LINK_INHERITED:
@@ -1251,7 +1253,7 @@ uring_connect(struct ol_driver *d, struct ol_link *l, const struct ol_connect_sp
         return fd;
     take(l, spec->kind, fd);
     l->flags = CONNECTING;
-    if (spec->given || spec->kind == OL_LINK_DGRAM) {
+    if (spec->given || spec->kind == OL_LINK_DGRAM || spec->kind == OL_LINK_LOCAL) {
         err = spec->given ? 0 : ol_sock_connect(fd, spec);
         if (spec->given && spec->kind == OL_LINK_STREAM)
             set_blocking(fd);
@@ -1502,7 +1504,7 @@ uring_send_dgrams(struct ol_driver *d, struct ol_link *l, const struct ol_dgram 
     int n = ol_sock_send_dgrams(l->token, messages, count, l->kind == OL_LINK_DGRAM);
     int err;
 
-    if (n == count || (n < 0 && n != -EAGAIN))
+    if (n == count || (n < 0 && n != -EAGAIN) || (l->kind == OL_LINK_LOCAL && messages->to))
         return n;
     /* No room, or the next one fails: then the socket is writable at once, and so OL_SENT comes. */
     err = wait_for_room(self(d), l);

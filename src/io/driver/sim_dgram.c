@@ -8,6 +8,8 @@
  */
 #include "sim_world.h"
 
+#include <stdio.h>
+
 enum {
     OVERHEAD = 256,       /* what a kernel counts for each, about */
     ARRIVED_MAX = 212992, /* Linux's default receive buffer */
@@ -72,7 +74,7 @@ free_all(const ol_heap *heap, struct sim_messages *l)
 /* ---- lives ------------------------------------------------------------------------------- */
 
 static int
-dgram_new(struct sim_driver *d, struct ol_link *l, const struct ol_addr *at,
+dgram_new(struct sim_driver *d, struct ol_link *l, enum ol_link_kind kind, const struct ol_addr *at,
           enum ol_share_port share, struct sim_dgram **out)
 {
     struct ol_sim *w = d->world;
@@ -81,7 +83,7 @@ dgram_new(struct sim_driver *d, struct ol_link *l, const struct ol_addr *at,
 
     if (sim_chance(w, w->faults.socket_fails))
         return -EMFILE;
-    if (!sim_is_inet(at))
+    if (sim_is_inet(at) != (kind == OL_LINK_DGRAM) || at->kind == OL_ADDR_NONE)
         return -EAFNOSUPPORT;
     err = sim_reserve(w, 1);
     if (err)
@@ -92,6 +94,7 @@ dgram_new(struct sim_driver *d, struct ol_link *l, const struct ol_addr *at,
         goto unreserve;
     }
     sim_socket_init(&g->s, SIM_DGRAM, d, l);
+    g->local = kind == OL_LINK_LOCAL;
     err = sim_bind(w, &g->bound, &g->s, at, share);
     if (err)
         goto free_dgram;
@@ -99,7 +102,7 @@ dgram_new(struct sim_driver *d, struct ol_link *l, const struct ol_addr *at,
     if (err)
         goto unbind;
 
-    sim_link_init(l, OL_LINK_DGRAM, g->s.token);
+    sim_link_init(l, kind, g->s.token);
     *out = g;
     return 0;
 
@@ -122,7 +125,7 @@ sim_dgram_listen(struct sim_driver *d, struct ol_link *l, const struct ol_listen
 
     if (ol_addr_is_group(&at))
         memset(at.ip, 0, sizeof at.ip);
-    err = dgram_new(d, l, &at, spec->share, &g);
+    err = dgram_new(d, l, spec->kind, &at, spec->share, &g);
     if (err)
         return err;
     if (ol_addr_is_group(&spec->at))
@@ -134,6 +137,15 @@ sim_dgram_listen(struct sim_driver *d, struct ol_link *l, const struct ol_listen
     return 0;
 }
 
+/* As Linux does for who asks for none. */
+static void
+pick_name(struct ol_sim *w, struct ol_addr *at)
+{
+    *at = (struct ol_addr){.kind = OL_ADDR_ABSTRACT};
+    at->path_len = (uint8_t)snprintf(at->path, sizeof at->path, "%05x",
+                                     (unsigned)w->ephemeral++ & 0xfffff);
+}
+
 int
 sim_dgram_connect(struct sim_driver *d, struct ol_link *l, const struct ol_connect_spec *spec)
 {
@@ -142,14 +154,16 @@ sim_dgram_connect(struct sim_driver *d, struct ol_link *l, const struct ol_conne
     struct sim_dgram *g;
     int err;
 
-    if (!sim_is_inet(&to))
-        return -EAFNOSUPPORT;
     sim_destination(&to);
     sim_source(&to, &from);
+    if (spec->kind == OL_LINK_LOCAL)
+        pick_name(d->world, &from);
+    if (spec->kind == OL_LINK_LOCAL && !sim_find(d->world, SIM_DGRAM, &to, &from))
+        return to.kind == OL_ADDR_PATH ? -ENOENT : -ECONNREFUSED;
     if (spec->many)
         memset(from.ip, 0, sizeof from.ip);
     sim_local(&spec->local, &from);
-    err = dgram_new(d, l, &from, OL_PORT_ALONE, &g);
+    err = dgram_new(d, l, spec->kind, &from, OL_PORT_ALONE, &g);
     if (err)
         return err;
     g->peer = to;
@@ -207,6 +221,18 @@ sim_dgram_receive(struct ol_sim *w, struct sim_dgram *g, bool on)
         sim_ready(w, &g->s);
 }
 
+/* What comes first: a message, or another try to send one. */
+static void
+schedule(struct ol_sim *w, struct sim_dgram *g)
+{
+    ol_time at = g->flying.first ? g->flying.first->at : OL_NEVER;
+
+    if (g->retry_at && g->retry_at < at)
+        at = g->retry_at;
+    if (at != OL_NEVER)
+        sim_schedule(w, &g->s, at);
+}
+
 void
 sim_dgram_happens(struct ol_sim *w, struct sim_dgram *g)
 {
@@ -216,14 +242,17 @@ sim_dgram_happens(struct ol_sim *w, struct sim_dgram *g)
         if (m->refused) {
             g->err = ECONNREFUSED;
             ol_free(w->heap, m);
-        } else if (g->arrived.bytes + cost(m) > ARRIVED_MAX) {
+        } else if (!g->local && g->arrived.bytes + cost(m) > ARRIVED_MAX) {
             ol_free(w->heap, m);
         } else {
             insert(&g->arrived, m);
         }
     }
-    if (g->flying.first)
-        sim_schedule(w, &g->s, g->flying.first->at);
+    if (g->retry_at && g->retry_at <= w->now) {
+        g->retry_at = 0;
+        g->s.flags |= SIM_WANTS_ROOM;
+    }
+    schedule(w, g);
     if (sim_dgram_has(g))
         sim_ready(w, &g->s);
 }
@@ -232,14 +261,14 @@ static void
 launch(struct ol_sim *w, struct sim_dgram *to, struct sim_message *m)
 {
     m->at = w->now + sim_delay(w);
-    if (sim_chance(w, w->faults.reorder)) {
+    if (!to->local && sim_chance(w, w->faults.reorder)) {
         m->at += (ol_time)(1 + ol_rng_below(&w->rng, 1 + w->faults.delay_max_us)) * 1000;
     } else {
         m->at = m->at > to->last_at ? m->at : to->last_at;
         to->last_at = m->at;
     }
     insert(&to->flying, m);
-    sim_schedule(w, &to->s, to->flying.first->at);
+    schedule(w, to);
 }
 
 static struct sim_message *
@@ -294,6 +323,11 @@ addresses(const struct sim_dgram *g, const struct ol_dgram *d, struct ol_addr *f
     }
     if (!d->to)
         return -EDESTADDRREQ;
+    if (g->local) {
+        *to = *d->to;
+        *from = g->bound.at;
+        return to->kind == OL_ADDR_NONE ? -ENOTCONN : 0;
+    }
     if (d->to->kind != g->bound.at.kind)
         return -EAFNOSUPPORT;
     *to = *d->to;
@@ -346,6 +380,26 @@ deliver_to_many(struct ol_sim *w, const struct sim_dgram *g, const struct ol_dgr
     return err;
 }
 
+/* On one machine a message arrives, or the sender is told why it does not. */
+static int
+send_local(struct ol_sim *w, const struct ol_dgram *d, const struct ol_addr *from,
+           const struct ol_addr *to)
+{
+    struct sim_socket *s = sim_find(w, SIM_DGRAM, to, from);
+    struct sim_dgram *r = s ? sim_dgram_of(s) : NULL;
+    struct sim_message *m;
+
+    if (!r)
+        return -ECONNREFUSED;
+    if (r->flying.bytes + r->arrived.bytes >= ARRIVED_MAX)
+        return -EAGAIN;
+    m = message_new(w, d, from, to);
+    if (!m)
+        return -ENOMEM;
+    launch(w, r, m);
+    return 0;
+}
+
 static int
 send_one(struct ol_sim *w, struct sim_dgram *g, const struct ol_dgram *d)
 {
@@ -356,8 +410,10 @@ send_one(struct ol_sim *w, struct sim_dgram *g, const struct ol_dgram *d)
 
     if (err)
         return err;
-    if (sim_pieces_len(d->pieces, d->count) > OL_DGRAM_MAX)
+    if (sim_pieces_len(d->pieces, d->count) > (g->local ? OL_PACKET_MAX : OL_DGRAM_MAX))
         return -EMSGSIZE;
+    if (g->local)
+        return send_local(w, d, &from, &to);
     if (g->err && sim_odds(w, 2)) {
         err = -g->err;
         g->err = 0;
@@ -388,6 +444,21 @@ has_room(struct ol_sim *w, struct sim_dgram *g)
     return g->burst < max;
 }
 
+/* Who sends to many of one machine is not told: the room is the peer's. */
+static void
+owe_room(struct ol_sim *w, struct sim_dgram *g, int err)
+{
+    if (g->local && !(g->s.flags & SIM_CONNECTED))
+        return;
+    if (g->local && err == -EAGAIN) {
+        g->retry_at = w->now + OL_MS;
+        schedule(w, g);
+        return;
+    }
+    g->s.flags |= SIM_WANTS_ROOM;
+    sim_ready(w, &g->s);
+}
+
 int
 sim_dgram_send(struct ol_sim *w, struct sim_dgram *g, const struct ol_dgram *messages, int count)
 {
@@ -405,10 +476,8 @@ sim_dgram_send(struct ol_sim *w, struct sim_dgram *g, const struct ol_dgram *mes
     }
     if (err && taken == 0 && err != -EAGAIN)
         return err;
-    if (taken < count) {
-        g->s.flags |= SIM_WANTS_ROOM;
-        sim_ready(w, &g->s);
-    }
+    if (taken < count)
+        owe_room(w, g, err);
     return taken > 0 || !err ? taken : err;
 }
 
@@ -447,7 +516,8 @@ received(struct ol_sim *w, struct sim_dgram *g, struct ol_completion *c, struct 
     c->more = (g->s.flags & SIM_RECEIVING) != 0;
     c->from = &addrs[0];
     /* What no answer can leave from is not told. */
-    c->to = ol_addr_is_group(&addrs[1]) || ol_addr_is_broadcast(&addrs[1]) ? NULL : &addrs[1];
+    c->to = g->local || ol_addr_is_group(&addrs[1]) || ol_addr_is_broadcast(&addrs[1]) ? NULL
+                                                                                       : &addrs[1];
     ol_free(w->heap, m);
     return true;
 }

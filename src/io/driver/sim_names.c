@@ -275,6 +275,8 @@ fit(const struct sim_bound *b, const struct ol_addr *to, const struct ol_addr *f
     if (b->socket->flags & SIM_CONNECTED) {
         const struct ol_addr *peer = &sim_dgram_of(b->socket)->peer;
 
+        if (!sim_is_inet(to))
+            return from && ol_addr_same(peer, from) ? 3 : 0;
         return from && peer->port == from->port && same_ip(peer, from) ? 3 : 0;
     }
     return exact ? 2 : 1;

@@ -118,7 +118,9 @@ struct sim_dgram {
     struct ol_addr peer;        /* with SIM_CONNECTED */
     struct sim_messages flying; /* by time of arrival */
     struct sim_messages arrived;
-    ol_time last_at; /* those that keep their order arrive no earlier */
+    ol_time last_at;  /* those that keep their order arrive no earlier */
+    bool local;       /* of unix: nothing is lost, doubled or overtaken, and a full peer is said */
+    ol_time retry_at; /* local: OL_SENT is owed then; 0: it is not */
     ol_time burst_at;
     size_t burst;         /* bytes sent at that instant: they fill the send buffer */
     uint16_t err;         /* refused, told once */

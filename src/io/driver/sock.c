@@ -137,6 +137,14 @@ set_int(int fd, int level, int option, int value)
 }
 
 static int
+type_of(enum ol_link_kind kind)
+{
+    if (kind == OL_LINK_DGRAM || kind == OL_LINK_LOCAL)
+        return SOCK_DGRAM;
+    return kind == OL_LINK_PACKET ? SOCK_SEQPACKET : SOCK_STREAM;
+}
+
+static int
 new_socket(const struct ol_addr *a, int type)
 {
     int fd;
@@ -265,6 +273,14 @@ grow_dgram_buffers(int fd)
     (void)set_int(fd, SOL_SOCKET, SO_SNDBUF, DGRAM_SEND_BUFFER);
 }
 
+/* The default of 208 KiB counts bookkeeping, too, and so cannot hold a message of 256 KiB. */
+void
+ol_sock_use_packets(int fd)
+{
+    (void)set_int(fd, SOL_SOCKET, SO_SNDBUF,
+                  DGRAM_SEND_BUFFER); /* the kernel cuts it to its limit */
+}
+
 /* What must be set before bind. */
 static int
 prepare_listener(int fd, const struct ol_listen_spec *spec)
@@ -274,6 +290,8 @@ prepare_listener(int fd, const struct ol_listen_spec *spec)
 
     if (is_dgram)
         grow_dgram_buffers(fd);
+    if (spec->kind == OL_LINK_LOCAL)
+        ol_sock_use_packets(fd);
     if (!is_internet(&spec->at))
         return 0;
     if (spec->at.kind == OL_ADDR_V6)
@@ -308,7 +326,7 @@ bind_to(int fd, const struct ol_addr *at)
 static int
 start_listening(int fd, const struct ol_listen_spec *spec)
 {
-    if (spec->kind == OL_LINK_DGRAM)
+    if (spec->kind == OL_LINK_DGRAM || spec->kind == OL_LINK_LOCAL)
         return 0;
     return listen(fd, spec->backlog > 0 ? spec->backlog : SOMAXCONN) == 0 ? 0 : -errno;
 }
@@ -548,9 +566,7 @@ ol_sock_listen(const struct ol_listen_spec *spec, struct ol_addr *bound, struct 
     memset(file, 0, sizeof *file);
     if (spec->given)
         return listen_given(spec, bound);
-    fd = new_socket(&spec->at, spec->kind == OL_LINK_DGRAM ? SOCK_DGRAM
-                               : spec->packets             ? SOCK_SEQPACKET
-                                                           : SOCK_STREAM);
+    fd = new_socket(&spec->at, spec->packets ? SOCK_SEQPACKET : type_of(spec->kind));
     if (fd < 0)
         return fd;
     err = prepare_listener(fd, spec);
@@ -585,22 +601,6 @@ ol_sock_accept(int fd, struct ol_addr *from)
     return got;
 }
 
-static int
-type_of(enum ol_link_kind kind)
-{
-    return kind == OL_LINK_DGRAM    ? SOCK_DGRAM
-           : kind == OL_LINK_PACKET ? SOCK_SEQPACKET
-                                    : SOCK_STREAM;
-}
-
-/* The default of 208 KiB counts bookkeeping, too, and so cannot hold a message of 256 KiB. */
-void
-ol_sock_use_packets(int fd)
-{
-    (void)set_int(fd, SOL_SOCKET, SO_SNDBUF,
-                  DGRAM_SEND_BUFFER); /* the kernel cuts it to its limit */
-}
-
 /*
  * With an address alone the port is picked when connecting: for each peer anew, so there may be
  * more connections than ports.  With a port, an earlier one in TIME_WAIT must not hold it.
@@ -609,8 +609,12 @@ static int
 bind_local(int fd, const struct ol_connect_spec *spec)
 {
     struct ol_addr at = spec->local;
+    sa_family_t unnamed = AF_UNIX;
     int err;
 
+    /* With a family alone the kernel picks an abstract name: answers need one. */
+    if (spec->kind == OL_LINK_LOCAL)
+        return bind(fd, (struct sockaddr *)&unnamed, sizeof unnamed) == 0 ? 0 : -errno;
     if (!is_internet(&spec->to) || (at.kind == OL_ADDR_NONE && at.port == 0 && !spec->many))
         return 0;
     if (at.kind == OL_ADDR_NONE)
@@ -637,7 +641,7 @@ ol_sock_open(const struct ol_connect_spec *spec)
             close(fd);
         return err ? err : fd;
     }
-    if (spec->kind == OL_LINK_PACKET) {
+    if (spec->kind == OL_LINK_PACKET || spec->kind == OL_LINK_LOCAL) {
         ol_sock_use_packets(fd);
     } else if (spec->kind == OL_LINK_DGRAM) {
         grow_dgram_buffers(fd);

@@ -341,6 +341,8 @@ ol_sock_is_peer_error(int sys_errno)
     case EACCES:
     case EPROTO:
     case EMSGSIZE:
+    case ECONNRESET: /* unix datagrams: the peer has closed; somebody may bind there again */
+    case ENOTCONN:   /* ... there is no address to answer to */
         return true;
     default:
         return false;

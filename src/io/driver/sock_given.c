@@ -39,6 +39,8 @@ scheme_of(int domain, int type, int protocol, enum ol_scheme *out)
         *out = OL_SCHEME_UNIX;
     else if (domain == AF_UNIX && type == SOCK_SEQPACKET)
         *out = OL_SCHEME_PACKET;
+    else if (domain == AF_UNIX && type == SOCK_DGRAM)
+        *out = OL_SCHEME_LOCAL;
     else
         return -EPROTONOSUPPORT;
     return 0;

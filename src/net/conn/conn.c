@@ -129,6 +129,7 @@ destroy(struct ol_reactor *r, struct ol_retired *x)
             ol_relay_give_up(c, atomic_load(&extra->relay));
         ol_dial_free(r, extra->dial);
         ol_fds_fini(c);
+        ol_conn_local_free(c);
         ol_free(r->heap, extra);
     }
     ol_settings_unref(ol_conn_settings(c));

@@ -75,6 +75,7 @@ struct ol_transport {
 
 extern const struct ol_transport ol_transport_stream;
 extern const struct ol_transport ol_transport_packet; /* messages in order, and an end */
+extern const struct ol_transport ol_transport_local;  /* connected, of unix: no trains */
 extern const struct ol_transport ol_transport_dgram;  /* a connected datagram socket */
 extern const struct ol_transport ol_transport_many;   /* a datagram socket that is not */
 
@@ -186,15 +187,23 @@ struct ol_tie {
     void (*conn_gone)(struct ol_conn *c, struct ol_tie *t); /* frees the tie */
 };
 
+/* Made by whoever needs it first. */
+struct ol_local {
+    /* Unix addresses, which have no place in the published words: peer's, ours.  Constant once set;
+     * NULL: not known. */
+    _Atomic(struct ol_addr *) named[2];
+    struct ol_fds *fds;         /* received ones; NULL: they are off */
+    _Atomic int32_t fds_mailed; /* that other threads sent and that are still under way */
+};
+
 /* What few connections need. */
 struct ol_extra {
     struct ol_list ties;
     struct name *name; /* of names.c; under the loop's lock */
     _Atomic int64_t dropped;
     struct ol_dial *dial;
-    void *peer;                 /* datagram peers: what their socket keeps of them */
-    struct ol_fds *fds;         /* received ones; NULL: they are off */
-    _Atomic int32_t fds_mailed; /* that other threads sent and that are still under way */
+    void *peer;                       /* datagram peers: what their socket keeps of them */
+    _Atomic(struct ol_local *) local; /* what only unix connections may have */
     _Atomic(struct ol_relay_end *) relay;
 };
 
@@ -350,6 +359,14 @@ ol_conn_mailed(const struct ol_conn *c)
     return atomic_load_explicit(&c->cold->mailed, memory_order_relaxed);
 }
 
+/* (local.c) */
+struct ol_local *ol_conn_local(struct ol_conn *c);              /* NULL: no memory */
+struct ol_local *ol_conn_local_if_any(const struct ol_conn *c); /* NULL: there is none */
+void ol_conn_local_free(struct ol_conn *c);                     /* nobody looks any more */
+enum ol_whose { OL_OF_PEER, OL_OF_US };
+/* No memory: it is not known. */
+void ol_conn_name_addr(struct ol_conn *c, enum ol_whose whose, const struct ol_addr *a);
+size_t ol_conn_print_addr(const struct ol_conn *c, enum ol_whose whose, char *text, size_t room);
 void ol_shown_addr_set(struct ol_shown_addr *s, const struct ol_addr *a);
 void ol_shown_addr_get(const struct ol_shown_addr *s, struct ol_addr *out);
 

@@ -177,8 +177,11 @@ ol_dial_connected(struct ol_conn *c, int32_t result)
         r->ops->close(r->driver, &c->link, false);
         return;
     }
-    if (r->ops->address(r->driver, &c->link, false, &local) == 0)
+    if (r->ops->address(r->driver, &c->link, false, &local) == 0) {
+        if (ol_conn_settings(c)->transport->link == OL_LINK_LOCAL)
+            ol_conn_name_addr(c, OL_OF_US, &local); /* the kernel picked it */
         ol_shown_addr_set(&c->cold->local, &local);
+    }
     ol_dial_done(c);
     ol_conn_linked_up(c);
 }

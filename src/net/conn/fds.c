@@ -36,9 +36,9 @@ struct ol_fds {
 static struct ol_fds *
 fds_of(const struct ol_conn *c)
 {
-    struct ol_extra *extra = atomic_load_explicit(&c->cold->extra, memory_order_relaxed);
+    struct ol_local *local = ol_conn_local_if_any(c);
 
-    return extra ? extra->fds : NULL;
+    return local ? local->fds : NULL;
 }
 
 int
@@ -46,13 +46,13 @@ ol_fds_start(struct ol_conn *c)
 {
     struct ol_reactor *r = c->cold->reactor;
     unsigned max = ol_conn_settings(c)->fds;
-    struct ol_extra *extra = ol_conn_extra(c);
+    struct ol_local *local = ol_conn_local(c);
 
-    if (!extra)
+    if (!local)
         return -ENOMEM;
-    OL_ASSERT(!extra->fds);
-    extra->fds = ol_alloc_zero(r->heap, sizeof *extra->fds + max * sizeof extra->fds->of[0]);
-    if (!extra->fds)
+    OL_ASSERT(!local->fds);
+    local->fds = ol_alloc_zero(r->heap, sizeof *local->fds + max * sizeof local->fds->of[0]);
+    if (!local->fds)
         return -ENOMEM;
     return r->ops->pass(r->driver, &c->link, max);
 }
@@ -125,7 +125,6 @@ ol_fds_drop_told(struct ol_conn *c)
 void
 ol_fds_fini(struct ol_conn *c)
 {
-    struct ol_extra *extra = atomic_load(&c->cold->extra);
     struct ol_fds *f = fds_of(c);
 
     if (!f)
@@ -134,7 +133,7 @@ ol_fds_fini(struct ol_conn *c)
         close(take_first(f));
     }
     ol_free(c->cold->reactor->heap, f);
-    extra->fds = NULL;
+    ol_conn_local_if_any(c)->fds = NULL;
 }
 
 int
@@ -165,7 +164,7 @@ run_fd(struct ol_conn *c, struct ol_conn_mail *mail)
     int64_t sent;
 
     atomic_fetch_sub_explicit(&c->cold->mailed, (int64_t)m->len, memory_order_relaxed);
-    atomic_fetch_sub(&atomic_load(&c->cold->extra)->fds_mailed, 1);
+    atomic_fetch_sub(&ol_conn_local_if_any(c)->fds_mailed, 1);
     sent = ol_conn_send_fd(c, m->fd, &piece, true);
     if (sent < 0)
         close(m->fd);
@@ -206,17 +205,17 @@ static int64_t
 fd_away(struct ol_visit *v, const struct ol_settings *s, int fd, const struct iovec *piece)
 {
     struct ol_conn *c = v->conn;
-    struct ol_extra *extra = ol_conn_extra(c);
+    struct ol_local *local = ol_conn_local(c);
     struct fd_mail *m;
     outlet_err err = check_away(v, s, piece);
 
     if (err)
         return err;
-    m = extra ? ol_alloc(v->reactor->heap, sizeof *m + piece->iov_len) : NULL;
+    m = local ? ol_alloc(v->reactor->heap, sizeof *m + piece->iov_len) : NULL;
     if (!m)
         return OUTLET_ENOMEM;
-    if (atomic_fetch_add(&extra->fds_mailed, 1) >= s->fds) {
-        atomic_fetch_sub(&extra->fds_mailed, 1);
+    if (atomic_fetch_add(&local->fds_mailed, 1) >= s->fds) {
+        atomic_fetch_sub(&local->fds_mailed, 1);
         ol_free(v->reactor->heap, m);
         return OUTLET_EFULL;
     }

@@ -65,7 +65,7 @@ static outlet_err
 check_role(int fd, const struct ol_given *g, enum outlet_role role, struct outlet_reason *why)
 {
     const char *name = ol_scheme_name(g->scheme);
-    bool is_dgram = g->scheme == OL_SCHEME_UDP;
+    bool is_dgram = ol_scheme_is_dgram(g->scheme);
 
     if (role == OUTLET_TO_CONNECT) {
         if (g->is_listening)
@@ -82,7 +82,8 @@ check_role(int fd, const struct ol_given *g, enum outlet_role role, struct outle
     if (!is_dgram && !g->is_listening)
         refuse(why, OUTLET_EINVAL, "descriptor %d is a %s socket that does not listen", fd, name);
     /* A udp socket that is not bound has an address without a port. */
-    if (is_dgram && (g->local.kind == OL_ADDR_NONE || g->local.port == 0))
+    if (is_dgram &&
+        (g->local.kind == OL_ADDR_NONE || (g->scheme == OL_SCHEME_UDP && g->local.port == 0)))
         refuse(why, OUTLET_EINVAL, "descriptor %d is a %s socket that is bound to no address", fd,
                name);
     return OUTLET_OK;

@@ -42,30 +42,16 @@ settings(const struct asked *a)
     return atomic_load_explicit(&a->v->conn->settings, memory_order_acquire);
 }
 
-/* Internet addresses are published; what else there is stands in the URL. */
-static int64_t
-put_addr(const struct asked *a, const struct ol_shown_addr *shown)
-{
-    char text[OL_ADDR_TEXT];
-    struct ol_addr addr;
-
-    ol_shown_addr_get(shown, &addr);
-    if (addr.kind == OL_ADDR_PATH || addr.kind == OL_ADDR_ABSTRACT)
-        return put_text(a, settings(a)->url);
-    ol_addr_print(&addr, text, sizeof text);
-    return put_text(a, text);
-}
-
 static int64_t
 peer(const struct asked *a)
 {
-    return put_addr(a, &a->v->conn->cold->peer);
+    return (int64_t)ol_conn_print_addr(a->v->conn, OL_OF_PEER, a->text, a->room);
 }
 
 static int64_t
 local(const struct asked *a)
 {
-    return put_addr(a, &a->v->conn->cold->local);
+    return (int64_t)ol_conn_print_addr(a->v->conn, OL_OF_US, a->text, a->room);
 }
 
 static int64_t

@@ -22,12 +22,9 @@ outlet_msg_flags(const outlet_msg *m)
 size_t
 outlet_msg_peer(const outlet_msg *m, char *text, size_t room)
 {
-    struct ol_addr peer;
-
     if (m->from)
         return ol_addr_print(m->from, text, text ? room : 0);
-    ol_shown_addr_get(&m->conn->cold->peer, &peer);
-    return ol_addr_print(&peer, text, text ? room : 0);
+    return ol_conn_print_addr(m->conn, OL_OF_PEER, text, text ? room : 0);
 }
 
 /* Bytes that a connection held and a buffer took over. */

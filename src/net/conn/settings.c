@@ -66,6 +66,8 @@ transport_of(const struct ol_endpoint *e)
     switch (e->carrier) {
     case OL_SCHEME_UDP:
         return e->many ? &ol_transport_many : &ol_transport_dgram;
+    case OL_SCHEME_LOCAL:
+        return &ol_transport_local;
     case OL_SCHEME_PACKET:
         return &ol_transport_packet;
     case OL_SCHEME_TCP:

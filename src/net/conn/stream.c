@@ -330,6 +330,14 @@ const struct ol_transport ol_transport_packet = {.name = "packets",
                                                  .end_writing = link_end_writing,
                                                  .close = link_close};
 
+/* As the next, but a train would be one long message to the kernel. */
+const struct ol_transport ol_transport_local = {.name = "unix datagram",
+                                                .link = OL_LINK_LOCAL,
+                                                .receive_start = receive_start,
+                                                .receive_stop = receive_stop,
+                                                .flush = dgram_flush,
+                                                .close = link_close};
+
 const struct ol_transport ol_transport_dgram = {.name = "datagram",
                                                 .link = OL_LINK_DGRAM,
                                                 .receive_start = receive_start,

@@ -11,6 +11,8 @@
 
 #include <errno.h>
 
+enum { LOOK_AGAIN_MS = 5 };
+
 struct ol_dsock {
     const ol_heap *heap;
     struct ol_map peers;
@@ -78,12 +80,33 @@ peer_of(const struct ol_conn *c)
 }
 
 static bool
+is_unix(const struct ol_addr *a)
+{
+    return a->kind == OL_ADDR_PATH || a->kind == OL_ADDR_ABSTRACT;
+}
+
+static bool
+same_from(const struct ol_addr *a, const struct ol_addr *b)
+{
+    return memcmp(a, b, OL_ADDR_INET_SIZE) == 0 &&
+           (!is_unix(a) || memcmp(a->path, b->path, a->path_len) == 0);
+}
+
+/* What an address is found by: what stands behind a path is nothing. */
+static uint32_t
+hash_len(const struct ol_addr *a)
+{
+    return OL_ADDR_INET_SIZE + (is_unix(a) ? a->path_len : 0u);
+}
+_Static_assert(offsetof(struct ol_addr, path) == OL_ADDR_INET_SIZE, "one run of bytes");
+
+static bool
 same_peer(const struct ol_map_node *node, const void *key, size_t len)
 {
     const struct peer *p = OL_CONTAINER((void *)(uintptr_t)node, struct peer, node);
 
     (void)len;
-    return memcmp(&p->from, key, OL_ADDR_INET_SIZE) == 0;
+    return same_from(&p->from, key);
 }
 
 static struct peer *
@@ -91,9 +114,9 @@ find_peer(struct ol_dsock *d, const struct ol_addr *from)
 {
     struct ol_map_node *n;
 
-    if (d->last && memcmp(&d->last->from, from, OL_ADDR_INET_SIZE) == 0)
+    if (d->last && same_from(&d->last->from, from))
         return d->last;
-    n = ol_map_find(&d->peers, from, OL_ADDR_INET_SIZE, same_peer);
+    n = ol_map_find(&d->peers, from, hash_len(from), same_peer);
     d->last = n ? OL_CONTAINER(n, struct peer, node) : NULL;
     return d->last;
 }
@@ -175,10 +198,12 @@ new_peer(struct ol_lsock *s, const struct ol_completion *done)
     extra = ol_conn_extra(p->conn);
     if (!extra)
         goto discard_conn;
-    if (ol_map_insert(&s->dgram->peers, &p->node, &p->from, OL_ADDR_INET_SIZE))
+    if (ol_map_insert(&s->dgram->peers, &p->node, &p->from, hash_len(&p->from)))
         goto discard_conn;
     extra->peer = p;
     ol_list_insert(&s->dgram->unconfirmed, &p->unconfirmed);
+    if (is_unix(&p->from))
+        ol_conn_name_addr(p->conn, OL_OF_PEER, &p->from);
     ol_shown_addr_set(&p->conn->cold->peer, &p->from);
     ol_shown_addr_set(&p->conn->cold->local, p->has_to ? &p->to : &s->bound);
     return p;
@@ -341,6 +366,28 @@ peer_receive_stop(struct ol_conn *c)
     (void)c;
 }
 
+static void
+look_at_room(struct ol_reactor *r, struct ol_alarm *a)
+{
+    struct ol_lsock *s = OL_CONTAINER(a, struct ol_lsock, again);
+
+    (void)r;
+    room_again(s);
+}
+
+/* A unix socket has room while a peer's queue is full: the kernel does not tell when that changes,
+ * and says "writable" all the time.  The alarm is free, nothing is accepted here. */
+static void
+look_again(struct ol_lsock *s)
+{
+    struct ol_reactor *r = s->reactor;
+
+    if (s->link.kind != OL_LINK_LOCAL || ol_timer_running(&s->again.timer))
+        return;
+    s->again.fire = look_at_room;
+    ol_alarm_set(r, &s->again, r->now + LOOK_AGAIN_MS * OL_MS);
+}
+
 static int
 peer_flush(struct ol_conn *c)
 {
@@ -348,8 +395,10 @@ peer_flush(struct ol_conn *c)
     int sys = ol_conn_flush_dgrams(c, &p->sock->link, &p->from, p->has_to ? &p->to : NULL);
 
     p->answered = true;
-    if (c->flags & CONN_SENDING)
+    if (c->flags & CONN_SENDING) {
         ol_list_insert(&p->sock->dgram->waiting, &p->waiting);
+        look_again(p->sock);
+    }
     return sys;
 }
 
@@ -443,21 +492,23 @@ ol_dsock_send_to(struct ol_listener *l, const char *url, const void *bytes, size
     static const struct outlet_opts any = {.size = sizeof any, .broadcast = OUTLET_ON};
     struct ol_endpoint e;
     struct ol_addr to[OL_ENDPOINT_ADDRS];
+    bool many = l->settings->scheme == OL_SCHEME_UDP;
     int count;
 
-    if (l->settings->scheme != OL_SCHEME_UDP)
+    if (!ol_scheme_is_dgram(l->settings->scheme))
         return OUTLET_ENOTSUP;
     if (len > l->settings->framing.max)
         return OUTLET_EMSGSIZE;
-    if (strpbrk(url, "#?") || ol_endpoint_parse(url, OUTLET_TO_CONNECT, &any, &e, NULL) ||
-        e.scheme != OL_SCHEME_UDP)
+    if (strpbrk(url, "#?") ||
+        ol_endpoint_parse(url, OUTLET_TO_CONNECT, many ? &any : NULL, &e, NULL) ||
+        e.scheme != l->settings->scheme)
         return OUTLET_EINVAL;
     count = ol_endpoint_addrs(&e, to, OL_ENDPOINT_ADDRS);
     for (int a = 0; a < count; a++) {
         for (uint32_t i = 0; i < l->count; i++) {
             struct ol_lsock *s = &l->socks[i];
 
-            if (s->bound.kind == to[a].kind)
+            if (s->bound.kind == to[a].kind || (is_unix(&s->bound) && is_unix(&to[a])))
                 return ol_current() == s->reactor ? send_now(s, &to[a], bytes, len)
                                                   : send_away(s, &to[a], bytes, len);
         }

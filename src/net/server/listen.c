@@ -33,7 +33,7 @@ connections_max(const struct ol_endpoint *e)
         return INT64_MAX;
     if (e->opts.conns > 0)
         return e->opts.conns;
-    if (e->carrier == OL_SCHEME_UDP)
+    if (ol_scheme_is_dgram(e->carrier))
         return UDP_PEERS;
     if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur == RLIM_INFINITY)
         return INT64_MAX;
@@ -46,9 +46,10 @@ static int
 bind_one(struct ol_listener *l, const struct plan *p, struct ol_lsock *s, struct ol_addr at,
          enum ol_share_port share, int32_t given)
 {
-    bool dgram = p->e.carrier == OL_SCHEME_UDP;
+    bool dgram = ol_scheme_is_dgram(p->e.carrier);
+    enum ol_link_kind packets = p->e.carrier == OL_SCHEME_UDP ? OL_LINK_DGRAM : OL_LINK_LOCAL;
     enum ol_link_kind stream = given ? OL_LINK_INHERITED : OL_LINK_LISTENER;
-    struct ol_listen_spec spec = {.kind = dgram ? OL_LINK_DGRAM : stream,
+    struct ol_listen_spec spec = {.kind = dgram ? packets : stream,
                                   .given = given,
                                   .packets = p->e.carrier == OL_SCHEME_PACKET,
                                   .at = at,
@@ -224,7 +225,7 @@ open_sockets(struct ol_listener *l, struct plan *p, struct outlet_reason *why)
     sys = p->given.count ? take_given(l, p, &at) : bind_with_port(l, p, &at);
     if (sys < 0)
         return cannot_bind(why, sys, &at, l->settings->tuning.device);
-    if (p->e.carrier == OL_SCHEME_UDP) {
+    if (ol_scheme_is_dgram(p->e.carrier)) {
         for (uint32_t i = 0; i < l->count; i++) {
             l->socks[i].dgram = ol_dsock_new(&l->loop->heap, l->loop->hash_key);
             if (!l->socks[i].dgram) {
@@ -257,7 +258,7 @@ new_listener(const struct plan *p, struct outlet_reason *why, struct ol_listener
     err = ol_settings_new(p->loop, &p->e, why, &l->settings);
     if (err)
         goto free_listener;
-    if (p->e.carrier == OL_SCHEME_UDP)
+    if (ol_scheme_is_dgram(p->e.carrier))
         l->settings->transport = &ol_transport_peer;
     l->settings->counts = ol_counts_new(heap, p->loop->hash_key);
     if (!l->settings->counts) {
