@@ -1,0 +1,103 @@
+/*
+ * session_record.c - what a session records: where it is received and where it is handed over.
+ *
+ * A newcomer's mistake: to record what is shown.  Shown is what a checksum made whole, without what
+ * it left out; recorded is what the transport carried, when it did.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "session.h"
+
+#include <stdio.h>
+#include <time.h>
+
+static int64_t
+real_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Datagrams cannot be asked to wait: then the loop does, and the kernel counts what it drops. */
+static void
+record(struct eng_session *s, struct eng_record *r)
+{
+    r->ns = real_ns();
+    eng_recorder_add(s->opts.recorder, r);
+    if (s->datagrams && eng_recorder_is_full(s->opts.recorder))
+        eng_recorder_wait(s->opts.recorder);
+}
+
+void
+session_record_start(struct eng_session *s, const char *url)
+{
+    char masked[2048];
+    char app[64];
+
+    if (!s->opts.recorder)
+        return;
+    eng_url_masked(url, masked, sizeof masked);
+    snprintf(app, sizeof app, "outlet %s", outlet_version());
+    record(s, &(struct eng_record){
+                  .kind = ENG_RECORD_START, .app = app, .url = masked, .role = s->opts.role});
+}
+
+void
+peer_record_open(struct peer *p, const char *local)
+{
+    struct eng_session *s = p->s;
+
+    if (!s->opts.recorder)
+        return;
+    p->conn = eng_alloc(sizeof *p->conn);
+    if (!p->conn) {
+        session_fail(s, ENG_INTERNAL, OUTLET_ENOMEM, 0, "--record");
+        return;
+    }
+    p->conn->id = p->id;
+    p->conn->role = s->opts.role;
+    snprintf(p->conn->transport, sizeof p->conn->transport, "%s", s->url.scheme);
+    snprintf(p->conn->local, sizeof p->conn->local, "%s", local);
+    snprintf(p->conn->peer, sizeof p->conn->peer, "%s", p->name);
+    record(s, &(struct eng_record){.kind = ENG_RECORD_OPEN, .conn = p->conn});
+}
+
+void
+peer_record_message(struct peer *p, bool out, const void *bytes, size_t len)
+{
+    if (p->conn)
+        record(p->s, &(struct eng_record){.kind = ENG_RECORD_MESSAGE,
+                                          .conn = p->conn,
+                                          .out = out,
+                                          .bytes = bytes,
+                                          .size = len});
+}
+
+/* Asked while the sockets are open: the kernel forgets it with them. */
+void
+session_count_dropped(struct eng_session *s)
+{
+    uint64_t dropped;
+
+    if (!s->datagrams || !eng_udp_drops(&dropped))
+        return;
+    s->totals.counts_dropped = true;
+    if (dropped > s->totals.dropped)
+        s->totals.dropped = dropped;
+}
+
+void
+peer_record_close(struct peer *p, const struct outlet_reason *why)
+{
+    if (p->conn)
+        record(p->s, &(struct eng_record){.kind = ENG_RECORD_CLOSE, .conn = p->conn, .why = why});
+}
+
+void
+session_record_lost(struct eng_session *s)
+{
+    if (s->opts.recorder && s->totals.dropped)
+        record(s, &(struct eng_record){.kind = ENG_RECORD_LOST, .count = s->totals.dropped});
+}
