@@ -164,9 +164,13 @@ struct cli_show {
     struct eng_sink sink; /* first */
     struct cli *cli;
     bool signalled; /* somebody ended it: the summary is wanted */
+    bool skips;     /* what the screen is too slow for is left out, since it is recorded */
+    uint64_t skipped;
+    uint64_t skipped_told;
 };
 
 void cli_show_init(struct cli_show *show, struct cli *cli);
+void cli_show_skipped(struct cli_show *show); /* the output has room: how many were left out */
 
 /* SIGINT, SIGTERM and SIGHUP as a readable descriptor (signals.c). */
 int cli_signals_open(void);
@@ -197,6 +201,11 @@ bool cli_payload_sum(struct cli *cli, enum cli_option id, struct eng_sum **sum);
 /* The bytes of an option or word, text encoded in the charset; NULL: as it is. */
 bool cli_payload_bytes(struct cli *cli, int id, const char *charset, struct eng_bytes *out);
 
+/* show and replay (recording.c).  NULL, false: refused, which has been said. */
+struct eng_reader *cli_reader_open(struct cli *cli, const char *path);
+bool cli_filter_options(struct cli *cli, struct eng_record_filter *f, struct eng_bytes *contains);
+void cli_say_damage(struct cli *cli, const char *path, const struct eng_damage *damage);
+
 /* --preset and --save (preset.c) */
 bool cli_preset_apply(struct cli *cli);
 bool cli_preset_save(struct cli *cli);
@@ -206,6 +215,7 @@ int cli_listen(struct cli *cli);
 int cli_relay(struct cli *cli);
 int cli_send(struct cli *cli);
 int cli_preset(struct cli *cli);
+int cli_recording(struct cli *cli);
 int cli_load(struct cli *cli);
 int cli_completion(struct cli *cli);
 int cli_ps(struct cli *cli);
