@@ -156,6 +156,7 @@ void cli_out_add(struct cli_out *out, const void *bytes, size_t len);
 void cli_out_flush(struct cli_out *out);
 /* Write the rest, for at most `wait_ms` (-1: no limit) or until `stop_fd` is readable. */
 void cli_out_finish(struct cli_out *out, int wait_ms, int stop_fd);
+void cli_out_drop(struct cli_out *out); /* what nobody took in time */
 bool cli_out_is_full(const struct cli_out *out);
 void cli_out_free(struct cli_out *out);
 
@@ -188,6 +189,9 @@ void cli_set_colours(struct cli *cli, const char *mode);
 const char *cli_ink(bool colours, enum cli_ink ink);
 int cli_resize_open(void); /* readable when the size has changed; read as cli_signals_read() */
 
+/* A loop, or what is wrong with it, which has been said: the exit code (session.c). */
+int cli_loop_open(struct cli *cli, outlet_loop **loop);
+
 /* listen, connect and send (session.c) */
 bool cli_session_options(struct cli *cli, struct eng_session_opts *opts);
 void cli_session_options_free(struct eng_session_opts *opts);
@@ -216,6 +220,7 @@ int cli_relay(struct cli *cli);
 int cli_send(struct cli *cli);
 int cli_preset(struct cli *cli);
 int cli_recording(struct cli *cli);
+int cli_replay(struct cli *cli);
 int cli_load(struct cli *cli);
 int cli_completion(struct cli *cli);
 int cli_ps(struct cli *cli);

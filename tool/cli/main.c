@@ -26,6 +26,7 @@ static const struct {
     [CLI_PS] = {cli_ps, CLI_WORDS},
     [CLI_PRESET] = {cli_preset, 1},
     [CLI_SHOW] = {cli_recording, 1},
+    [CLI_REPLAY] = {cli_replay, 2},
     [CLI_HELP] = {cli_help, 1},
     [CLI_VERSION] = {cli_version, 0},
 };

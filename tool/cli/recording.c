@@ -146,6 +146,9 @@ struct shown {
     struct eng_writer *writer; /* of the other file, or of JSON; NULL: lines for people */
     struct eng_bytes written;
     int fd; /* of the other file; -1: standard output */
+    int64_t last_ns;
+    bool begun; /* the file has a START */
+    bool ended; /* and an END */
     uint64_t messages;
     uint64_t taken;
     uint64_t damages;
@@ -256,6 +259,9 @@ show_record(struct shown *s, struct eng_record *r)
 {
     char count[24];
 
+    s->last_ns = r->ns;
+    s->begun |= r->kind == ENG_RECORD_START;
+    s->ended |= r->kind == ENG_RECORD_END;
     s->messages += r->kind == ENG_RECORD_MESSAGE;
     if (!eng_record_wanted(&s->filter, r))
         return;
@@ -277,8 +283,22 @@ show_record(struct shown *s, struct eng_record *r)
 static void
 show_damage(struct shown *s, const struct eng_damage *damage)
 {
+    if (s->cli->json && s->fd < 0)
+        target_flush(s, 0); /* it is told where it stands */
     if (s->damages++ < DAMAGES_MAX)
         cli_say_damage(s->cli, s->path, damage);
+}
+
+/* The other file is whole in itself, whatever this one lacks. */
+static void
+target_end(struct shown *s)
+{
+    if (s->fd >= 0 && s->begun && !s->ended)
+        eng_writer_add(
+            s->writer,
+            &(struct eng_record){.kind = ENG_RECORD_END, .ns = s->last_ns, .count = s->taken},
+            &s->written);
+    target_flush(s, 0);
 }
 
 /* Until the end of the file, or until nobody reads. */
@@ -299,8 +319,8 @@ show_all(struct shown *s)
             cli_out_finish(&s->cli->out, -1, -1);
     } while ((got == ENG_READ_RECORD || got == ENG_READ_DAMAGE) && !s->failed &&
              !s->cli->out.broken);
-    if (!s->failed)
-        target_flush(s, 0);
+    if (!s->failed && s->writer)
+        target_end(s);
     if (got == ENG_READ_FAILED) {
         cli_fail(s->cli, OUTLET_ESYS, TEXT_ERROR_RECORDING, s->path,
                  strerror(eng_reader_error(s->reader)));

@@ -263,22 +263,22 @@ record_close(struct run *run)
         run->result = ENG_FILE;
 }
 
-static int
-loop_open(struct run *run)
+int
+cli_loop_open(struct cli *cli, outlet_loop **loop)
 {
     struct outlet_loop_opts opts = OUTLET_LOOP_OPTS;
     const char *driver = getenv("OUTLET_DRIVER");
     outlet_err err;
 
-    if (run->cli->verbose)
+    if (cli->verbose)
         opts.log = log_line;
     if (driver && strcmp(driver, "sim") == 0)
-        return cli_usage(run->cli, TEXT_USAGE_DRIVER, driver);
-    err = outlet_loop_new(&run->loop, &opts);
+        return cli_usage(cli, TEXT_USAGE_DRIVER, driver);
+    err = outlet_loop_new(loop, &opts);
     if (err == OUTLET_EINVAL && driver)
-        return cli_usage(run->cli, TEXT_USAGE_DRIVER, driver);
+        return cli_usage(cli, TEXT_USAGE_DRIVER, driver);
     if (err) {
-        cli_fail(run->cli, err, TEXT_ERROR_INTERNAL, outlet_strerror(err));
+        cli_fail(cli, err, TEXT_ERROR_INTERNAL, outlet_strerror(err));
         return ENG_INTERNAL;
     }
     return ENG_DONE;
@@ -394,13 +394,15 @@ cli_run_session(struct cli *cli, struct eng_session_opts *opts)
     int code;
 
     cli_show_init(&run.show, cli);
-    code = loop_open(&run);
+    code = cli_loop_open(cli, &run.loop);
     if (code)
         return code;
     code = signals_open(&run);
     if (!code)
         code = session_work(&run, opts);
     cli_out_finish(&cli->out, run.signals ? FINISH_MS : -1, run.signal_fd);
+    if (run.signals)
+        cli_out_drop(&cli->out);      /* whoever was asked to end must not wait for it once more */
     (void)outlet_loop_free(run.loop); /* this thread turned it, and we are in no callback */
     eng_session_free(run.session);
     if (run.signal_fd >= 0)

@@ -170,8 +170,7 @@ reader_take(struct eng_reader *r, struct record_line *line, uint64_t offset, str
     *out = line->r;
     switch (line->r.kind) {
     case ENG_RECORD_START:
-        if (r->table.count)
-            return reader_damage(r, offset, "a recording begins while connections are open");
+        record_table_free(&r->table); /* numbers begin anew */
         r->ours = true;
         r->ended = false;
         break;
@@ -289,7 +288,7 @@ static enum eng_read
 reader_end(struct eng_reader *r)
 {
     r->state = READER_DONE;
-    if (!r->ours || r->ended)
+    if (!r->bare && (!r->ours || r->ended))
         return ENG_READ_END;
     (void)reader_damage(r, r->input.offset,
                         "it has no end: whoever recorded was stopped, or is "
@@ -317,6 +316,7 @@ eng_reader_next(struct eng_reader *r, struct eng_record *out, struct eng_damage 
         r->state = READER_DONE; /* that it has no end is said by that */
         return got;
     }
+    r->bare &= got != ENG_READ_RECORD;
     return got == ENG_READ_END ? reader_end(r) : got;
 }
 

@@ -5,6 +5,8 @@
  */
 #include "record_impl.h"
 
+#include <stdio.h>
+
 bool
 eng_reader_works(void)
 {

@@ -610,8 +610,8 @@ take_comment(struct eng_reader *r, const struct block *b, const struct found *f,
         return reader_damage(r, b->offset, "%s", text);
     if (line->r.kind == ENG_RECORD_MESSAGE)
         return reader_damage(r, b->offset, "a message in a comment");
-    if ((line->r.kind == ENG_RECORD_START) != (b->type == PCAP_SECTION))
-        return reader_damage(r, b->offset, "a comment in the wrong place");
+    if (line->r.kind == ENG_RECORD_START && !r->bare)
+        return ENG_READ_END; /* Wireshark wrote it anew, and has put this to the end */
     if (line->r.kind == ENG_RECORD_CLOSE) {
         struct eng_record_conn *c = record_table_find(&r->table, line->conn.id);
 
@@ -631,7 +631,7 @@ take_comment(struct eng_reader *r, const struct block *b, const struct found *f,
 }
 
 static enum eng_read
-take_section(struct eng_reader *r, const struct block *b, struct eng_record *out)
+take_section(struct eng_reader *r, const struct block *b)
 {
     struct pcap_reader *p = r->pcap;
     struct found f;
@@ -644,7 +644,8 @@ take_section(struct eng_reader *r, const struct block *b, struct eng_record *out
     if (b->len < 16 || get16(p, b->body + 4) != 1 || !read_options(p, b, 16, &f))
         return reader_damage(r, b->offset, "a section that does not add up");
     p->ours = f.application && f.application_len > 7 && memcmp(f.application, "outlet ", 7) == 0;
-    return p->ours && f.comment ? take_comment(r, b, &f, out) : ENG_READ_END;
+    r->bare = p->ours;
+    return ENG_READ_END;
 }
 
 static enum eng_read
@@ -708,7 +709,7 @@ take_block(struct eng_reader *r, const struct block *b, struct eng_record *out)
 {
     switch (b->type) {
     case PCAP_SECTION:
-        return take_section(r, b, out);
+        return take_section(r, b);
     case PCAP_INTERFACE:
         return take_interface(r, b);
     case PCAP_STATISTICS:

@@ -123,6 +123,7 @@ struct eng_reader {
     enum { READER_FRESH, READER_JSON, READER_PCAP, READER_DONE } state;
     bool ours;  /* it began with our START */
     bool ended; /* and its END was read */
+    bool bare;  /* a section of ours has begun, and nothing has come behind it */
     struct record_table table;
     uint64_t line; /* JSON: of the next one */
     struct record_line parsed;

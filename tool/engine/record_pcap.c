@@ -9,12 +9,16 @@
  * the other format has, in a comment: of the SYN, of the first FIN or RST, and where there is no
  * such packet (datagrams) in a block of statistics.
  *
- *     section: app          comment = START
+ *     section: app, and for people what it is
  *     interface: raw IP, nanoseconds
+ *     statistics            comment = START
  *     SYN, SYN ACK, ACK     comment = OPEN
  *     segments              PSH in the last one of a message; flags say in or out
  *     FIN ACK ...           comment = CLOSE
  *     statistics            comment = LOST, END
+ *
+ * START is where Wireshark does not leave it: a file that it wrote anew has lost our END, too, and
+ * is not to be taken for one that was cut.
  *
  * A newcomer's mistake: to leave out the ACKs.  Without them the peer's window is full after a
  * while, and readers complain.  Also: to send an empty message as an empty segment and nothing
@@ -186,8 +190,15 @@ add_section(struct eng_bytes *out, const struct eng_record *start)
     put16(out, 0);
     put32(out, UINT32_MAX); /* its length is not known */
     put32(out, UINT32_MAX);
-    if (start)
-        option_record(out, start);
+    if (start) {
+        struct eng_bytes about = {0};
+
+        eng_bytes_text(&about, start->role == OUTLET_TO_LISTEN ? "listen " : "connect ");
+        eng_bytes_text(&about, start->url);
+        option(out, PCAP_COMMENT, about.data, about.len);
+        out->failed |= about.failed;
+        eng_bytes_free(&about);
+    }
     option(out, PCAP_APPLICATION, app, strlen(app));
     put32(out, 0);
     block_end(out, at);
@@ -588,16 +599,22 @@ record_pcap_open(void)
     return eng_alloc(sizeof(struct pcap_writer));
 }
 
+static void
+talks_end(struct pcap_writer *w)
+{
+    while (w->by_id)
+        talk_end(w, *(struct talk **)w->by_id);
+}
+
 void
 record_pcap_add(struct pcap_writer *w, const struct eng_record *r, struct eng_bytes *out)
 {
-    if (!w->begun) {
+    if (!w->begun || r->kind == ENG_RECORD_START) {
+        talks_end(w); /* numbers begin anew */
         add_section(out, r->kind == ENG_RECORD_START ? r : NULL);
         w->begun = true;
     }
     switch (r->kind) {
-    case ENG_RECORD_START:
-        return;
     case ENG_RECORD_OPEN:
         add_open(w, r, out);
         return;
@@ -607,6 +624,7 @@ record_pcap_add(struct pcap_writer *w, const struct eng_record *r, struct eng_by
     case ENG_RECORD_CLOSE:
         add_close(w, r, out);
         return;
+    case ENG_RECORD_START:
     case ENG_RECORD_LOST:
     case ENG_RECORD_END:
         add_statistics(out, r);
@@ -619,7 +637,6 @@ record_pcap_close(struct pcap_writer *w)
 {
     if (!w)
         return;
-    while (w->by_id)
-        talk_end(w, *(struct talk **)w->by_id);
+    talks_end(w);
     eng_free(w);
 }
