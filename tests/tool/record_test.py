@@ -282,8 +282,8 @@ class RecordTest(unittest.TestCase):
         long = self.folder / "long"
         long.write_bytes(os.urandom(300_000))
         for argv in (["-f", str(long)], ["short"]):
-            subprocess.run([OUTLET, "connect", address, *argv], check=True,
-                           stdout=subprocess.DEVNULL, env=environment(OUTLET_DRIVER=DRIVER), timeout=60)
+            subprocess.run([OUTLET, "connect", address, *argv], check=True, timeout=60,
+                           stdout=subprocess.DEVNULL, env=environment(OUTLET_DRIVER=DRIVER))
         self.assertEqual(run.rest(signal.SIGTERM)[0], 0)
         return long.read_bytes()
 

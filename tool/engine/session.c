@@ -605,7 +605,7 @@ on_message(outlet_conn c, outlet_msg *m, void *user)
     if (p->state != PEER_OPEN)
         return;
     p->from = hears_many(s) ? m : NULL;
-    peer_record_message(p, false, bytes, len);
+    peer_record_message(p, p->far, bytes, len);
     take_message(p, bytes, len);
     p->from = NULL;
     if (s->opts.expect.len && expect_next(p, bytes, len)) {
@@ -818,6 +818,7 @@ on_close(outlet_conn c, const struct outlet_reason *from, void *user)
     (void)c;
     if (p == &s->nobody)
         return;
+    peer_record_pass(p);
     if (s->opts.to && !relay_closed(p, &told)) {
         peer_free(p);
         return;
@@ -850,7 +851,7 @@ static const struct outlet_handlers handlers = {
     .on_close = on_close,
 };
 
-/* Nothing shown, nothing expected: then nothing needs to be called for each message of a relay. */
+/* Nothing shown, recorded or expected: then nothing is called for each message of a relay. */
 static const struct outlet_handlers quiet_handlers = {
     .size = sizeof(struct outlet_handlers),
     .on_accept = on_accept,
@@ -861,7 +862,8 @@ static const struct outlet_handlers quiet_handlers = {
 static const struct outlet_handlers *
 handlers_of(const struct eng_session *s)
 {
-    bool quiet = s->opts.to && s->opts.sink->quiet_messages && !s->opts.expect.len;
+    bool quiet = s->opts.to && s->opts.sink->quiet_messages && !s->opts.expect.len &&
+                 !s->opts.recorder;
 
     return quiet ? &quiet_handlers : &handlers;
 }

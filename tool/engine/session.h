@@ -139,6 +139,7 @@ void session_record_lost(struct eng_session *s);
 void session_count_dropped(struct eng_session *s);
 void peer_record_open(struct peer *p, const char *local);
 void peer_record_message(struct peer *p, bool out, const void *bytes, size_t len);
+void peer_record_pass(struct peer *p); /* the side of a relay that is left goes on with it */
 void peer_record_close(struct peer *p, const struct outlet_reason *why);
 
 /* feed.c */

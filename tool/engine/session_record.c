@@ -67,12 +67,22 @@ peer_record_open(struct peer *p, const char *local)
 void
 peer_record_message(struct peer *p, bool out, const void *bytes, size_t len)
 {
-    if (p->conn)
-        record(p->s, &(struct eng_record){.kind = ENG_RECORD_MESSAGE,
-                                          .conn = p->conn,
-                                          .out = out,
-                                          .bytes = bytes,
-                                          .size = len});
+    const struct eng_record_conn *conn = !p->conn && p->twin ? p->twin->conn : p->conn;
+
+    if (conn)
+        record(
+            p->s,
+            &(struct eng_record){
+                .kind = ENG_RECORD_MESSAGE, .conn = conn, .out = out, .bytes = bytes, .size = len});
+}
+
+void
+peer_record_pass(struct peer *p)
+{
+    if (!p->twin || !p->conn)
+        return;
+    p->twin->conn = p->conn;
+    p->conn = NULL;
 }
 
 /* Asked while the sockets are open: the kernel forgets it with them. */
