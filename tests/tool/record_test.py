@@ -226,6 +226,8 @@ class RecordTest(unittest.TestCase):
         self.assertEqual([r["event"] for r in records[:2]], ["recording", "open"])
         self.assertEqual([r["event"] for r in records[-2:]], ["close", "end"])
         self.assertEqual(records[-1]["messages"], FLOOD)
+        comm = pathlib.Path("/proc/self/comm").read_text(encoding="utf-8").strip()
+        self.assertEqual(records[1]["process"], f"{comm}, pid {os.getpid()}")
         messages = records[2:-2]
         self.assertEqual(len(messages), FLOOD)
         times = [m["ns"] for m in messages]

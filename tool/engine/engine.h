@@ -102,6 +102,8 @@ struct eng_owner {
 
 /* Who listens at the address of `u` (tcp, udp, unix)?  False: nobody was found. */
 bool eng_owner_find(const struct eng_url *u, struct eng_owner *out);
+/* Who has the other end of a tcp connection on this computer, "127.0.0.1:80"? */
+bool eng_owner_of_peer(const char *local, const char *peer, struct eng_owner *out);
 
 /* ---- events and sinks ---- */
 

@@ -102,9 +102,10 @@ struct eng_session {
     int64_t started_ms;
     bool opened; /* some peer was open once */
     bool was_busy;
-    bool datagrams;   /* that are lost while nobody receives */
-    bool trusts_high; /* no high= in the URL: QUEUE_HIGH is where on_writable is owed */
-    size_t *fallback; /* of the search for `expect` */
+    int64_t looked_up_ns; /* when the process at the other end was last looked for */
+    bool datagrams;       /* that are lost while nobody receives */
+    bool trusts_high;     /* no high= in the URL: QUEUE_HIGH is where on_writable is owed */
+    size_t *fallback;     /* of the search for `expect` */
     outlet_timer time;
     outlet_timer deadline;
     struct tick tick;

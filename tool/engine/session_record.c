@@ -9,7 +9,12 @@
 #include "session.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
+
+/* It takes milliseconds where there are many processes: connections that come faster have none. */
+static const int64_t LOOK_UP_NS = 200000000;
 
 static int64_t
 real_ns(void)
@@ -44,6 +49,47 @@ session_record_start(struct eng_session *s, const char *url)
                   .kind = ENG_RECORD_START, .app = app, .url = masked, .role = s->opts.role});
 }
 
+/* "127.0.0.1:80" and "127.0.0.1:5000" */
+static bool
+same_host(const char *a, const char *b)
+{
+    const char *a_end = strrchr(a, ':');
+    const char *b_end = strrchr(b, ':');
+
+    return a_end && b_end && a_end - a == b_end - b && memcmp(a, b, (size_t)(a_end - a)) == 0;
+}
+
+/* The kernel knows it at once for unix, and by its tables for tcp on this computer. */
+static void
+find_process(struct peer *p, struct eng_record_conn *conn)
+{
+    struct eng_session *s = p->s;
+    struct eng_owner owner = {0};
+    char pid[24];
+    char path[48];
+    FILE *f;
+
+    if (outlet_info(p->c, "peer_pid", pid, sizeof pid) > 0) {
+        owner.pid = (pid_t)strtol(pid, NULL, 10);
+        snprintf(path, sizeof path, "/proc/%ld/comm", (long)owner.pid);
+        f = fopen(path, "re");
+        if (f && fgets(owner.name, sizeof owner.name, f))
+            owner.name[strcspn(owner.name, "\n")] = '\0';
+        if (f)
+            fclose(f);
+    } else if (strcmp(conn->transport, "tcp") == 0 && same_host(conn->local, conn->peer) &&
+               real_ns() - s->looked_up_ns > LOOK_UP_NS) {
+        /* A server is known by its listener: it may not have taken the connection yet. */
+        if (s->opts.role == OUTLET_TO_LISTEN)
+            (void)eng_owner_of_peer(conn->local, conn->peer, &owner);
+        else
+            (void)eng_owner_find(&s->url, &owner);
+        s->looked_up_ns = real_ns();
+    }
+    if (owner.pid)
+        snprintf(conn->process, sizeof conn->process, "%s, pid %ld", owner.name, (long)owner.pid);
+}
+
 void
 peer_record_open(struct peer *p, const char *local)
 {
@@ -61,6 +107,7 @@ peer_record_open(struct peer *p, const char *local)
     snprintf(p->conn->transport, sizeof p->conn->transport, "%s", s->url.scheme);
     snprintf(p->conn->local, sizeof p->conn->local, "%s", local);
     snprintf(p->conn->peer, sizeof p->conn->peer, "%s", p->name);
+    find_process(p, p->conn);
     record(s, &(struct eng_record){.kind = ENG_RECORD_OPEN, .conn = p->conn});
 }
 
