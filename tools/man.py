@@ -5,10 +5,10 @@
     tools/man.py --list 1|3|7                   their names
 
 Section 1 is packaging/man/outlet.1 with the verbs, the options and texts of the help put in, from
-options.def, verbs.def and text.def in tool/cli.  Section 7 are docs/url.md, docs/framing.md and
-docs/payloads.md.  Section 3 are the comments of include/outlet: a page for each function, and one
-for each header with its types.  A function that has no comment of the four labels has no page;
-tools/tidy.py sees to both.
+options.def, verbs.def and text.def in tool/cli.  Section 7 are docs/url.md, docs/framing.md,
+docs/payloads.md and docs/recordings.md.  Section 3 are the comments of include/outlet: a page for
+each function, and one for each header with its types.  A function that has no comment of the four
+labels has no page; tools/tidy.py sees to both.
 
 SPDX-License-Identifier: MIT
 """
@@ -31,6 +31,9 @@ GUIDES = {  # page: (document, what it is)
                                              "zh": "字节流上消息的起止"}),
     "outlet-payloads": ("docs/payloads{}.md", {"en": "what the outlet command sends and checks",
                                                "zh": "outlet 命令发送和检查的内容"}),
+    "outlet-recordings": ("docs/recordings{}.md",
+                          {"en": "what the outlet command records, shows and replays",
+                           "zh": "outlet 命令的记录、查看与重放"}),
 }
 
 

@@ -35,7 +35,7 @@ SANITIZER_ENV = {
 }
 ASAN = ("-Db_sanitize=address,undefined", "-Db_lundef=false")
 TSAN = ("-Db_sanitize=thread", "-Db_lundef=false")
-FUZZ = (*ASAN, "-Dfuzz=true", "-Dtests=false", "-Dtool=false", "-Dexamples=false")
+FUZZ = (*ASAN, "-Dfuzz=true", "-Dtests=false", "-Dexamples=false")
 CODE = ("unit", "sim", "e2e")  # suites that run our code; tidy and install need one look only
 
 

@@ -133,6 +133,12 @@ class PsTest(unittest.TestCase):
         self.assertEqual((done.returncode, done.stdout), (70, ""))
         self.assertIn("install libmnl-dev", done.stderr)
 
+    def test_without_libjansson_it_says_how_to_get_it(self):
+        for argv in (["show", "day.jsonl"], ["replay", "day.jsonl", "tcp://127.0.0.1:1"]):
+            done = subprocess.run([WITHOUT, *argv], capture_output=True, text=True, check=False)
+            self.assertEqual((done.returncode, done.stdout), (70, ""))
+            self.assertIn("install libjansson-dev", done.stderr)
+
     # ---- what may not be seen ----
 
     def test_another_user_sees_the_socket_and_is_told_what_not(self):

@@ -156,6 +156,7 @@ void cli_out_add(struct cli_out *out, const void *bytes, size_t len);
 void cli_out_flush(struct cli_out *out);
 /* Write the rest, for at most `wait_ms` (-1: no limit) or until `stop_fd` is readable. */
 void cli_out_finish(struct cli_out *out, int wait_ms, int stop_fd);
+void cli_out_drop(struct cli_out *out); /* what nobody took in time */
 bool cli_out_is_full(const struct cli_out *out);
 void cli_out_free(struct cli_out *out);
 
@@ -164,9 +165,13 @@ struct cli_show {
     struct eng_sink sink; /* first */
     struct cli *cli;
     bool signalled; /* somebody ended it: the summary is wanted */
+    bool skips;     /* what the screen is too slow for is left out, since it is recorded */
+    uint64_t skipped;
+    uint64_t skipped_told;
 };
 
 void cli_show_init(struct cli_show *show, struct cli *cli);
+void cli_show_skipped(struct cli_show *show); /* the output has room: how many were left out */
 
 /* SIGINT, SIGTERM and SIGHUP as a readable descriptor (signals.c). */
 int cli_signals_open(void);
@@ -184,6 +189,9 @@ void cli_set_colours(struct cli *cli, const char *mode);
 const char *cli_ink(bool colours, enum cli_ink ink);
 int cli_resize_open(void); /* readable when the size has changed; read as cli_signals_read() */
 
+/* A loop, or what is wrong with it, which has been said: the exit code (session.c). */
+int cli_loop_open(struct cli *cli, outlet_loop **loop);
+
 /* listen, connect and send (session.c) */
 bool cli_session_options(struct cli *cli, struct eng_session_opts *opts);
 void cli_session_options_free(struct eng_session_opts *opts);
@@ -197,6 +205,11 @@ bool cli_payload_sum(struct cli *cli, enum cli_option id, struct eng_sum **sum);
 /* The bytes of an option or word, text encoded in the charset; NULL: as it is. */
 bool cli_payload_bytes(struct cli *cli, int id, const char *charset, struct eng_bytes *out);
 
+/* show and replay (recording.c).  NULL, false: refused, which has been said. */
+struct eng_reader *cli_reader_open(struct cli *cli, const char *path);
+bool cli_filter_options(struct cli *cli, struct eng_record_filter *f, struct eng_bytes *contains);
+void cli_say_damage(struct cli *cli, const char *path, const struct eng_damage *damage);
+
 /* --preset and --save (preset.c) */
 bool cli_preset_apply(struct cli *cli);
 bool cli_preset_save(struct cli *cli);
@@ -206,6 +219,8 @@ int cli_listen(struct cli *cli);
 int cli_relay(struct cli *cli);
 int cli_send(struct cli *cli);
 int cli_preset(struct cli *cli);
+int cli_recording(struct cli *cli);
+int cli_replay(struct cli *cli);
 int cli_load(struct cli *cli);
 int cli_completion(struct cli *cli);
 int cli_ps(struct cli *cli);

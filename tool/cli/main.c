@@ -25,6 +25,8 @@ static const struct {
     [CLI_COMPLETION] = {cli_completion, 1},
     [CLI_PS] = {cli_ps, CLI_WORDS},
     [CLI_PRESET] = {cli_preset, 1},
+    [CLI_SHOW] = {cli_recording, 1},
+    [CLI_REPLAY] = {cli_replay, 2},
     [CLI_HELP] = {cli_help, 1},
     [CLI_VERSION] = {cli_version, 0},
 };
@@ -77,6 +79,7 @@ main(int argc, char **argv)
 
     open_standard_files();
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file at its limit is an error of the write */
     /* How wide a character is, whatever the locale: our text is UTF-8.  Else some columns shift. */
     (void)setlocale(LC_CTYPE, "C.UTF-8");
     cli_out_open(&cli.out, STDOUT_FILENO);

@@ -165,6 +165,13 @@ cli_out_finish(struct cli_out *out, int wait_ms, int stop_fd)
 }
 
 void
+cli_out_drop(struct cli_out *out)
+{
+    out->queue.len = 0;
+    out->at = 0;
+}
+
+void
 cli_out_free(struct cli_out *out)
 {
     if (out->own_fd)

@@ -28,6 +28,7 @@ notation_of(int id)
     case OPT_HEX:
     case OPT_EXPECT_HEX:
     case OPT_REPLY_HEX:
+    case OPT_CONTAINS_HEX:
         return ENG_AS_HEX;
     case OPT_ESCAPE:
         return ENG_AS_ESCAPE;

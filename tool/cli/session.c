@@ -130,6 +130,8 @@ struct run {
     bool ended;
     int signal_fd;
     int signals; /* how many came */
+    struct eng_recorder *recorder;
+    bool record_failed; /* and it was said */
     outlet_watch signal_watch;
 };
 
@@ -176,6 +178,7 @@ output_flow(void *arg)
     if (run->ended)
         return;
     run->show.sink.busy = cli_out_is_full(&run->cli->out);
+    cli_show_skipped(&run->show);
     if (run->cli->out.broken)
         eng_session_stop(run->session, ENG_DONE);
     else
@@ -192,22 +195,90 @@ output_changed(void *arg)
         output_flow(run);
 }
 
+/* ---- recording ---- */
+
+static void
+say_record_failed(struct run *run, int error)
+{
+    if (error && !run->record_failed)
+        cli_fail(run->cli, OUTLET_ESYS, TEXT_ERROR_RECORD_STOPPED,
+                 run->cli->options.value[OPT_RECORD], strerror(error));
+    run->record_failed = error != 0;
+}
+
+static void
+record_flow(void *arg)
+{
+    struct run *run = arg;
+
+    if (run->ended)
+        return;
+    say_record_failed(run, eng_recorder_error(run->recorder));
+    eng_session_flow(run->session);
+}
+
+/* In the recorder's thread. */
+static void
+record_changed(void *arg)
+{
+    struct run *run = arg;
+
+    if (outlet_post(run->loop, record_flow, run) != OUTLET_OK)
+        return; /* the loop has ended; how the recorder ends is looked at anyway */
+}
+
 static int
-loop_open(struct run *run)
+record_open(struct run *run, struct eng_session_opts *opts)
+{
+    struct cli *cli = run->cli;
+    const char *path = cli->options.value[OPT_RECORD];
+    enum eng_record_format format;
+    int error = 0;
+
+    if (!cli->options.has[OPT_RECORD])
+        return ENG_DONE;
+    if (!eng_record_format_of(path, &format)) {
+        cli_refuse(cli, OPT_RECORD, 0, TEXT_USAGE_RECORD, "--record", path);
+        return cli->refusal;
+    }
+    run->recorder = eng_recorder_open(path, format, record_changed, run, &error);
+    if (!run->recorder) {
+        cli_fail(cli, OUTLET_ESYS, TEXT_ERROR_RECORD, path, strerror(error));
+        return ENG_FILE;
+    }
+    opts->recorder = run->recorder;
+    run->show.skips = cli->terminal || strncmp(opts->url, "udp:", 4) == 0;
+    return ENG_DONE;
+}
+
+/* What waits is written now; a disk that was full makes the best end a 7. */
+static void
+record_close(struct run *run)
+{
+    if (!run->recorder)
+        return;
+    say_record_failed(run, eng_recorder_close(run->recorder));
+    run->recorder = NULL;
+    if (run->record_failed && run->result == ENG_DONE)
+        run->result = ENG_FILE;
+}
+
+int
+cli_loop_open(struct cli *cli, outlet_loop **loop)
 {
     struct outlet_loop_opts opts = OUTLET_LOOP_OPTS;
     const char *driver = getenv("OUTLET_DRIVER");
     outlet_err err;
 
-    if (run->cli->verbose)
+    if (cli->verbose)
         opts.log = log_line;
     if (driver && strcmp(driver, "sim") == 0)
-        return cli_usage(run->cli, TEXT_USAGE_DRIVER, driver);
-    err = outlet_loop_new(&run->loop, &opts);
+        return cli_usage(cli, TEXT_USAGE_DRIVER, driver);
+    err = outlet_loop_new(loop, &opts);
     if (err == OUTLET_EINVAL && driver)
-        return cli_usage(run->cli, TEXT_USAGE_DRIVER, driver);
+        return cli_usage(cli, TEXT_USAGE_DRIVER, driver);
     if (err) {
-        cli_fail(run->cli, err, TEXT_ERROR_INTERNAL, outlet_strerror(err));
+        cli_fail(cli, err, TEXT_ERROR_INTERNAL, outlet_strerror(err));
         return ENG_INTERNAL;
     }
     return ENG_DONE;
@@ -253,6 +324,8 @@ tell_summary(struct run *run)
     struct eng_event event = {.kind = ENG_SUMMARY, .totals = &totals, .result = run->result};
 
     eng_session_totals(run->session, &totals);
+    cli_show_skipped(&run->show);
+    totals.skipped = run->show.skipped;
     run->show.sink.emit(&run->show.sink, &event);
 }
 
@@ -280,6 +353,9 @@ session_work(struct run *run, struct eng_session_opts *opts)
 {
     struct outlet_reason why = OUTLET_REASON;
 
+    run->result = (enum eng_result)record_open(run, opts);
+    if (run->result)
+        return (int)run->result;
     opts->sink = &run->show.sink;
     opts->ended = session_ended;
     opts->user = run;
@@ -299,11 +375,13 @@ session_work(struct run *run, struct eng_session_opts *opts)
             event.role = OUTLET_TO_CONNECT;
         }
         run->show.sink.emit(&run->show.sink, &event);
+        record_close(run);
         return (int)run->result;
     }
     if (run->cli->out.broken)
         eng_session_stop(run->session, ENG_DONE);
     work(run);
+    record_close(run);
     tell_result(run, opts);
     tell_summary(run);
     return (int)run->result;
@@ -316,13 +394,15 @@ cli_run_session(struct cli *cli, struct eng_session_opts *opts)
     int code;
 
     cli_show_init(&run.show, cli);
-    code = loop_open(&run);
+    code = cli_loop_open(cli, &run.loop);
     if (code)
         return code;
     code = signals_open(&run);
     if (!code)
         code = session_work(&run, opts);
     cli_out_finish(&cli->out, run.signals ? FINISH_MS : -1, run.signal_fd);
+    if (run.signals)
+        cli_out_drop(&cli->out);      /* whoever was asked to end must not wait for it once more */
     (void)outlet_loop_free(run.loop); /* this thread turned it, and we are in no callback */
     eng_session_free(run.session);
     if (run.signal_fd >= 0)

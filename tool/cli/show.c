@@ -13,7 +13,8 @@
 #include <time.h>
 
 enum {
-    SHOW_MAX = 4096, /* bytes of one message that a terminal is shown, unless -v */
+    SHOW_MAX = 4096,         /* bytes of one message that a terminal is shown, unless -v */
+    SCREEN_FULL = 64 * 1024, /* that a screen has not taken yet */
     DUMP_WIDTH = 16
 };
 
@@ -105,15 +106,22 @@ show_json(struct cli_show *show, const struct eng_event *e)
 /* ---- for people ---- */
 
 static void
-add_time(struct eng_bytes *line, bool colours)
+add_time(struct eng_bytes *line, const struct eng_event *e, bool colours)
 {
-    struct timespec now;
+    struct timespec now = {.tv_sec = e->ns / 1000000000, .tv_nsec = e->ns % 1000000000};
     struct tm tm;
 
-    clock_gettime(CLOCK_REALTIME, &now);
+    if (!e->ns)
+        clock_gettime(CLOCK_REALTIME, &now);
     localtime_r(&now.tv_sec, &tm);
-    eng_bytes_printf(line, "%s%02d:%02d:%02d.%03ld%s  ", cli_ink(colours, INK_DIM), tm.tm_hour,
-                     tm.tm_min, tm.tm_sec, now.tv_nsec / 1000000, cli_ink(colours, INK_NONE));
+    eng_bytes_printf(line, "%s%02d:%02d:%02d.", cli_ink(colours, INK_DIM), tm.tm_hour, tm.tm_min,
+                     tm.tm_sec);
+    /* What was recorded is told apart in more detail than what comes as one looks at it. */
+    if (e->ns)
+        eng_bytes_printf(line, "%06ld", now.tv_nsec / 1000);
+    else
+        eng_bytes_printf(line, "%03ld", now.tv_nsec / 1000000);
+    eng_bytes_printf(line, "%s  ", cli_ink(colours, INK_NONE));
 }
 
 static void
@@ -245,7 +253,7 @@ show_rest(struct cli_show *show, const struct eng_event *e)
     if (cli->form != FORM_TEXT)
         return;
     if (cli->terminal) {
-        add_time(&line, cli->colours);
+        add_time(&line, e, cli->colours);
         eng_bytes_text(&line, "\u2190 ");
         add_peer(&line, cli, e);
         eng_bytes_text(&line, "  ");
@@ -255,6 +263,42 @@ show_rest(struct cli_show *show, const struct eng_event *e)
     if (!line.failed)
         cli_out_add(&cli->out, line.data, line.len);
     eng_bytes_free(&line);
+}
+
+void
+cli_show_skipped(struct cli_show *show)
+{
+    struct cli *cli = show->cli;
+    struct eng_bytes line = {0};
+    char count[24];
+
+    if (show->skipped == show->skipped_told || !cli->terminal || cli->json)
+        return;
+    snprintf(count, sizeof count, "%llu", (unsigned long long)(show->skipped - show->skipped_told));
+    show->skipped_told = show->skipped;
+    eng_bytes_text(&line, cli_ink(cli->colours, INK_DIM));
+    cli_format(cli->lang, TEXT_NOT_SHOWN, (const char *const[CLI_ARGS]){count}, &line);
+    eng_bytes_text(&line, cli_ink(cli->colours, INK_NONE));
+    eng_bytes_text(&line, "\n");
+    if (!line.failed)
+        cli_out_add(&cli->out, line.data, line.len);
+    eng_bytes_free(&line);
+}
+
+/* Is this message left out? */
+static bool
+skip_message(struct cli_show *show)
+{
+    const struct cli_out *out = &show->cli->out;
+
+    if (!show->skips)
+        return false;
+    if (out->queue.len - out->at > SCREEN_FULL) {
+        show->skipped++;
+        return true;
+    }
+    cli_show_skipped(show);
+    return false;
 }
 
 static void
@@ -278,7 +322,7 @@ show_message(struct cli_show *show, const struct eng_event *e)
     }
     if (cli->terminal || cli->options.verb == CLI_RELAY) {
         eng_text_size(size, sizeof size, e->size);
-        add_time(&line, cli->colours);
+        add_time(&line, e, cli->colours);
         eng_bytes_text(&line, cli_ink(cli->colours, e->out ? INK_OUT : INK_IN));
         eng_bytes_text(&line, e->out ? "\u2192 " : "\u2190 ");
         add_peer(&line, cli, e);
@@ -309,7 +353,7 @@ show_state(struct cli_show *show, const struct eng_event *e)
         show_rest(show, e);
     if (cli->quiet || !(cli->terminal || cli->verbose))
         return;
-    add_time(&line, colours);
+    add_time(&line, e, colours);
     eng_bytes_text(&line, cli_ink(colours, broke ? INK_BAD : INK_BOLD));
     eng_bytes_text(&line, e->kind == ENG_OPEN ? "+ " : "- ");
     add_peer(&line, cli, e);
@@ -387,6 +431,12 @@ show_summary(struct cli_show *show, const struct eng_event *e)
     eng_text_size(out, sizeof out, t->bytes_out);
     snprintf(seconds, sizeof seconds, "%lld.%03d", (long long)(t->ms / 1000), (int)(t->ms % 1000));
     cli_say(cli, TEXT_SUMMARY, numbers[0], in, numbers[1], out, numbers[2], numbers[3], seconds);
+    snprintf(numbers[0], sizeof numbers[0], "%llu", (unsigned long long)t->dropped);
+    snprintf(numbers[1], sizeof numbers[1], "%llu", (unsigned long long)t->skipped);
+    if (t->dropped)
+        cli_say(cli, TEXT_SUMMARY_DROPPED, numbers[0]);
+    if (t->skipped)
+        cli_say(cli, TEXT_SUMMARY_SKIPPED, numbers[1]);
     if (t->good || t->bad) {
         snprintf(numbers[0], sizeof numbers[0], "%llu", (unsigned long long)t->good);
         snprintf(numbers[1], sizeof numbers[1], "%llu", (unsigned long long)t->bad);
@@ -399,6 +449,8 @@ emit(struct eng_sink *sink, const struct eng_event *e)
 {
     struct cli_show *show = (struct cli_show *)sink;
 
+    if (e->kind == ENG_MESSAGE && skip_message(show))
+        return;
     if (show->cli->json) {
         show_json(show, e);
     } else {

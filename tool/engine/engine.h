@@ -21,6 +21,7 @@
 #include "mistake.h"
 #include "payload.h"
 #include "preset.h"
+#include "record.h"
 #include "schedule.h"
 #include "sockets.h"
 #include "sum.h"
@@ -101,6 +102,8 @@ struct eng_owner {
 
 /* Who listens at the address of `u` (tcp, udp, unix)?  False: nobody was found. */
 bool eng_owner_find(const struct eng_url *u, struct eng_owner *out);
+/* Who has the other end of a tcp connection on this computer, "127.0.0.1:80"? */
+bool eng_owner_of_peer(const char *local, const char *peer, struct eng_owner *out);
 
 /* ---- events and sinks ---- */
 
@@ -123,6 +126,9 @@ struct eng_totals {
     uint64_t errors;
     uint64_t good; /* messages whose checksum was right, and wrong; 0 without `verify` */
     uint64_t bad;
+    bool counts_dropped; /* datagrams that the kernel had no room for are counted */
+    uint64_t dropped;
+    uint64_t skipped; /* messages that were not shown: the screen could not keep up */
     int64_t ms;
 };
 
@@ -156,6 +162,7 @@ struct eng_demo_result {
 struct eng_event {
     enum eng_event_kind kind;
     uint64_t id;     /* OPEN MESSAGE CLOSE: connections counted from 1 */
+    int64_t ns;      /* since 1970; 0: now */
     const char *url; /* LISTENING; ERROR: NULL when it is not about the endpoint */
     enum outlet_role role;
     const char *driver;
@@ -199,6 +206,11 @@ enum eng_form {
 void eng_json_event(struct eng_bytes *out, const struct eng_event *event, enum eng_form form,
                     const char *text);
 void eng_json_string(struct eng_bytes *out, const char *text, size_t len);
+/* ,"key":value as parts of such a line; text or hex of a payload; what a reason says. */
+void eng_json_text(struct eng_bytes *out, const char *key, const char *text);
+void eng_json_number(struct eng_bytes *out, const char *key, int64_t value);
+void eng_json_payload(struct eng_bytes *out, const uint8_t *bytes, size_t len, enum eng_form form);
+void eng_json_reason(struct eng_bytes *out, const struct outlet_reason *why, const char *text);
 
 /* ---- sessions (session.c, feed.c) ---- */
 
@@ -235,12 +247,13 @@ struct eng_session_opts {
     const char *payload_eol;               /* of what it makes */
     struct eng_template *reply_template;
     const char *reply_eol;
-    uint64_t seed;          /* of what templates draw */
-    struct eng_sum *append; /* to what is made and to lines of the input; NULL: none */
-    struct eng_sum *verify; /* what is received; NULL: nothing */
-    bool strip;             /* a good checksum is not shown */
-    const char *charset;    /* checked; NULL: bytes are bytes */
-    bool answer;            /* end at the first answer to the last message; without one, time out */
+    uint64_t seed;                 /* of what templates draw */
+    struct eng_sum *append;        /* to what is made and to lines of the input; NULL: none */
+    struct eng_sum *verify;        /* what is received; NULL: nothing */
+    bool strip;                    /* a good checksum is not shown */
+    const char *charset;           /* checked; NULL: bytes are bytes */
+    struct eng_recorder *recorder; /* lent; NULL: nothing is recorded */
+    bool answer; /* end at the first answer to the last message; without one, time out */
     /* Once, at the end.  The session may be freed after it returned, not inside. */
     void (*ended)(void *user, enum eng_result result);
     void *user;

@@ -209,7 +209,7 @@ static bool
 feed_ready(const struct peer *p)
 {
     return p->feed.state == FEED_RUNNING && p->feed.due && peer_can_send(p) &&
-           !p->s->opts.sink->busy;
+           !session_is_busy(p->s);
 }
 
 static void
@@ -338,7 +338,7 @@ receivers_ready(const struct eng_session *s)
 {
     bool any = false;
 
-    if (s->state != SESSION_RUNNING || s->opts.sink->busy)
+    if (s->state != SESSION_RUNNING || session_is_busy(s))
         return false;
     for (const struct peer *p = s->peers; p; p = p->next) {
         if (p->state != PEER_OPEN || p->ended_out)

@@ -54,15 +54,15 @@ eng_json_string(struct eng_bytes *out, const char *text, size_t len)
     eng_bytes_free(&visible);
 }
 
-static void
-json_text(struct eng_bytes *out, const char *key, const char *text)
+void
+eng_json_text(struct eng_bytes *out, const char *key, const char *text)
 {
     eng_bytes_printf(out, ",\"%s\":", key);
     eng_json_string(out, text ? text : "", text ? strlen(text) : 0);
 }
 
-static void
-json_number(struct eng_bytes *out, const char *key, int64_t value)
+void
+eng_json_number(struct eng_bytes *out, const char *key, int64_t value)
 {
     eng_bytes_printf(out, ",\"%s\":%" PRId64, key, value);
 }
@@ -73,8 +73,8 @@ json_flag(struct eng_bytes *out, const char *key, bool value)
     eng_bytes_printf(out, ",\"%s\":%s", key, value ? "true" : "false");
 }
 
-static void
-json_payload(struct eng_bytes *out, const uint8_t *bytes, size_t len, enum eng_form form)
+void
+eng_json_payload(struct eng_bytes *out, const uint8_t *bytes, size_t len, enum eng_form form)
 {
     bool is_text = form != ENG_FORM_HEX && eng_utf8_valid(bytes, len);
 
@@ -113,56 +113,60 @@ json_check(struct eng_bytes *out, const struct eng_event *e)
 {
     int digits = (int)eng_sum_size(e->sum) * 2;
 
-    json_text(out, "check", e->check == ENG_GOOD ? "good" : "bad");
-    json_text(out, "sum", e->sum->row->name);
+    eng_json_text(out, "check", e->check == ENG_GOOD ? "good" : "bad");
+    eng_json_text(out, "sum", e->sum->row->name);
     eng_bytes_printf(out, ",\"has\":\"%0*" PRIx64 "\",\"want\":\"%0*" PRIx64 "\"", digits,
                      e->sum_has, digits, e->sum_want);
 }
 
-static void
-json_reason(struct eng_bytes *out, const struct outlet_reason *why, const char *text)
+void
+eng_json_reason(struct eng_bytes *out, const struct outlet_reason *why, const char *text)
 {
-    json_text(out, "code", outlet_error_name(why->code));
+    eng_json_text(out, "code", outlet_error_name(why->code));
     if (why->phase)
-        json_text(out, "phase", outlet_phase_name(why->phase));
+        eng_json_text(out, "phase", outlet_phase_name(why->phase));
     if (why->side)
-        json_text(out, "side", outlet_side_name(why->side));
+        eng_json_text(out, "side", outlet_side_name(why->side));
     if (why->position >= 0)
-        json_number(out, "position", why->position);
+        eng_json_number(out, "position", why->position);
     if (why->key[0])
-        json_text(out, "key", why->key);
-    json_text(out, "text", text ? text : why->text);
+        eng_json_text(out, "key", why->key);
+    eng_json_text(out, "text", text ? text : why->text);
 }
 
 static void
 json_totals(struct eng_bytes *out, const struct eng_totals *t)
 {
-    json_number(out, "connections", (int64_t)t->connections);
-    json_number(out, "messages_in", (int64_t)t->messages_in);
-    json_number(out, "messages_out", (int64_t)t->messages_out);
-    json_number(out, "bytes_in", (int64_t)t->bytes_in);
-    json_number(out, "bytes_out", (int64_t)t->bytes_out);
-    json_number(out, "errors", (int64_t)t->errors);
+    eng_json_number(out, "connections", (int64_t)t->connections);
+    eng_json_number(out, "messages_in", (int64_t)t->messages_in);
+    eng_json_number(out, "messages_out", (int64_t)t->messages_out);
+    eng_json_number(out, "bytes_in", (int64_t)t->bytes_in);
+    eng_json_number(out, "bytes_out", (int64_t)t->bytes_out);
+    eng_json_number(out, "errors", (int64_t)t->errors);
     if (t->good || t->bad) {
-        json_number(out, "good", (int64_t)t->good);
-        json_number(out, "bad", (int64_t)t->bad);
+        eng_json_number(out, "good", (int64_t)t->good);
+        eng_json_number(out, "bad", (int64_t)t->bad);
     }
-    json_number(out, "ms", t->ms);
+    if (t->counts_dropped)
+        eng_json_number(out, "dropped", (int64_t)t->dropped);
+    if (t->skipped)
+        eng_json_number(out, "skipped", (int64_t)t->skipped);
+    eng_json_number(out, "ms", t->ms);
 }
 
 static void
 json_demo(struct eng_bytes *out, const struct eng_demo_result *r)
 {
-    json_text(out, "transport", r->transport);
-    json_text(out, "driver", r->driver);
+    eng_json_text(out, "transport", r->transport);
+    eng_json_text(out, "driver", r->driver);
     json_flag(out, "ok", r->ok);
     if (r->skipped)
         json_flag(out, "skipped", true);
-    json_number(out, "messages", (int64_t)r->messages);
-    json_number(out, "bytes", (int64_t)r->bytes);
-    json_number(out, "us", r->us);
+    eng_json_number(out, "messages", (int64_t)r->messages);
+    eng_json_number(out, "bytes", (int64_t)r->bytes);
+    eng_json_number(out, "us", r->us);
     if (r->text[0])
-        json_text(out, "text", r->text);
+        eng_json_text(out, "text", r->text);
 }
 
 static const char *const event_names[] = {
@@ -180,30 +184,30 @@ eng_json_event(struct eng_bytes *out, const struct eng_event *e, enum eng_form f
     eng_bytes_printf(out, "{\"v\":1,\"event\":\"%s\"", event_names[e->kind]);
     switch (e->kind) {
     case ENG_LISTENING:
-        json_text(out, "url", e->url);
-        json_text(out, "driver", e->driver);
+        eng_json_text(out, "url", e->url);
+        eng_json_text(out, "driver", e->driver);
         break;
     case ENG_OPEN:
-        json_number(out, "id", (int64_t)e->id);
-        json_text(out, "peer", e->peer);
-        json_text(out, "local", e->local);
+        eng_json_number(out, "id", (int64_t)e->id);
+        eng_json_text(out, "peer", e->peer);
+        eng_json_text(out, "local", e->local);
         break;
     case ENG_MESSAGE:
-        json_number(out, "id", (int64_t)e->id);
-        json_text(out, "dir", e->out ? "out" : "in");
+        eng_json_number(out, "id", (int64_t)e->id);
+        eng_json_text(out, "dir", e->out ? "out" : "in");
         if (e->sender)
-            json_text(out, "peer", e->sender);
-        json_number(out, "size", (int64_t)e->size);
+            eng_json_text(out, "peer", e->sender);
+        eng_json_number(out, "size", (int64_t)e->size);
         if (e->text)
             json_decoded(out, e, form);
         else
-            json_payload(out, e->bytes, e->size - e->hidden, form);
+            eng_json_payload(out, e->bytes, e->size - e->hidden, form);
         if (e->check)
             json_check(out, e);
         break;
     case ENG_CLOSE:
-        json_number(out, "id", (int64_t)e->id);
-        json_reason(out, e->why, NULL);
+        eng_json_number(out, "id", (int64_t)e->id);
+        eng_json_reason(out, e->why, NULL);
         if (e->text_len) {
             eng_bytes_text(out, ",\"rest\":");
             eng_decoded_add(&rest, e->text, e->text_len, false);
@@ -212,14 +216,14 @@ eng_json_event(struct eng_bytes *out, const struct eng_event *e, enum eng_form f
         }
         break;
     case ENG_ERROR:
-        json_reason(out, e->why, text);
+        eng_json_reason(out, e->why, text);
         break;
     case ENG_DEMO:
         json_demo(out, e->demo);
         break;
     case ENG_SUMMARY:
         json_totals(out, e->totals);
-        json_number(out, "exit", e->result);
+        eng_json_number(out, "exit", e->result);
         break;
     }
     eng_bytes_text(out, "}\n");
@@ -264,31 +268,31 @@ eng_load_json(const struct eng_load_opts *opts, const struct eng_load_result *r,
     };
 
     eng_bytes_text(out, "{\"v\":1,\"event\":\"load\"");
-    json_number(out, "messages", (int64_t)r->messages);
+    eng_json_number(out, "messages", (int64_t)r->messages);
     json_real(out, "rate", r->rate);
-    json_number(out, "bytes_in", (int64_t)r->bytes_in);
-    json_number(out, "bytes_out", (int64_t)r->bytes_out);
-    json_number(out, "errors", (int64_t)r->errors);
+    eng_json_number(out, "bytes_in", (int64_t)r->bytes_in);
+    eng_json_number(out, "bytes_out", (int64_t)r->bytes_out);
+    eng_json_number(out, "errors", (int64_t)r->errors);
     json_latency(out, r->hist);
     json_real(out, "seconds", r->seconds);
-    json_number(out, "cpu_ns", r->cpu_ns);
-    json_text(out, "mode", modes[opts->mode]);
-    json_text(out, "driver", r->driver ? r->driver : "");
-    json_number(out, "connections", opts->connections);
-    json_number(out, "depth", opts->depth);
-    json_number(out, "size", (int64_t)opts->size);
-    json_number(out, "threads", r->threads);
+    eng_json_number(out, "cpu_ns", r->cpu_ns);
+    eng_json_text(out, "mode", modes[opts->mode]);
+    eng_json_text(out, "driver", r->driver ? r->driver : "");
+    eng_json_number(out, "connections", opts->connections);
+    eng_json_number(out, "depth", opts->depth);
+    eng_json_number(out, "size", (int64_t)opts->size);
+    eng_json_number(out, "threads", r->threads);
     if (opts->rate > 0)
         json_real(out, "rate_asked", opts->rate);
     if (found_rate >= 0)
         json_real(out, "rate_found", found_rate);
-    json_number(out, "failed", (int64_t)r->failed);
-    json_number(out, "closed", (int64_t)r->closed);
-    json_number(out, "wrong", (int64_t)r->wrong);
-    json_number(out, "unanswered", (int64_t)r->unanswered);
-    json_number(out, "lost", (int64_t)r->lost);
-    json_number(out, "reordered", (int64_t)r->reordered);
-    json_number(out, "duplicates", (int64_t)r->duplicates);
-    json_number(out, "exit", exit_code);
+    eng_json_number(out, "failed", (int64_t)r->failed);
+    eng_json_number(out, "closed", (int64_t)r->closed);
+    eng_json_number(out, "wrong", (int64_t)r->wrong);
+    eng_json_number(out, "unanswered", (int64_t)r->unanswered);
+    eng_json_number(out, "lost", (int64_t)r->lost);
+    eng_json_number(out, "reordered", (int64_t)r->reordered);
+    eng_json_number(out, "duplicates", (int64_t)r->duplicates);
+    eng_json_number(out, "exit", exit_code);
     eng_bytes_text(out, "}\n");
 }

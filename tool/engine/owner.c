@@ -151,3 +151,74 @@ eng_owner_find(const struct eng_url *u, struct eng_owner *out)
     find_process(best.inode, out);
     return true;
 }
+
+/* ---- the other end of a connection ---- */
+
+/* "127.0.0.1:80" as the tables have it; `mapped`: as those of IPv6 have it.  False: it is none. */
+static bool
+table_text(const char *end, bool mapped, char *text, size_t room)
+{
+    char host[64];
+    uint32_t words[4] = {0};
+    const char *colon = strrchr(end, ':');
+    const char *begin = end + (end[0] == '[');
+    size_t len;
+    bool v6 = end[0] == '[';
+
+    if (!colon || colon <= begin)
+        return false;
+    len = (size_t)(colon - begin) - v6;
+    if (len >= sizeof host)
+        return false;
+    memcpy(host, begin, len);
+    host[len] = '\0';
+    words[2] = htonl(0xffff);
+    if (inet_pton(v6 ? AF_INET6 : AF_INET, host, v6 ? words : &words[3]) != 1)
+        return false;
+    if (v6 || mapped)
+        snprintf(text, room, "%08X%08X%08X%08X:%04X", words[0], words[1], words[2], words[3],
+                 (unsigned)strtoul(colon + 1, NULL, 10));
+    else
+        snprintf(text, room, "%08X:%04X", words[3], (unsigned)strtoul(colon + 1, NULL, 10));
+    return true;
+}
+
+static void
+find_pair(const char *file, const char *local, const char *peer, bool mapped, struct found *best)
+{
+    char ends[2][48];
+    char line[512];
+    FILE *f;
+
+    if (!table_text(local, mapped, ends[0], sizeof ends[0]) ||
+        !table_text(peer, mapped, ends[1], sizeof ends[1]))
+        return;
+    f = fopen(file, "re");
+    while (f && !best->inode && fgets(line, sizeof line, f)) {
+        char got[2][48];
+        unsigned uid;
+        uint64_t inode;
+
+        if (sscanf(line, " %*d: %47s %47s %*x %*x:%*x %*x:%*x %*x %u %*d %" SCNu64, got[0], got[1],
+                   &uid, &inode) == 4 &&
+            strcmp(got[0], ends[0]) == 0 && strcmp(got[1], ends[1]) == 0)
+            *best = (struct found){.inode = inode, .uid = uid};
+    }
+    if (f)
+        fclose(f);
+}
+
+bool
+eng_owner_of_peer(const char *local, const char *peer, struct eng_owner *out)
+{
+    struct found best = {0};
+
+    memset(out, 0, sizeof *out);
+    find_pair("/proc/net/tcp", peer, local, false, &best);
+    find_pair("/proc/net/tcp6", peer, local, true, &best);
+    if (!best.inode)
+        return false;
+    out->uid = best.uid;
+    find_process(best.inode, out);
+    return true;
+}

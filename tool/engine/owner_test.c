@@ -103,6 +103,34 @@ a_unix_listener_is_found(void **state)
     close(fd);
 }
 
+static void
+the_other_end_of_a_connection_is_found(void **state)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof at;
+    struct eng_owner owner;
+    char local[32];
+    char peer[32];
+    int port;
+    int listener = bind_inet(SOCK_STREAM, &port);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    (void)state;
+    assert_true(listener >= 0 && fd >= 0);
+    at.sin_port = htons((uint16_t)port);
+    assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    snprintf(local, sizeof local, "127.0.0.1:%d", port);
+    snprintf(peer, sizeof peer, "127.0.0.1:%d", ntohs(at.sin_port));
+    assert_true(eng_owner_of_peer(local, peer, &owner));
+    assert_int_equal(owner.pid, getpid());
+    assert_false(eng_owner_of_peer(local, "127.0.0.1:0", &owner));
+    assert_false(eng_owner_of_peer(local, "[::1]:1", &owner));
+    assert_false(eng_owner_of_peer("", "@name", &owner));
+    close(fd);
+    close(listener);
+}
+
 int
 main(void)
 {
@@ -111,6 +139,7 @@ main(void)
         cmocka_unit_test(a_udp_socket_is_found),
         cmocka_unit_test(another_address_with_the_same_port_is_not_in_the_way),
         cmocka_unit_test(a_unix_listener_is_found),
+        cmocka_unit_test(the_other_end_of_a_connection_is_found),
     };
 
     return cmocka_run_group_tests_name("owner", tests, NULL, NULL);

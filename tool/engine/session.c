@@ -62,13 +62,21 @@ eng_result_of(const struct outlet_reason *why)
 
 /* ---- telling ---- */
 
-/* Pause or resume everyone when the sink's mind has changed. */
+bool
+session_is_busy(const struct eng_session *s)
+{
+    return s->opts.sink->busy || (s->opts.recorder && eng_recorder_is_full(s->opts.recorder));
+}
+
+/* Pause or resume everyone when the sink's or the recorder's mind has changed. */
 static void
 follow_sink(struct eng_session *s)
 {
-    if (s->opts.sink->busy == s->was_busy)
+    bool busy = session_is_busy(s);
+
+    if (busy == s->was_busy)
         return;
-    s->was_busy = s->opts.sink->busy;
+    s->was_busy = busy;
     for (struct peer *p = s->peers; p; p = p->next) {
         feed_pump(p);
         peer_settle(p);
@@ -232,6 +240,7 @@ maybe_ended(struct eng_session *s)
         return;
     s->state = SESSION_ENDED;
     timer_end(&s->deadline);
+    session_record_lost(s);
     s->opts.ended(s->opts.user, s->result);
 }
 
@@ -264,6 +273,7 @@ eng_session_stop(struct eng_session *s, enum eng_result result)
     timer_end(&s->time);
     tick_stop(s);
     input_stop(s);
+    session_count_dropped(s);
     close_listener(s);
     for (struct peer *p = s->peers; p; p = p->next) {
         feed_stop(p);
@@ -410,6 +420,7 @@ send_answer(struct peer *p, int64_t answer, const void *bytes, size_t len)
 {
     if (answer >= 0) {
         p->full = p->s->trusts_high && answer > QUEUE_HIGH;
+        peer_record_message(p, true, bytes, len);
         tell_message(p, true, bytes, len);
     } else if (answer != OUTLET_ESTATE && answer != OUTLET_ESTALE) {
         session_fail(p->s, answer == OUTLET_ENOMEM ? ENG_INTERNAL : ENG_BROKEN, (outlet_err)answer,
@@ -455,7 +466,8 @@ static void
 peer_flow(struct peer *p)
 {
     bool answers = p->s->opts.rule == ENG_RULE_ECHO || p->s->opts.rule == ENG_RULE_REPLY;
-    bool pause = p->s->opts.sink->busy || (answers && (p->full || p->held));
+    bool loses = p->s->datagrams && p->s->opts.recorder; /* what comes while it is paused */
+    bool pause = (session_is_busy(p->s) && !loses) || (answers && (p->full || p->held));
 
     if (pause == p->paused)
         return;
@@ -471,6 +483,7 @@ peer_close(struct peer *p)
 {
     p->state = PEER_CLOSING;
     feed_stop(p);
+    session_count_dropped(p->s);
     outlet_close(p->c);
 }
 
@@ -592,6 +605,7 @@ on_message(outlet_conn c, outlet_msg *m, void *user)
     if (p->state != PEER_OPEN)
         return;
     p->from = hears_many(s) ? m : NULL;
+    peer_record_message(p, p->far, bytes, len);
     take_message(p, bytes, len);
     p->from = NULL;
     if (s->opts.expect.len && expect_next(p, bytes, len)) {
@@ -671,6 +685,7 @@ peer_free(struct peer *p)
     eng_bytes_free(&p->text);
     eng_bytes_free(&p->piece);
     eng_bytes_free(&p->feed.made);
+    eng_free(p->conn);
     *p->where = p->next;
     if (p->next)
         p->next->where = p->where;
@@ -733,6 +748,7 @@ on_open(outlet_conn c, void *user)
     s->opened = true;
     address_of(c, "peer", p->name, sizeof p->name);
     address_of(c, "local", local, sizeof local);
+    peer_record_open(p, local);
     tell(s, &(struct eng_event){.kind = ENG_OPEN, .id = p->id, .peer = p->name, .local = local});
     if (s->opts.to)
         relay_open(p, handlers_of(s));
@@ -784,6 +800,7 @@ tell_close(struct peer *p, const struct outlet_reason *why)
         e.text = p->text.data;
         e.text_len = p->text.len;
     }
+    peer_record_close(p, why);
     tell(p->s, &e);
 }
 
@@ -801,6 +818,7 @@ on_close(outlet_conn c, const struct outlet_reason *from, void *user)
     (void)c;
     if (p == &s->nobody)
         return;
+    peer_record_pass(p);
     if (s->opts.to && !relay_closed(p, &told)) {
         peer_free(p);
         return;
@@ -833,7 +851,7 @@ static const struct outlet_handlers handlers = {
     .on_close = on_close,
 };
 
-/* Nothing shown, nothing expected: then nothing needs to be called for each message of a relay. */
+/* Nothing shown, recorded or expected: then nothing is called for each message of a relay. */
 static const struct outlet_handlers quiet_handlers = {
     .size = sizeof(struct outlet_handlers),
     .on_accept = on_accept,
@@ -844,7 +862,8 @@ static const struct outlet_handlers quiet_handlers = {
 static const struct outlet_handlers *
 handlers_of(const struct eng_session *s)
 {
-    bool quiet = s->opts.to && s->opts.sink->quiet_messages && !s->opts.expect.len;
+    bool quiet = s->opts.to && s->opts.sink->quiet_messages && !s->opts.expect.len &&
+                 !s->opts.recorder;
 
     return quiet ? &quiet_handlers : &handlers;
 }
@@ -953,6 +972,7 @@ tell_listening(struct eng_session *s)
     url = eng_alloc(len + strlen(options) + 1); /* lists may be long */
     if (url)
         snprintf(url, len + strlen(options) + 1, "%s%s", place, options);
+    session_record_start(s, url ? url : place);
     tell(s, &(struct eng_event){.kind = ENG_LISTENING,
                                 .url = url ? url : place,
                                 .driver = outlet_loop_driver(s->loop)});
@@ -989,6 +1009,7 @@ eng_session_start(outlet_loop *loop, const struct eng_session_opts *opts, struct
         result = ENG_USAGE;
         goto free_fallback;
     }
+    s->datagrams = strcmp(s->url.scheme, "udp") == 0;
     result = feed_prepare(s, why);
     if (result)
         goto free_fallback;
@@ -1011,6 +1032,8 @@ eng_session_start(outlet_loop *loop, const struct eng_session_opts *opts, struct
     *out = s;
     if (opts->role == OUTLET_TO_LISTEN)
         tell_listening(s);
+    else
+        session_record_start(s, opts->url);
     return ENG_DONE;
 
 stop_time:

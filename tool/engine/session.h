@@ -62,9 +62,10 @@ struct peer {
     uint64_t chance;        /* of what templates draw */
     uint64_t replies;
     uint64_t answers;
-    struct eng_bytes piece;      /* of an answer whose checksum is not there yet */
-    struct eng_coder *coders[2]; /* decode what is received, what is sent; NULL until needed */
-    struct eng_bytes text;       /* decoded last */
+    struct eng_bytes piece;       /* of an answer whose checksum is not there yet */
+    struct eng_coder *coders[2];  /* decode what is received, what is sent; NULL until needed */
+    struct eng_bytes text;        /* decoded last */
+    struct eng_record_conn *conn; /* as it is recorded; NULL: it is not */
 };
 
 struct input {
@@ -101,8 +102,10 @@ struct eng_session {
     int64_t started_ms;
     bool opened; /* some peer was open once */
     bool was_busy;
-    bool trusts_high; /* no high= in the URL: QUEUE_HIGH is where on_writable is owed */
-    size_t *fallback; /* of the search for `expect` */
+    int64_t looked_up_ns; /* when the process at the other end was last looked for */
+    bool datagrams;       /* that are lost while nobody receives */
+    bool trusts_high;     /* no high= in the URL: QUEUE_HIGH is where on_writable is owed */
+    size_t *fallback;     /* of the search for `expect` */
     outlet_timer time;
     outlet_timer deadline;
     struct tick tick;
@@ -128,6 +131,17 @@ void relay_open(struct peer *near, const struct outlet_handlers *on);
 void relay_count(const struct peer *p, struct eng_totals *t); /* adds what its side received */
 /* One side has ended.  false: the other one has not; true: *why is that of both. */
 bool relay_closed(struct peer *p, struct outlet_reason *why);
+
+bool session_is_busy(const struct eng_session *s); /* nothing more may come or go for now */
+
+/* session_record.c: nothing without a recorder */
+void session_record_start(struct eng_session *s, const char *url);
+void session_record_lost(struct eng_session *s);
+void session_count_dropped(struct eng_session *s);
+void peer_record_open(struct peer *p, const char *local);
+void peer_record_message(struct peer *p, bool out, const void *bytes, size_t len);
+void peer_record_pass(struct peer *p); /* the side of a relay that is left goes on with it */
+void peer_record_close(struct peer *p, const struct outlet_reason *why);
 
 /* feed.c */
 enum eng_result feed_prepare(struct eng_session *s, struct outlet_reason *why);

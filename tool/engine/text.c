@@ -9,6 +9,7 @@
 #include "engine.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <wchar.h>
 
 size_t
@@ -62,14 +63,20 @@ void
 eng_text_hex(struct eng_bytes *out, const uint8_t *bytes, size_t len, const char *between)
 {
     static const char digits[] = "0123456789abcdef";
+    size_t gap = strlen(between);
+    uint8_t *at = len ? eng_bytes_space(out, len * (2 + gap)) : NULL;
 
+    if (!at)
+        return;
     for (size_t i = 0; i < len; i++) {
-        const char pair[2] = {digits[bytes[i] >> 4], digits[bytes[i] & 15]};
-
-        if (i > 0)
-            eng_bytes_text(out, between);
-        eng_bytes_add(out, pair, 2);
+        if (i > 0) {
+            memcpy(at, between, gap);
+            at += gap;
+        }
+        *at++ = (uint8_t)digits[bytes[i] >> 4];
+        *at++ = (uint8_t)digits[bytes[i] & 15];
     }
+    out->len += len * 2 + (len - 1) * gap;
 }
 
 static void
