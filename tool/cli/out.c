@@ -97,6 +97,7 @@ void
 cli_out_flush(struct cli_out *out)
 {
     bool was_full = cli_out_is_full(out);
+    bool had_waited = out->watching;
 
     while (out->at < out->queue.len) {
         ssize_t n = write_some(out, out->queue.data + out->at, out->queue.len - out->at);
@@ -123,7 +124,8 @@ cli_out_flush(struct cli_out *out)
             out->watching = outlet_watch_start(out->loop, out->fd, OUTLET_WRITABLE, has_room, out,
                                                &out->watch) == OUTLET_OK;
     }
-    if (was_full && !cli_out_is_full(out) && out->changed)
+    /* Also when all is out: what was left out in the meantime is told then. */
+    if (((was_full && !cli_out_is_full(out)) || (had_waited && !out->watching)) && out->changed)
         out->changed(out->arg);
 }
 

@@ -449,7 +449,9 @@ emit(struct eng_sink *sink, const struct eng_event *e)
 {
     struct cli_show *show = (struct cli_show *)sink;
 
-    if (e->kind == ENG_MESSAGE && skip_message(show))
+    if (e->kind != ENG_MESSAGE)
+        cli_show_skipped(show); /* before what came after them */
+    else if (skip_message(show))
         return;
     if (show->cli->json) {
         show_json(show, e);
