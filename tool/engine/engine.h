@@ -236,8 +236,9 @@ struct eng_session_opts {
     enum eng_payload_kind payload;
     struct eng_bytes bytes;
     const char *file;
-    int input;
-    bool input_lines;  /* each line is a message */
+    int input;                 /* below 0: the caller sends itself (clients.c) */
+    void (*ready)(void *user); /* then: somebody came, left, or has room again */
+    bool input_lines;          /* each line is a message */
     bool input_person; /* someone types there: do not wait for the rest when the peer has ended */
     const char *eol;   /* added to each line of the input and each reply; "" for none */
     int64_t every_ms;  /* 0: at once */
@@ -271,6 +272,42 @@ void eng_session_stop(struct eng_session *s, enum eng_result result);
 void eng_session_flow(struct eng_session *s); /* the sink can take more */
 void eng_session_totals(const struct eng_session *s, struct eng_totals *out);
 void eng_session_free(struct eng_session *s); /* after `ended`; NULL is allowed */
+
+/* ---- who is connected, one by one (clients.c) ---- */
+
+struct eng_client {
+    uint64_t id;
+    int64_t opened_ns; /* since 1970 */
+    uint64_t messages_in;
+    uint64_t messages_out;
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+    bool behind; /* does not read as fast as it is sent to */
+    char peer[160];
+};
+
+/* A snapshot, the oldest first: how many there are, of which `room` were filled in. */
+size_t eng_session_clients(const struct eng_session *s, struct eng_client *out, size_t room);
+
+enum eng_ready { ENG_NOBODY, ENG_BEHIND, ENG_READY };
+
+/* Would the client of this number (0: all of them) take a message now? */
+enum eng_ready eng_session_ready(const struct eng_session *s, uint64_t id);
+
+enum { ENG_REFUSED_MAX = 16 };
+
+struct eng_sent {
+    uint64_t taken;   /* by so many */
+    uint64_t refused; /* so many had no room, or have heard our end: nothing is kept for them */
+    uint64_t refused_ids[ENG_REFUSED_MAX];
+};
+
+void eng_session_send(struct eng_session *s, uint64_t id, const void *bytes, size_t len,
+                      struct eng_sent *sent);
+/* In order, after what is queued for it, or with a reset.  False: there is no such client. */
+bool eng_session_kick(struct eng_session *s, uint64_t id, bool reset);
+void
+eng_session_end_input(struct eng_session *s); /* nothing more will be sent, as at an end of file */
 
 /* ---- the demonstration (demo.c) ---- */
 

@@ -30,6 +30,15 @@ now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+static int64_t
+real_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
 void
 timer_end(outlet_timer *t)
 {
@@ -166,6 +175,8 @@ tell_message(struct peer *p, bool out, const void *bytes, size_t len)
     struct eng_event e = {
         .kind = ENG_MESSAGE, .id = p->id, .peer = p->name, .out = out, .bytes = bytes, .size = len};
 
+    p->messages[out]++;
+    p->bytes[out] += len;
     if (s->opts.to) {
         /* counted at the end of each side, by the library */
     } else if (out) {
@@ -395,11 +406,9 @@ bool
 peer_render(struct peer *p, const struct eng_template *t, uint64_t n, const char *eol,
             struct eng_bytes *out)
 {
-    struct timespec now;
-    struct eng_context context = {.n = n, .client = p->id, .peer = p->name, .chance = &p->chance};
+    struct eng_context context = {
+        .n = n, .client = p->id, .peer = p->name, .chance = &p->chance, .real_ns = real_ns()};
 
-    clock_gettime(CLOCK_REALTIME, &now);
-    context.real_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
     if (eng_template_render(t, &context, out)) {
         eng_seal(out, p->s->opts.append, eol);
         if (!out->failed)
@@ -744,6 +753,7 @@ on_open(outlet_conn c, void *user)
         return;
     }
     p->id = ++s->totals.connections;
+    p->opened_ns = real_ns();
     p->chance = s->opts.seed + p->id; /* each draws its own, whoever came first */
     s->opened = true;
     address_of(c, "peer", p->name, sizeof p->name);

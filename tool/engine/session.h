@@ -43,6 +43,9 @@ struct peer {
     struct peer **where;
     outlet_conn c;
     uint64_t id;
+    int64_t opened_ns;    /* since 1970 */
+    uint64_t messages[2]; /* received, sent */
+    uint64_t bytes[2];
     enum peer_state state;
     char name[160];
     outlet_buf *held; /* a message that the queue refused: goes before all others */
