@@ -81,6 +81,19 @@ text_of(const struct eng_mistake *m)
     return TEXT_USAGE_NO_MEMORY;
 }
 
+void
+cli_say_mistake(struct cli *cli, const char *name, const char *text,
+                const struct eng_mistake *mistake)
+{
+    const char *near = mistake->near;
+    char column[24];
+
+    if (mistake->wrong == ENG_WRONG_CHARACTER)
+        near = cli->options.value[OPT_CHARSET];
+    snprintf(column, sizeof column, "%zu", eng_column(text, mistake->at));
+    cli_say(cli, text_of(mistake), name, column, text, near);
+}
+
 bool
 cli_refuse_mistake(struct cli *cli, int id, const char *text, const struct eng_mistake *mistake)
 {

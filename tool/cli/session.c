@@ -4,7 +4,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "cli.h"
+#include "line.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -133,6 +133,7 @@ struct run {
     struct eng_recorder *recorder;
     bool record_failed; /* and it was said */
     outlet_watch signal_watch;
+    struct cli_talk *talk; /* NULL: nobody sits at a line that is edited */
 };
 
 static void
@@ -193,6 +194,16 @@ output_changed(void *arg)
 
     if (run->session && !run->ended && outlet_post(run->loop, output_flow, run) != OUTLET_OK)
         output_flow(run);
+}
+
+/* Somebody came, left, or has room again. */
+static void
+clients_changed(void *arg)
+{
+    struct run *run = arg;
+
+    if (run->talk && run->session)
+        cli_talk_flow(run->talk);
 }
 
 /* ---- recording ---- */
@@ -306,6 +317,8 @@ work(struct run *run)
     outlet_err err;
 
     for (;;) {
+        if (run->talk && !run->ended)
+            cli_talk_show(run->talk);
         cli_out_flush(&run->cli->out);
         err = outlet_loop_turn(run->loop, -1);
         if (err)
@@ -362,8 +375,13 @@ session_work(struct run *run, struct eng_session_opts *opts)
     run->cli->out.loop = run->loop;
     run->cli->out.changed = output_changed;
     run->cli->out.arg = run;
+    opts->ready = clients_changed;
+    if (opts->payload == ENG_PAYLOAD_INPUT && opts->input_person &&
+        run->cli->options.word_count < 2 && cli_line_is_possible(run->cli))
+        run->talk = cli_talk_open(run->cli, run->loop, opts);
     run->result = eng_session_start(run->loop, opts, &run->session, &why);
     if (run->result) {
+        cli_talk_close(run->talk);
         struct eng_event event = {
             .kind = ENG_ERROR, .url = opts->url, .role = opts->role, .why = &why};
 
@@ -380,7 +398,11 @@ session_work(struct run *run, struct eng_session_opts *opts)
     }
     if (run->cli->out.broken)
         eng_session_stop(run->session, ENG_DONE);
+    if (run->talk)
+        cli_talk_begin(run->talk, run->session);
     work(run);
+    cli_talk_close(run->talk);
+    run->talk = NULL;
     record_close(run);
     tell_result(run, opts);
     tell_summary(run);

@@ -11,6 +11,7 @@
 
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
     SHOW_MAX = 4096,         /* bytes of one message that a terminal is shown, unless -v */
@@ -21,8 +22,12 @@ enum {
 static void
 say_bytes(struct cli *cli, struct eng_bytes *line)
 {
-    (void)cli;
     eng_bytes_text(line, "\n");
+    if (cli->out.before && isatty(STDERR_FILENO)) { /* a line is edited there */
+        cli_out_add(&cli->out, line->data, line->len);
+        eng_bytes_free(line);
+        return;
+    }
     /* There is nobody left to tell when standard error fails. */
     (void)fwrite(line->data, 1, line->len, stderr);
     eng_bytes_free(line);
