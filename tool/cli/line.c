@@ -622,8 +622,8 @@ editor_open(struct cli_line *l)
     el_set(l->el, EL_PROMPT, prompt_of);
     el_set(l->el, EL_HIST, history, l->history);
     el_set(l->el, EL_GETCFN, next_character);
-    el_set(l->el, EL_ADDFN, "outlet-end", "the end, or delete", key_end);
-    el_set(l->el, EL_ADDFN, "outlet-tab", "complete a command", key_tab);
+    el_wset(l->el, EL_ADDFN, L"outlet-end", L"the end, or delete", key_end);
+    el_wset(l->el, EL_ADDFN, L"outlet-tab", L"complete a command", key_tab);
     el_set(l->el, EL_BIND, "^D", "outlet-end", NULL);
     el_set(l->el, EL_BIND, "^I", "outlet-tab", NULL);
     el_set(l->el, EL_BIND, "^R", "em-inc-search-prev", NULL);

@@ -529,20 +529,35 @@ took(void *user, const char *line, size_t len, bool pasted)
 
 /* ---- the terminal ---- */
 
+static bool watch_input(struct cli_talk *t);
+
 static void
 typed(outlet_watch w, int events, void *arg)
 {
     struct cli_talk *t = arg;
     uint8_t bytes[4096];
-    ssize_t n = events < 0 ? -1 : read(STDIN_FILENO, bytes, sizeof bytes);
+    ssize_t n;
 
     (void)w;
-    if (events < 0)
+    if (events < 0) { /* being stopped may end it */
         t->watching = false;
+        if (!watch_input(t))
+            took(t, NULL, 0, false);
+        return;
+    }
+    n = read(STDIN_FILENO, bytes, sizeof bytes);
     if (n > 0)
         cli_line_typed(t->line, bytes, (size_t)n);
     else if (n == 0 || (errno != EAGAIN && errno != EINTR))
         took(t, NULL, 0, false); /* the terminal has gone */
+}
+
+static bool
+watch_input(struct cli_talk *t)
+{
+    t->watching = outlet_watch_start(t->loop, STDIN_FILENO, OUTLET_READABLE, typed, t, &t->input) ==
+                  OUTLET_OK;
+    return t->watching;
 }
 
 static void
@@ -551,7 +566,10 @@ resized(outlet_watch w, int events, void *arg)
     struct cli_talk *t = arg;
 
     (void)w;
-    (void)events;
+    if (events < 0) {
+        (void)outlet_watch_start(t->loop, t->resize_fd, OUTLET_READABLE, resized, t, &t->resize);
+        return;
+    }
     while (cli_signals_read(t->resize_fd))
         continue;
     cli_line_resized(t->line);
@@ -564,7 +582,10 @@ stopped(outlet_watch w, int events, void *arg)
     struct cli_talk *t = arg;
 
     (void)w;
-    (void)events;
+    if (events < 0) {
+        (void)outlet_watch_start(t->loop, t->stop_fd, OUTLET_READABLE, stopped, t, &t->stop);
+        return;
+    }
     while (cli_signals_read(t->stop_fd))
         continue;
     if (t->ended) {
@@ -615,9 +636,8 @@ cli_talk_open(struct cli *cli, outlet_loop *loop, struct eng_session_opts *opts)
     t->line = cli_line_open(cli, &line);
     if (!t->line)
         goto close_signals;
-    if (outlet_watch_start(loop, STDIN_FILENO, OUTLET_READABLE, typed, t, &t->input) != OUTLET_OK)
+    if (!watch_input(t))
         goto close_line;
-    t->watching = true;
     if (outlet_watch_start(loop, t->resize_fd, OUTLET_READABLE, resized, t, &t->resize) !=
             OUTLET_OK ||
         outlet_watch_start(loop, t->stop_fd, OUTLET_READABLE, stopped, t, &t->stop) != OUTLET_OK)
