@@ -12,7 +12,7 @@ import subprocess
 import termios
 import time
 
-PATIENCE = 6  # seconds that any one wait may take: reached only by failures
+PATIENCE = 60  # seconds that any one wait may take: reached only by failures
 
 
 def environment(**more):

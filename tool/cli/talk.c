@@ -561,13 +561,21 @@ watch_input(struct cli_talk *t)
 }
 
 static void
+watch_again(struct cli_talk *t, int fd, void (*fn)(outlet_watch w, int events, void *arg),
+            outlet_watch *out)
+{
+    if (outlet_watch_start(t->loop, fd, OUTLET_READABLE, fn, t, out) != OUTLET_OK)
+        say(t, TEXT_USAGE_NO_MEMORY, "outlet");
+}
+
+static void
 resized(outlet_watch w, int events, void *arg)
 {
     struct cli_talk *t = arg;
 
     (void)w;
     if (events < 0) {
-        (void)outlet_watch_start(t->loop, t->resize_fd, OUTLET_READABLE, resized, t, &t->resize);
+        watch_again(t, t->resize_fd, resized, &t->resize);
         return;
     }
     while (cli_signals_read(t->resize_fd))
@@ -583,7 +591,7 @@ stopped(outlet_watch w, int events, void *arg)
 
     (void)w;
     if (events < 0) {
-        (void)outlet_watch_start(t->loop, t->stop_fd, OUTLET_READABLE, stopped, t, &t->stop);
+        watch_again(t, t->stop_fd, stopped, &t->stop);
         return;
     }
     while (cli_signals_read(t->stop_fd))
