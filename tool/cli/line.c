@@ -518,7 +518,9 @@ cli_line_back(struct cli_line *l)
 bool
 cli_line_is_possible(const struct cli *cli)
 {
+    /* In the background changing a terminal would stop us. */
     return cli_can_paint(cli) && isatty(STDIN_FILENO) && !cli->json &&
+           tcgetpgrp(STDIN_FILENO) == getpgrp() &&
            (cli->form == FORM_DEFAULT || cli->form == FORM_TEXT || cli->form == FORM_HEX ||
             cli->form == FORM_BOTH);
 }
