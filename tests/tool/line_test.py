@@ -248,6 +248,17 @@ class LineTest(Base):
         client.type(b"\r")
         self.peer.until(b"half")
 
+    def test_a_terminal_that_goes_away_ends_it(self):
+        env = environment(XDG_STATE_HOME=str(self.folder), OUTLET_DRIVER=DRIVER)
+        client = Running([OUTLET, "connect", f"tcp://127.0.0.1:{self.peer.port}"], size=(24, 80),
+                         env=env)
+        self.peer.accept()
+        client.until(lambda t: "+ " in t)
+        client.type(b"half")
+        client.until(lambda t: t.endswith("half"))
+        os.close(client.fd)
+        self.assertEqual(client.finish()[0], 0)
+
     # ---- commands ----
 
     def say(self, client, line, want):
@@ -347,6 +358,24 @@ class LineTest(Base):
         server.type(b"alone\r")
         self.assertEqual(clients[2].recv(5), b"alone")
         self.say(server, "/kick 1", "there is no client 1")
+
+    def test_who_does_not_read_holds_nothing_but_messages(self):
+        server = self.start("listen", "-o", "hex", "tcp://127.0.0.1:0")
+        port = int(server.until(lambda t: re.search(r"listening at tcp://127.0.0.1:(\d+)", t))
+                   .group(1))
+        (self.folder / "large").write_bytes(bytes(64 << 20))
+        client = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        self.addCleanup(client.close)
+        server.until(lambda t: "connected" in t)
+        server.type(f"/file {self.folder}/large\r".encode())
+        for _ in range(1000):
+            if "behind" in self.say(server, "/clients", r"client 1 .* messages(, behind)?\r\n"
+                                    ).string:
+                break
+        else:
+            self.fail("64 MiB fit into the queues")
+        self.say(server, "/kick 1 reset", "- 127.0.0.1")
+        self.say(server, "/clients", "nobody is connected")
 
 
 if __name__ == "__main__":
