@@ -147,6 +147,8 @@ bool cli_refuse_args(struct cli *cli, int id, size_t at, enum cli_text text,
 bool cli_refuse_mistake(struct cli *cli, int id, const char *text,
                         const struct eng_mistake *mistake);
 
+enum cli_text cli_text_of_mistake(const struct eng_mistake *mistake);
+
 /* Why a URL could not be used or a connection failed, with the next step (explain.c). */
 void cli_explain(enum cli_lang lang, const char *url, enum outlet_role role,
                  const struct outlet_reason *why, struct eng_bytes *out);

@@ -22,6 +22,7 @@
 #include "payload.h"
 #include "preset.h"
 #include "record.h"
+#include "rules.h"
 #include "schedule.h"
 #include "sockets.h"
 #include "sum.h"
