@@ -216,6 +216,9 @@ void cli_say_damage(struct cli *cli, const char *path, const struct eng_damage *
 bool cli_preset_apply(struct cli *cli);
 bool cli_preset_save(struct cli *cli);
 
+/* --rules (rules.c) */
+bool cli_rules_options(struct cli *cli, struct eng_session_opts *opts);
+
 int cli_connect(struct cli *cli);
 int cli_listen(struct cli *cli);
 int cli_relay(struct cli *cli);
