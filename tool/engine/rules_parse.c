@@ -310,6 +310,8 @@ parse_sections(struct reader *r)
 
         rule->acts.name = file->entries[i].section;
         memset(r->entries, 0, sizeof r->entries);
+        if (!eng_utf8_valid((const uint8_t *)rule->acts.name, strlen(rule->acts.name)))
+            return wrong(r, &file->entries[i], true, ENG_WRONG_SECTION, "");
         for (i++; i < file->count && file->entries[i].key; i++) {
             if (!take_key(r, &file->entries[i]))
                 return false;
