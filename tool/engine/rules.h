@@ -66,6 +66,7 @@ struct eng_rule_acts {
     const struct eng_sum *append;        /* behind what it makes */
     const char *eol;
     enum eng_rule_close close;
+    int64_t delay_ms; /* that all of it happens later */
     struct eng_rule_counts counts;
     bool gave_up_now; /* for the first time: say so */
 };

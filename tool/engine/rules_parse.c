@@ -31,6 +31,7 @@ enum key {
     KEY_APPEND,
     KEY_EOL,
     KEY_CLOSE,
+    KEY_DELAY,
     KEY_NOTE,
     KEYS
 };
@@ -38,7 +39,7 @@ enum key {
 static const char *const key_names[KEYS] = {
     "is",   "starts",   "ends",   "contains", "hex",          "regex",     "field",
     "size", "times",    "every",  "reply",    "reply-escape", "reply-hex", "reply-base64",
-    "echo", "template", "append", "eol",      "close",        "note"};
+    "echo", "template", "append", "eol",      "close",        "delay",     "note"};
 
 struct reader {
     struct eng_rules *rules;
@@ -272,6 +273,20 @@ parse_close(struct reader *r, struct rule *rule)
            wrong(r, e, false, ENG_WRONG_CHOICE, "on, off, reset");
 }
 
+static bool
+parse_delay(struct reader *r, struct rule *rule)
+{
+    const struct eng_preset_entry *e = r->entries[KEY_DELAY];
+    const struct eng_rule_acts *a = &rule->acts;
+
+    if (!e)
+        return true;
+    if (!eng_parse_duration(e->value, &rule->acts.delay_ms))
+        return wrong(r, e, false, ENG_WRONG_CHOICE, "200ms, 1.5s, 2m");
+    return a->replies || a->echo || a->close != ENG_CLOSE_NOT ||
+           wrong(r, e, true, ENG_WRONG_NEEDS, "reply");
+}
+
 /* ---- the file ---- */
 
 static bool
@@ -296,7 +311,8 @@ parse_rule(struct reader *r, struct rule *rule)
 {
     return parse_texts(r, rule) && parse_own_notation(r, KEY_HEX, rule, rule_parse_glob) &&
            parse_regex(r, rule) && parse_own_notation(r, KEY_FIELD, rule, rule_parse_fields) &&
-           parse_counts(r, rule) && parse_answer(r, rule) && parse_close(r, rule);
+           parse_counts(r, rule) && parse_answer(r, rule) && parse_close(r, rule) &&
+           parse_delay(r, rule);
 }
 
 /* Keys of a section stand behind it, up to the next one: a section is in a file once. */

@@ -482,7 +482,8 @@ peer_flow(struct peer *p)
 {
     bool answers = session_answers(p->s);
     bool loses = p->s->datagrams && p->s->opts.recorder; /* what comes while it is paused */
-    bool pause = (session_is_busy(p->s) && !loses) || (answers && (p->full || p->held));
+    bool pause = (session_is_busy(p->s) && !loses) ||
+                 (answers && (p->full || p->held || session_rules_is_full(p)));
 
     if (pause == p->paused)
         return;
@@ -498,6 +499,7 @@ peer_close(struct peer *p)
 {
     p->state = PEER_CLOSING;
     feed_stop(p);
+    session_rules_drop(p);
     session_count_dropped(p->s);
     outlet_close(p->c);
 }
@@ -509,7 +511,7 @@ settle_ended_peer(struct peer *p)
     const struct eng_session *s = p->s;
     bool feeding = p->feed.state == FEED_RUNNING && !s->opts.every_ms;
 
-    if (p->held || feeding)
+    if (p->held || p->later.first || feeding)
         return;
     if (s->opts.payload != ENG_PAYLOAD_INPUT || input_done(s) || s->opts.input_person)
         peer_close(p);
@@ -592,9 +594,9 @@ send_reply(struct peer *p)
     struct eng_bytes made = {0};
 
     if (!s->opts.reply_template)
-        peer_send(p, s->opts.reply.data, s->opts.reply.len, NULL);
+        session_rules_answer(p, s->opts.reply.data, s->opts.reply.len, NULL);
     else if (peer_render(p, s->opts.reply_template, p->replies++, s->opts.reply_eol, &made))
-        peer_send(p, made.len ? made.data : (const uint8_t *)"", made.len, NULL);
+        session_rules_answer(p, made.len ? made.data : (const uint8_t *)"", made.len, NULL);
     eng_bytes_free(&made);
 }
 
@@ -638,14 +640,14 @@ on_message(outlet_conn c, outlet_msg *m, void *user)
     if (rule && p->state == PEER_OPEN)
         session_rules_act(p, rule, m);
     else if (s->opts.rule == ENG_RULE_ECHO)
-        peer_send(p, bytes, len, m);
+        session_rules_answer(p, bytes, len, m);
     else if (s->opts.rule == ENG_RULE_REPLY)
         send_reply(p);
     if (s->opts.answer && p->feed.state == FEED_DONE && !s->opts.expect.len && is_answered(p)) {
         eng_session_stop(s, ENG_DONE);
         return;
     }
-    if (p->state == PEER_OPEN && (p->full || p->held))
+    if (p->state == PEER_OPEN && (p->full || p->held || p->later.first))
         peer_flow(p);
     follow_sink(s);
 }
@@ -661,6 +663,7 @@ on_writable(outlet_conn c, void *user)
     p->full = false;
     if (p->held)
         send_held(p);
+    session_rules_pump(p);
     feed_pump(p);
     peer_settle(p);
     input_pump(p->s);
@@ -704,6 +707,7 @@ void
 peer_free(struct peer *p)
 {
     feed_stop(p);
+    session_rules_drop(p);
     outlet_buf_unref(p->held);
     eng_coder_close(p->coders[0]);
     eng_coder_close(p->coders[1]);
