@@ -152,6 +152,8 @@ bool cli_refuse_mistake(struct cli *cli, int id, const char *text,
 void cli_say_mistake(struct cli *cli, const char *name, const char *text,
                      const struct eng_mistake *mistake);
 
+enum cli_text cli_text_of_mistake(const struct eng_mistake *mistake);
+
 /* Why a URL could not be used or a connection failed, with the next step (explain.c). */
 void cli_explain(enum cli_lang lang, const char *url, enum outlet_role role,
                  const struct outlet_reason *why, struct eng_bytes *out);
@@ -218,6 +220,9 @@ void cli_say_damage(struct cli *cli, const char *path, const struct eng_damage *
 /* --preset and --save (preset.c) */
 bool cli_preset_apply(struct cli *cli);
 bool cli_preset_save(struct cli *cli);
+
+/* --rules (rules.c) */
+bool cli_rules_options(struct cli *cli, struct eng_session_opts *opts);
 
 int cli_connect(struct cli *cli);
 int cli_listen(struct cli *cli);

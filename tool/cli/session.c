@@ -104,7 +104,7 @@ cli_session_options(struct cli *cli, struct eng_session_opts *opts)
     opts->once = cli->options.has[OPT_ONCE];
     opts->input = STDIN_FILENO;
     return parse_rule(cli, opts) && cli_payload_options(cli, opts) && parse_repetition(cli, opts) &&
-           parse_expectation(cli, opts) && cli_preset_save(cli);
+           parse_expectation(cli, opts) && cli_rules_options(cli, opts) && cli_preset_save(cli);
 }
 
 void
@@ -117,6 +117,7 @@ cli_session_options_free(struct eng_session_opts *opts)
     eng_template_free(opts->reply_template);
     eng_free(opts->append);
     eng_free(opts->verify);
+    eng_rules_free(opts->rules);
 }
 
 /* ---- running ---- */
@@ -334,7 +335,10 @@ static void
 tell_summary(struct run *run)
 {
     struct eng_totals totals;
-    struct eng_event event = {.kind = ENG_SUMMARY, .totals = &totals, .result = run->result};
+    struct eng_event event = {.kind = ENG_SUMMARY,
+                              .totals = &totals,
+                              .result = run->result,
+                              .rules = eng_session_rules(run->session)};
 
     eng_session_totals(run->session, &totals);
     cli_show_skipped(&run->show);
@@ -396,6 +400,7 @@ session_work(struct run *run, struct eng_session_opts *opts)
         record_close(run);
         return (int)run->result;
     }
+    opts->rules = NULL; /* the session's now */
     if (run->cli->out.broken)
         eng_session_stop(run->session, ENG_DONE);
     if (run->talk)

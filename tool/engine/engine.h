@@ -22,6 +22,7 @@
 #include "payload.h"
 #include "preset.h"
 #include "record.h"
+#include "rules.h"
 #include "schedule.h"
 #include "sockets.h"
 #include "sum.h"
@@ -169,6 +170,7 @@ struct eng_event {
     const char *peer;   /* OPEN MESSAGE CLOSE */
     const char *local;  /* OPEN */
     const char *sender; /* MESSAGE: who sent it, where that is not the peer (a group); else NULL */
+    const char *rule;   /* MESSAGE: that acts on it; NULL: none */
     bool out;           /* MESSAGE: sent, not received */
     const uint8_t *bytes;
     size_t size;
@@ -185,6 +187,7 @@ struct eng_event {
     const struct outlet_reason *why; /* CLOSE ERROR */
     const struct eng_totals *totals; /* SUMMARY */
     enum eng_result result;          /* SUMMARY */
+    struct eng_rules *rules;         /* SUMMARY; NULL: there are none */
     const struct eng_demo_result *demo;
 };
 
@@ -253,6 +256,7 @@ struct eng_session_opts {
     struct eng_sum *verify;        /* what is received; NULL: nothing */
     bool strip;                    /* a good checksum is not shown */
     const char *charset;           /* checked; NULL: bytes are bytes */
+    struct eng_rules *rules;       /* taken if the session starts; tried before `rule` */
     struct eng_recorder *recorder; /* lent; NULL: nothing is recorded */
     bool answer; /* end at the first answer to the last message; without one, time out */
     /* Once, at the end.  The session may be freed after it returned, not inside. */
@@ -271,6 +275,9 @@ enum eng_result eng_session_start(outlet_loop *loop, const struct eng_session_op
 void eng_session_stop(struct eng_session *s, enum eng_result result);
 void eng_session_flow(struct eng_session *s); /* the sink can take more */
 void eng_session_totals(const struct eng_session *s, struct eng_totals *out);
+/* For the next message on; takes them (NULL: none) and frees those before.  Not inside emit(). */
+void eng_session_set_rules(struct eng_session *s, struct eng_rules *rules);
+struct eng_rules *eng_session_rules(struct eng_session *s);
 void eng_session_free(struct eng_session *s); /* after `ended`; NULL is allowed */
 
 /* ---- who is connected, one by one (clients.c) ---- */

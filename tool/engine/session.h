@@ -37,6 +37,15 @@ struct feed {
     outlet_timer again;    /* goes on in the next turn, so that receiving is not starved */
 };
 
+/* What a rule does later, and what waits behind that to keep the order. */
+struct later {
+    struct later_act *first; /* NULL: nothing waits */
+    struct later_act *last;
+    size_t count;
+    size_t bytes;
+    outlet_timer timer;
+};
+
 struct peer {
     struct eng_session *s;
     struct peer *next;
@@ -64,6 +73,9 @@ struct peer {
     const outlet_msg *from; /* while one is received; NULL: none, or its sender is the peer */
     uint64_t chance;        /* of what templates draw */
     uint64_t replies;
+    struct eng_rule_acts *rule; /* for the message that is received; NULL: none */
+    bool closes;                /* a rule wants it, when all has gone */
+    struct later later;
     uint64_t answers;
     struct eng_bytes piece;       /* of an answer whose checksum is not there yet */
     struct eng_coder *coders[2];  /* decode what is received, what is sent; NULL until needed */
@@ -103,7 +115,8 @@ struct eng_session {
     outlet_listener listener; /* id 0: none, or closed */
     struct eng_totals totals;
     int64_t started_ms;
-    bool opened; /* some peer was open once */
+    struct eng_rules *rules; /* ours; NULL: none */
+    bool opened;             /* some peer was open once */
     bool was_busy;
     int64_t looked_up_ns; /* when the process at the other end was last looked for */
     bool datagrams;       /* that are lost while nobody receives */
@@ -128,6 +141,17 @@ void session_all_is_sent(struct peer *p); /* the payload: now an answer may be w
 void session_tell_error(struct eng_session *s, const char *text); /* and go on */
 bool peer_render(struct peer *p, const struct eng_template *t, uint64_t n, const char *eol,
                  struct eng_bytes *out); /* false: the session has failed */
+
+bool peer_render_with(struct peer *p, const struct eng_template *t, uint64_t n,
+                      const struct eng_sum *append, const char *eol, struct eng_bytes *out);
+
+/* session_rules.c */
+struct eng_rule_acts *session_rules_match(struct eng_session *s, const uint8_t *bytes, size_t len);
+void session_rules_pump(struct peer *p); /* does what is due, as far as there is room */
+void session_rules_answer(struct peer *p, const void *bytes, size_t len, outlet_msg *from);
+bool session_rules_is_full(const struct peer *p); /* no more may be received for now */
+void session_rules_drop(struct peer *p);          /* what waits */
+void session_rules_act(struct peer *p, struct eng_rule_acts *acts, outlet_msg *m);
 
 /* relay.c */
 void relay_open(struct peer *near, const struct outlet_handlers *on);

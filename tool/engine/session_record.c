@@ -117,10 +117,12 @@ peer_record_message(struct peer *p, bool out, const void *bytes, size_t len)
     const struct eng_record_conn *conn = !p->conn && p->twin ? p->twin->conn : p->conn;
 
     if (conn)
-        record(
-            p->s,
-            &(struct eng_record){
-                .kind = ENG_RECORD_MESSAGE, .conn = conn, .out = out, .bytes = bytes, .size = len});
+        record(p->s, &(struct eng_record){.kind = ENG_RECORD_MESSAGE,
+                                          .conn = conn,
+                                          .out = out,
+                                          .rule = p->rule ? p->rule->name : NULL,
+                                          .bytes = bytes,
+                                          .size = len});
 }
 
 void
