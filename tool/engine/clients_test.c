@@ -10,7 +10,9 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -250,6 +252,57 @@ one_is_sent_away(void **state)
     assert_false(w->far[0].closed);
 }
 
+static void
+unused(void *user)
+{
+    (void)user;
+}
+
+/* How often `what` stands in the text, which is no larger than that of a few records. */
+static int
+times(const char *text, const char *what)
+{
+    int n = 0;
+
+    for (const char *at = strstr(text, what); at; at = strstr(at + 1, what))
+        n++;
+    return n;
+}
+
+static void
+a_recording_begins_in_the_middle(void **state)
+{
+    struct world *w = *state;
+    struct eng_recorder *recorder;
+    struct eng_sent sent;
+    char path[] = "/tmp/outlet-clients-XXXXXX";
+    char text[8192] = "";
+    int error = 0;
+    int fd = mkstemp(path);
+
+    assert_true(fd >= 0);
+    eng_session_send(w->session, 1, "early", 5, &sent);
+    assert_true(eng_session_kick(w->session, 3, true));
+    recorder = eng_recorder_open(path, ENG_RECORD_JSON, unused, NULL, &error);
+    assert_non_null(recorder);
+    eng_session_record(w->session, recorder);
+    eng_session_send(w->session, 2, "late", 4, &sent);
+    assert_int_equal(sent.taken, 1);
+    TURN_UNTIL(w, w->far[1].len == 4 && w->closed == 1);
+    eng_session_stop(w->session, ENG_DONE);
+    TURN_UNTIL(w, w->ended);
+    assert_int_equal(eng_recorder_close(recorder), 0);
+    assert_true(read(fd, text, sizeof text - 1) > 0);
+    close(fd);
+    unlink(path);
+    assert_int_equal(times(text, w->url), 1); /* with the port that was picked */
+    assert_int_equal(times(text, "\"event\":\"open\""), 2);
+    assert_int_equal(times(text, "\"event\":\"message\""), 1);
+    assert_int_equal(times(text, "\"text\":\"late\""), 1);
+    assert_int_equal(times(text, "\"event\":\"close\""), 2);
+    assert_int_equal(times(text, "\"event\":\"end\""), 1);
+}
+
 int
 main(void)
 {
@@ -258,6 +311,7 @@ main(void)
         cmocka_unit_test_setup_teardown(one_is_spoken_to_or_all, start, stop),
         cmocka_unit_test_setup_teardown(who_is_behind_is_named_and_loses_nothing, start, stop),
         cmocka_unit_test_setup_teardown(one_is_sent_away, start, stop),
+        cmocka_unit_test_setup_teardown(a_recording_begins_in_the_middle, start, stop),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

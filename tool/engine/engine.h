@@ -278,6 +278,9 @@ void eng_session_totals(const struct eng_session *s, struct eng_totals *out);
 /* For the next message on; takes them (NULL: none) and frees those before.  Not inside emit(). */
 void eng_session_set_rules(struct eng_session *s, struct eng_rules *rules);
 struct eng_rules *eng_session_rules(struct eng_session *s);
+/* From now on: with whom is connected as if they came now.  Lends it; for a session that is no
+ * relay and has no recorder, or one that has failed.  Not inside emit(). */
+void eng_session_record(struct eng_session *s, struct eng_recorder *recorder);
 void eng_session_free(struct eng_session *s); /* after `ended`; NULL is allowed */
 
 /* ---- who is connected, one by one (clients.c) ---- */

@@ -749,8 +749,8 @@ on_accept(outlet_conn c, void *user)
 }
 
 /* A unix path is given as the URL that it came from: without our options it is an address again. */
-static void
-address_of(outlet_conn c, const char *key, char *text, size_t room)
+void
+session_address_of(outlet_conn c, const char *key, char *text, size_t room)
 {
     size_t skip = 0;
 
@@ -785,8 +785,8 @@ on_open(outlet_conn c, void *user)
     p->opened_ns = real_ns();
     p->chance = s->opts.seed + p->id; /* each draws its own, whoever came first */
     s->opened = true;
-    address_of(c, "peer", p->name, sizeof p->name);
-    address_of(c, "local", local, sizeof local);
+    session_address_of(c, "peer", p->name, sizeof p->name);
+    session_address_of(c, "local", local, sizeof local);
     peer_record_open(p, local);
     tell(s, &(struct eng_event){.kind = ENG_OPEN, .id = p->id, .peer = p->name, .local = local});
     if (s->opts.to)
@@ -995,27 +995,56 @@ open_descriptor(struct eng_session *s, struct outlet_reason *why)
 }
 
 /* The URL as it was asked for, with the port that was picked: our own defaults say nothing to
- * people. */
-static void
-tell_listening(struct eng_session *s)
+ * people.  NULL: no memory. */
+static char *
+url_new(const struct eng_session *s)
 {
     const char *options = s->opts.url + strcspn(s->opts.url, "#?");
     char place[1024]; /* what stands behind it is cut off anyway */
-    size_t len;
     char *url;
 
     if (outlet_listener_info(s->listener, "url", place, sizeof place) < 0)
         snprintf(place, sizeof place, "%s", s->opts.url);
-    len = strcspn(place, "#?");
-    place[len] = '\0';
-    url = eng_alloc(len + strlen(options) + 1); /* lists may be long */
+    place[strcspn(place, "#?")] = '\0';
+    url = eng_alloc(strlen(place) + strlen(options) + 1); /* lists may be long */
     if (url)
-        snprintf(url, len + strlen(options) + 1, "%s%s", place, options);
-    session_record_start(s, url ? url : place);
+        snprintf(url, strlen(place) + strlen(options) + 1, "%s%s", place, options);
+    return url;
+}
+
+static void
+tell_listening(struct eng_session *s)
+{
+    char *url = url_new(s);
+
+    session_record_start(s, url ? url : s->opts.url);
     tell(s, &(struct eng_event){.kind = ENG_LISTENING,
-                                .url = url ? url : place,
+                                .url = url ? url : s->opts.url,
                                 .driver = outlet_loop_driver(s->loop)});
     eng_free(url);
+}
+
+void
+eng_session_record(struct eng_session *s, struct eng_recorder *recorder)
+{
+    char *url = s->listener.id ? url_new(s) : NULL;
+
+    s->opts.recorder = recorder;
+    session_count_dropped(s);
+    s->dropped_before = s->totals.dropped;
+    session_record_start(s, url ? url : s->opts.url);
+    eng_free(url);
+    for (struct peer *p = s->peers; p; p = p->next) {
+        char local[sizeof p->name];
+
+        eng_free(p->conn);
+        p->conn = NULL;
+        if (p->state != PEER_OPEN || p->far || !p->id)
+            continue;
+        session_address_of(p->c, "local", local, sizeof local);
+        peer_record_open(p, local);
+        peer_settle(p);
+    }
 }
 
 enum eng_result

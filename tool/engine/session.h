@@ -118,10 +118,11 @@ struct eng_session {
     struct eng_rules *rules; /* ours; NULL: none */
     bool opened;             /* some peer was open once */
     bool was_busy;
-    int64_t looked_up_ns; /* when the process at the other end was last looked for */
-    bool datagrams;       /* that are lost while nobody receives */
-    bool trusts_high;     /* no high= in the URL: QUEUE_HIGH is where on_writable is owed */
-    size_t *fallback;     /* of the search for `expect` */
+    int64_t looked_up_ns;    /* when the process at the other end was last looked for */
+    uint64_t dropped_before; /* the recording began */
+    bool datagrams;          /* that are lost while nobody receives */
+    bool trusts_high;        /* no high= in the URL: QUEUE_HIGH is where on_writable is owed */
+    size_t *fallback;        /* of the search for `expect` */
     outlet_timer time;
     outlet_timer deadline;
     struct tick tick;
@@ -160,6 +161,9 @@ void relay_count(const struct peer *p, struct eng_totals *t); /* adds what its s
 bool relay_closed(struct peer *p, struct outlet_reason *why);
 
 bool session_is_busy(const struct eng_session *s); /* nothing more may come or go for now */
+
+/* "peer" or "local", as people write it */
+void session_address_of(outlet_conn c, const char *key, char *text, size_t room);
 
 /* session_record.c: nothing without a recorder */
 void session_record_start(struct eng_session *s, const char *url);

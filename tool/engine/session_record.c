@@ -157,6 +157,8 @@ peer_record_close(struct peer *p, const struct outlet_reason *why)
 void
 session_record_lost(struct eng_session *s)
 {
-    if (s->opts.recorder && s->totals.dropped)
-        record(s, &(struct eng_record){.kind = ENG_RECORD_LOST, .count = s->totals.dropped});
+    uint64_t lost = s->totals.dropped - s->dropped_before;
+
+    if (s->opts.recorder && lost)
+        record(s, &(struct eng_record){.kind = ENG_RECORD_LOST, .count = lost});
 }
