@@ -7,6 +7,7 @@
 
 SPDX-License-Identifier: MIT
 """
+import json
 import os
 import pathlib
 import pty
@@ -312,6 +313,77 @@ class LineTest(Base):
         while not self.peer.got.endswith(b"/"):
             self.peer.got += self.peer.conn.recv(4096)
         self.assertEqual(self.peer.got.replace(b"ab", b""), b"/")
+
+    def test_rules_while_it_runs(self):
+        client = self.connect("--eol", "lf")
+        good = self.folder / "good.rules"
+        good.write_text("[ping]\nis = PING\nreply = PONG\n\n[x]\nstarts = x\necho = on\n")
+        (self.folder / "bad.rules").write_text("[ping]\nis = PING\nrepyl = NEVER\n")
+        os.mkfifo(self.folder / "pipe")
+        self.say(client, f"/rules {good}", rf"rules of {good} act from now on: 2\r")
+        self.peer.conn.sendall(b"PING\n")
+        self.peer.until(b"PONG\n")
+        self.say(client, f"/rules {self.folder}/bad.rules",
+                 r"bad\.rules:3:1: unknown key repyl; did you mean reply\?")
+        self.say(client, "/rules /no/such", r"the rules in /no/such cannot be used: No such file")
+        self.say(client, f"/rules {self.folder}", r"cannot be used: Is a directory")
+        self.say(client, f"/rules {self.folder}/pipe", r"cannot be used: Invalid argument")
+        self.peer.conn.sendall(b"PING\n")
+        self.peer.until(b"PONG\nPONG\n")
+        self.say(client, "/rules off", "no rules act any more")
+        self.peer.conn.sendall(b"PING unanswered\n")
+        client.until(lambda t: "PING unanswered" in t)
+        client.type(b"end\r")
+        self.peer.until(b"PONG\nPONG\nend\n")
+        self.say(client, f"/rules {good}", "act from now on: 2")
+        client.type(b"\x03")
+        self.assertIn("rule ping: matches 0, replies 0", client.rest()[1])
+
+    def records(self, name):
+        return [json.loads(line) for line in (self.folder / name).read_text().splitlines()]
+
+    def test_saved_from_now_on(self):
+        client = self.connect()
+        client.type(b"before\r")
+        self.peer.until(b"before")
+        os.mkfifo(self.folder / "pipe.jsonl")
+        self.say(client, "/save day.txt", r"/save day\.txt: .*must end in \.jsonl or \.pcapng")
+        self.say(client, "/save /no/such/day.jsonl", r"/no/such/day\.jsonl cannot be written: No")
+        self.say(client, f"/save {self.folder}/pipe.jsonl", "cannot be written: Invalid argument")
+        day = self.folder / "day.jsonl"
+        self.say(client, f"/save {day}", f"recording to {day} from now on")
+        self.say(client, f"/save {self.folder}/other.jsonl", f"recording to {day} already")
+        client.type(b"after\r")
+        self.peer.until(b"beforeafter")
+        self.peer.conn.sendall(b"answer")
+        client.until(lambda t: "answer" in t)
+        client.type(b"\x03")
+        self.assertEqual(client.rest()[0], 0)
+        self.assertFalse((self.folder / "other.jsonl").exists())
+        records = self.records("day.jsonl")
+        self.assertEqual([r["event"] for r in records],
+                         ["recording", "open", "message", "message", "close", "end"])
+        self.assertEqual([r["text"] for r in records[2:4]], ["after", "answer"])
+        self.assertEqual(records[1]["peer"], f"127.0.0.1:{self.peer.port}")
+
+    def test_a_full_disk_is_said_and_another_file_taken(self):
+        client = self.connect()
+        (self.folder / "full.jsonl").symlink_to("/dev/full")
+        self.say(client, f"/save {self.folder}/full.jsonl", "full.jsonl has stopped: No space left")
+        self.say(client, f"/save {self.folder}/day.jsonl", "day.jsonl from now on")
+        client.type(b"kept\r")
+        self.peer.until(b"kept")
+        client.type(b"\x03")
+        self.assertEqual(client.rest()[0], 7)
+        self.assertEqual([r["text"] for r in self.records("day.jsonl") if r["event"] == "message"],
+                         ["kept"])
+
+    def test_what_is_recorded_already_stays_so(self):
+        day = self.folder / "day.jsonl"
+        client = self.connect("--record", str(day))
+        self.say(client, f"/save {self.folder}/other.jsonl", f"recording to {day} already")
+        client.type(b"\x03")
+        self.assertEqual(client.rest()[0], 0)
 
     def test_tab_completes_a_command(self):
         client = self.connect()

@@ -221,7 +221,9 @@ void cli_say_damage(struct cli *cli, const char *path, const struct eng_damage *
 bool cli_preset_apply(struct cli *cli);
 bool cli_preset_save(struct cli *cli);
 
-/* --rules (rules.c) */
+/* --rules, and /rules (rules.c).  False: it has been said, with the place in the file. */
+bool cli_rules_read(struct cli *cli, const char *path, const struct eng_session_opts *opts,
+                    struct eng_rules **out);
 bool cli_rules_options(struct cli *cli, struct eng_session_opts *opts);
 
 int cli_connect(struct cli *cli);

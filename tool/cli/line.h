@@ -39,7 +39,9 @@ void cli_line_close(struct cli_line *l); /* writes the history; NULL is allowed 
 struct cli_talk;
 
 struct cli_talk *cli_talk_open(struct cli *cli, outlet_loop *loop, struct eng_session_opts *opts);
-void cli_talk_begin(struct cli_talk *t, struct eng_session *session);
+/* `save` begins a recording in the file of that name, and says what came of it. */
+void cli_talk_begin(struct cli_talk *t, struct eng_session *session,
+                    void (*save)(void *user, const char *path), void *user);
 void cli_talk_flow(struct cli_talk *t);  /* somebody came, left, or has room again */
 void cli_talk_show(struct cli_talk *t);  /* before the loop waits */
 void cli_talk_close(struct cli_talk *t); /* the terminal is as it was; NULL is allowed */

@@ -1,5 +1,6 @@
 /*
- * rules.c - --rules: the file is read and judged before anything is opened.
+ * rules.c - --rules: the file is read and judged before anything is opened; /rules does the same
+ * while messages pass.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -86,22 +87,26 @@ say_mistake(struct cli *cli, const char *path, const struct eng_rules_mistake *m
 }
 
 bool
-cli_rules_options(struct cli *cli, struct eng_session_opts *opts)
+cli_rules_read(struct cli *cli, const char *path, const struct eng_session_opts *opts,
+               struct eng_rules **out)
 {
-    const char *path = cli->options.value[OPT_RULES];
     struct eng_rules_opts with = {
         .charset = opts->charset, .append = opts->append, .eol = opts->eol};
     struct eng_rules_mistake mistake;
     struct eng_bytes text = {0};
-    bool ok;
+    bool ok = read_rules(cli, path, &text);
 
-    if (!cli->options.has[OPT_RULES])
-        return true;
-    ok = read_rules(cli, path, &text);
     if (ok) {
-        opts->rules = eng_rules_parse(text.data, text.len, &with, &mistake);
-        ok = opts->rules || say_mistake(cli, path, &mistake);
+        *out = eng_rules_parse(text.data, text.len, &with, &mistake);
+        ok = *out || say_mistake(cli, path, &mistake);
     }
     eng_bytes_free(&text);
     return ok;
+}
+
+bool
+cli_rules_options(struct cli *cli, struct eng_session_opts *opts)
+{
+    return !cli->options.has[OPT_RULES] ||
+           cli_rules_read(cli, cli->options.value[OPT_RULES], opts, &opts->rules);
 }

@@ -40,6 +40,8 @@ struct cli_talk {
     outlet_loop *loop;
     const struct eng_session_opts *opts;
     struct eng_session *session;
+    void (*save)(void *user, const char *path);
+    void *save_user;
     struct cli_line *line;
     struct item *first;
     struct item **last;
@@ -456,6 +458,36 @@ do_clients(struct cli_talk *t, const char *rest)
 }
 
 static void
+do_save(struct cli_talk *t, const char *rest)
+{
+    t->save(t->save_user, rest);
+}
+
+/* They are another's from the next message on; with a mistake those before stay. */
+static void
+do_rules(struct cli_talk *t, const char *rest)
+{
+    struct eng_rules *rules = NULL;
+    struct stat st;
+    char count[24];
+
+    if (strcmp(rest, "off") == 0) {
+        eng_session_set_rules(t->session, NULL);
+        say(t, TEXT_TALK_RULES_OFF, NULL);
+        return;
+    }
+    if (stat(rest, &st) == 0 && !S_ISREG(st.st_mode)) { /* a pipe would hold the loop */
+        say(t, TEXT_ERROR_RULES, rest, strerror(S_ISDIR(st.st_mode) ? EISDIR : EINVAL));
+        return;
+    }
+    if (!cli_rules_read(t->cli, rest, t->opts, &rules))
+        return;
+    snprintf(count, sizeof count, "%zu", eng_rules_count(rules));
+    eng_session_set_rules(t->session, rules);
+    say(t, TEXT_TALK_RULES, rest, count);
+}
+
+static void
 do_quit(struct cli_talk *t, const char *rest)
 {
     (void)rest;
@@ -475,6 +507,8 @@ static const struct {
     {"/all", "TEXT", do_all},
     {"/clients", NULL, do_clients},
     {"/kick", "1", do_kick},
+    {"/save", "FILE.jsonl", do_save},
+    {"/rules", "FILE", do_rules},
     {"/quit", NULL, do_quit},
     {"/help", NULL, do_help},
 };
@@ -665,8 +699,11 @@ close_signals:
 }
 
 void
-cli_talk_begin(struct cli_talk *t, struct eng_session *session)
+cli_talk_begin(struct cli_talk *t, struct eng_session *session,
+               void (*save)(void *user, const char *path), void *user)
 {
+    t->save = save;
+    t->save_user = user;
     t->session = session;
     pump(t);
 }
