@@ -202,7 +202,7 @@ class Document:
 
     def places(self, text):
         """The line with places of our own."""
-        text = re.sub(r"(?<![\w/])/(tmp|run)/", f"{self.folder}/", text)
+        text = re.sub(r"(?<!\w)/(tmp|run)/", f"{self.folder}/", text)
         return re.sub(r"unix(-\w+)?:@(\w+)", rf"unix\1:@\2-{self.folder.name}", text)
 
     def port(self, m):
