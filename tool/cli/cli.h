@@ -105,6 +105,8 @@ struct cli_out {
     outlet_watch watch;
     void (*changed)(void *arg); /* it drained, or broke */
     void *arg;
+    void (*before)(void *arg); /* something is about to be added; NULL: nobody asks */
+    void *before_arg;
 };
 
 /* FORM_DECODED: as it is, in UTF-8; what a pipe is given with --charset. */
@@ -146,6 +148,11 @@ bool cli_refuse_args(struct cli *cli, int id, size_t at, enum cli_text text,
                      const char *const args[]);
 bool cli_refuse_mistake(struct cli *cli, int id, const char *text,
                         const struct eng_mistake *mistake);
+/* The same, and it goes on. */
+void cli_say_mistake(struct cli *cli, const char *name, const char *text,
+                     const struct eng_mistake *mistake);
+
+enum cli_text cli_text_of_mistake(const struct eng_mistake *mistake);
 
 /* Why a URL could not be used or a connection failed, with the next step (explain.c). */
 void cli_explain(enum cli_lang lang, const char *url, enum outlet_role role,
@@ -213,6 +220,11 @@ void cli_say_damage(struct cli *cli, const char *path, const struct eng_damage *
 /* --preset and --save (preset.c) */
 bool cli_preset_apply(struct cli *cli);
 bool cli_preset_save(struct cli *cli);
+
+/* --rules, and /rules (rules.c).  False: it has been said, with the place in the file. */
+bool cli_rules_read(struct cli *cli, const char *path, const struct eng_session_opts *opts,
+                    struct eng_rules **out);
+bool cli_rules_options(struct cli *cli, struct eng_session_opts *opts);
 
 int cli_connect(struct cli *cli);
 int cli_listen(struct cli *cli);

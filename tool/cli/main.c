@@ -86,8 +86,10 @@ main(int argc, char **argv)
     cli.terminal = isatty(STDOUT_FILENO);
     code = run(&cli, argc, argv);
     cli_out_finish(&cli.out, -1, -1);
-    /* A reader that left has what it wanted; a disk that is full is an error. */
-    if (cli.out.broken && cli.out.broken != EPIPE && cli.out.broken != ECONNRESET) {
+    /* A reader that left has what it wanted, and so has who closed the terminal; a disk that is
+     * full is an error. */
+    if (cli.out.broken && cli.out.broken != EPIPE && cli.out.broken != ECONNRESET &&
+        !(cli.terminal && cli.out.broken == EIO)) {
         cli.json = false;
         cli_fail(&cli, OUTLET_ESYS, TEXT_ERROR_OUTPUT, strerror(cli.out.broken));
         if (code == ENG_DONE)

@@ -134,6 +134,8 @@ cli_out_add(struct cli_out *out, const void *bytes, size_t len)
 {
     if (out->broken)
         return;
+    if (out->before)
+        out->before(out->before_arg);
     if (!eng_bytes_add(&out->queue, bytes, len)) {
         broke(out, ENOMEM);
         return;

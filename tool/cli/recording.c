@@ -230,6 +230,7 @@ show_event(struct shown *s, const struct eng_record *r)
         .peer = r->conn ? r->conn->peer : NULL,
         .local = r->conn ? r->conn->local : NULL,
         .out = r->out,
+        .rule = r->rule,
         .bytes = r->bytes,
         .size = r->size,
         .why = r->why,

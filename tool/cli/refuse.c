@@ -35,8 +35,8 @@ cli_refuse_args(struct cli *cli, int id, size_t at, enum cli_text text, const ch
 
 /* The sentence about a mistake: {0} the option, {1} the column, {2} what was given, {3} the hint.
  */
-static enum cli_text
-text_of(const struct eng_mistake *m)
+enum cli_text
+cli_text_of_mistake(const struct eng_mistake *m)
 {
     bool near = m->near[0] != '\0';
 
@@ -71,6 +71,22 @@ text_of(const struct eng_mistake *m)
         return TEXT_USAGE_BAD_FORMAT;
     case ENG_WRONG_LONG:
         return TEXT_USAGE_BAD_LENGTH;
+    case ENG_WRONG_KEY:
+        return near ? TEXT_RULES_KEY_NEAR : TEXT_RULES_KEY;
+    case ENG_WRONG_CHOICE:
+        return TEXT_RULES_CHOICE;
+    case ENG_WRONG_REGEX:
+        return TEXT_RULES_REGEX;
+    case ENG_WRONG_NO_REGEX:
+        return TEXT_RULES_NO_REGEX;
+    case ENG_WRONG_FIELD:
+        return TEXT_RULES_FIELD;
+    case ENG_WRONG_GLOB:
+        return TEXT_RULES_GLOB;
+    case ENG_WRONG_BOTH:
+        return TEXT_RULES_BOTH;
+    case ENG_WRONG_NEEDS:
+        return TEXT_RULES_NEEDS;
     case ENG_WRONG_NOTHING: /* there was no memory to judge it */
     case ENG_WRONG_SECTION:
     case ENG_WRONG_LINE:
@@ -79,6 +95,19 @@ text_of(const struct eng_mistake *m)
         break;
     }
     return TEXT_USAGE_NO_MEMORY;
+}
+
+void
+cli_say_mistake(struct cli *cli, const char *name, const char *text,
+                const struct eng_mistake *mistake)
+{
+    const char *near = mistake->near;
+    char column[24];
+
+    if (mistake->wrong == ENG_WRONG_CHARACTER)
+        near = cli->options.value[OPT_CHARSET];
+    snprintf(column, sizeof column, "%zu", eng_column(text, mistake->at));
+    cli_say(cli, cli_text_of_mistake(mistake), name, column, text, near);
 }
 
 bool
@@ -93,5 +122,5 @@ cli_refuse_mistake(struct cli *cli, int id, const char *text, const struct eng_m
     if (mistake->wrong == ENG_WRONG_CHARACTER)
         near = cli->options.value[OPT_CHARSET];
     snprintf(column, sizeof column, "%zu", eng_column(text, mistake->at));
-    return cli_refuse(cli, id, mistake->at, text_of(mistake), name, column, text, near);
+    return cli_refuse(cli, id, mistake->at, cli_text_of_mistake(mistake), name, column, text, near);
 }

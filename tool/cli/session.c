@@ -4,10 +4,13 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "cli.h"
+#include "line.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { FINISH_MS = 1000 }; /* after a signal: how long a slow reader of our output is waited for */
@@ -104,7 +107,7 @@ cli_session_options(struct cli *cli, struct eng_session_opts *opts)
     opts->once = cli->options.has[OPT_ONCE];
     opts->input = STDIN_FILENO;
     return parse_rule(cli, opts) && cli_payload_options(cli, opts) && parse_repetition(cli, opts) &&
-           parse_expectation(cli, opts) && cli_preset_save(cli);
+           parse_expectation(cli, opts) && cli_rules_options(cli, opts) && cli_preset_save(cli);
 }
 
 void
@@ -117,6 +120,7 @@ cli_session_options_free(struct eng_session_opts *opts)
     eng_template_free(opts->reply_template);
     eng_free(opts->append);
     eng_free(opts->verify);
+    eng_rules_free(opts->rules);
 }
 
 /* ---- running ---- */
@@ -131,8 +135,12 @@ struct run {
     int signal_fd;
     int signals; /* how many came */
     struct eng_recorder *recorder;
-    bool record_failed; /* and it was said */
+    const char *record_path;
+    char saved[PATH_MAX]; /* of /save */
+    bool record_failed;   /* and it was said */
+    bool record_lacks;    /* so did some recording: the end is a 7 at best */
     outlet_watch signal_watch;
+    struct cli_talk *talk; /* NULL: nobody sits at a line that is edited */
 };
 
 static void
@@ -195,15 +203,26 @@ output_changed(void *arg)
         output_flow(run);
 }
 
+/* Somebody came, left, or has room again. */
+static void
+clients_changed(void *arg)
+{
+    struct run *run = arg;
+
+    if (run->talk && run->session)
+        cli_talk_flow(run->talk);
+}
+
 /* ---- recording ---- */
 
 static void
 say_record_failed(struct run *run, int error)
 {
     if (error && !run->record_failed)
-        cli_fail(run->cli, OUTLET_ESYS, TEXT_ERROR_RECORD_STOPPED,
-                 run->cli->options.value[OPT_RECORD], strerror(error));
+        cli_fail(run->cli, OUTLET_ESYS, TEXT_ERROR_RECORD_STOPPED, run->record_path,
+                 strerror(error));
     run->record_failed = error != 0;
+    run->record_lacks |= run->record_failed;
 }
 
 static void
@@ -246,6 +265,7 @@ record_open(struct run *run, struct eng_session_opts *opts)
         cli_fail(cli, OUTLET_ESYS, TEXT_ERROR_RECORD, path, strerror(error));
         return ENG_FILE;
     }
+    run->record_path = path;
     opts->recorder = run->recorder;
     run->show.skips = cli->terminal || strncmp(opts->url, "udp:", 4) == 0;
     return ENG_DONE;
@@ -259,8 +279,48 @@ record_close(struct run *run)
         return;
     say_record_failed(run, eng_recorder_close(run->recorder));
     run->recorder = NULL;
-    if (run->record_failed && run->result == ENG_DONE)
+    if (run->record_lacks && run->result == ENG_DONE)
         run->result = ENG_FILE;
+}
+
+/* What somebody at the line asks for.  One that has failed makes place for another. */
+static void
+record_save(void *arg, const char *path)
+{
+    struct run *run = arg;
+    struct cli *cli = run->cli;
+    enum eng_record_format format;
+    struct eng_recorder *recorder = NULL;
+    struct stat st;
+    int error = 0;
+
+    if (run->recorder && !eng_recorder_error(run->recorder)) {
+        cli_say(cli, TEXT_TALK_SAVES, run->record_path);
+        return;
+    }
+    if (!eng_record_format_of(path, &format)) {
+        cli_say(cli, TEXT_USAGE_RECORD, "/save", path);
+        return;
+    }
+    if (strlen(path) >= sizeof run->saved)
+        error = ENAMETOOLONG;
+    else if (stat(path, &st) == 0 && S_ISFIFO(st.st_mode))
+        error = EINVAL; /* its opening would wait for a reader */
+    else
+        recorder = eng_recorder_open(path, format, record_changed, run, &error);
+    if (!recorder) {
+        cli_say(cli, TEXT_ERROR_RECORD, path, strerror(error));
+        return;
+    }
+    if (run->recorder)
+        say_record_failed(run, eng_recorder_close(run->recorder));
+    run->record_failed = false;
+    snprintf(run->saved, sizeof run->saved, "%s", path);
+    run->record_path = run->saved;
+    run->recorder = recorder;
+    run->show.skips = true;
+    eng_session_record(run->session, recorder);
+    cli_say(cli, TEXT_TALK_SAVING, path);
 }
 
 int
@@ -306,6 +366,8 @@ work(struct run *run)
     outlet_err err;
 
     for (;;) {
+        if (run->talk && !run->ended)
+            cli_talk_show(run->talk);
         cli_out_flush(&run->cli->out);
         err = outlet_loop_turn(run->loop, -1);
         if (err)
@@ -321,7 +383,10 @@ static void
 tell_summary(struct run *run)
 {
     struct eng_totals totals;
-    struct eng_event event = {.kind = ENG_SUMMARY, .totals = &totals, .result = run->result};
+    struct eng_event event = {.kind = ENG_SUMMARY,
+                              .totals = &totals,
+                              .result = run->result,
+                              .rules = eng_session_rules(run->session)};
 
     eng_session_totals(run->session, &totals);
     cli_show_skipped(&run->show);
@@ -362,8 +427,13 @@ session_work(struct run *run, struct eng_session_opts *opts)
     run->cli->out.loop = run->loop;
     run->cli->out.changed = output_changed;
     run->cli->out.arg = run;
+    opts->ready = clients_changed;
+    if (opts->payload == ENG_PAYLOAD_INPUT && opts->input_person &&
+        run->cli->options.word_count < 2 && cli_line_is_possible(run->cli))
+        run->talk = cli_talk_open(run->cli, run->loop, opts);
     run->result = eng_session_start(run->loop, opts, &run->session, &why);
     if (run->result) {
+        cli_talk_close(run->talk);
         struct eng_event event = {
             .kind = ENG_ERROR, .url = opts->url, .role = opts->role, .why = &why};
 
@@ -378,9 +448,14 @@ session_work(struct run *run, struct eng_session_opts *opts)
         record_close(run);
         return (int)run->result;
     }
+    opts->rules = NULL; /* the session's now */
     if (run->cli->out.broken)
         eng_session_stop(run->session, ENG_DONE);
+    if (run->talk)
+        cli_talk_begin(run->talk, run->session, record_save, run);
     work(run);
+    cli_talk_close(run->talk);
+    run->talk = NULL;
     record_close(run);
     tell_result(run, opts);
     tell_summary(run);

@@ -11,6 +11,7 @@
 
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
     SHOW_MAX = 4096,         /* bytes of one message that a terminal is shown, unless -v */
@@ -21,8 +22,12 @@ enum {
 static void
 say_bytes(struct cli *cli, struct eng_bytes *line)
 {
-    (void)cli;
     eng_bytes_text(line, "\n");
+    if (cli->out.before && isatty(STDERR_FILENO)) { /* a line is edited there */
+        cli_out_add(&cli->out, line->data, line->len);
+        eng_bytes_free(line);
+        return;
+    }
     /* There is nobody left to tell when standard error fails. */
     (void)fwrite(line->data, 1, line->len, stderr);
     eng_bytes_free(line);
@@ -327,6 +332,9 @@ show_message(struct cli_show *show, const struct eng_event *e)
         eng_bytes_text(&line, e->out ? "\u2192 " : "\u2190 ");
         add_peer(&line, cli, e);
         eng_bytes_printf(&line, "%s  %s  ", cli_ink(cli->colours, INK_NONE), size);
+        if (e->rule)
+            eng_bytes_printf(&line, "%s%s%s  ", cli_ink(cli->colours, INK_DIM), e->rule,
+                             cli_ink(cli->colours, INK_NONE));
         if (e->check) {
             add_check(&line, cli, e, cli->colours);
             eng_bytes_text(&line, "  ");
@@ -411,6 +419,21 @@ show_error(struct cli_show *show, const struct eng_event *e)
 }
 
 static void
+show_rules(struct cli *cli, struct eng_rules *rules)
+{
+    for (size_t i = 0; rules && i < eng_rules_count(rules); i++) {
+        const struct eng_rule_acts *acts = eng_rules_at(rules, i);
+        char numbers[3][24];
+
+        snprintf(numbers[0], sizeof numbers[0], "%llu", (unsigned long long)acts->counts.matches);
+        snprintf(numbers[1], sizeof numbers[1], "%llu", (unsigned long long)acts->counts.replies);
+        snprintf(numbers[2], sizeof numbers[2], "%llu", (unsigned long long)acts->counts.gave_up);
+        cli_say(cli, acts->counts.gave_up ? TEXT_RULE_COUNTS_GAVE_UP : TEXT_RULE_COUNTS, acts->name,
+                numbers[0], numbers[1], numbers[2]);
+    }
+}
+
+static void
 show_summary(struct cli_show *show, const struct eng_event *e)
 {
     struct cli *cli = show->cli;
@@ -442,6 +465,7 @@ show_summary(struct cli_show *show, const struct eng_event *e)
         snprintf(numbers[1], sizeof numbers[1], "%llu", (unsigned long long)t->bad);
         cli_say(cli, TEXT_SUMMARY_CHECKS, numbers[0], numbers[1]);
     }
+    show_rules(cli, e->rules);
 }
 
 static void

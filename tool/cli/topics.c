@@ -1,5 +1,6 @@
 /*
- * topics.c - outlet help checksums, templates, presets: what is too much for a line of --help.
+ * topics.c - outlet help checksums, templates, presets, line: what is too much for a line of
+ * --help.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -34,6 +35,12 @@ cli_help_topic(struct cli *cli, const char *topic, struct eng_bytes *out)
     }
     if (strcmp(topic, "templates") == 0) {
         eng_bytes_text(out, cli_text(cli->lang, TEXT_HELP_TEMPLATES));
+        return true;
+    }
+    if (strcmp(topic, "line") == 0) {
+        eng_bytes_text(out, cli_text(cli->lang, TEXT_HELP_LINE));
+        eng_bytes_text(out, cli_text(cli->lang, TEXT_TALK_HELP));
+        eng_bytes_text(out, "\n");
         return true;
     }
     if (strcmp(topic, "presets") == 0) {

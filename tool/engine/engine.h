@@ -22,6 +22,7 @@
 #include "payload.h"
 #include "preset.h"
 #include "record.h"
+#include "rules.h"
 #include "schedule.h"
 #include "sockets.h"
 #include "sum.h"
@@ -169,6 +170,7 @@ struct eng_event {
     const char *peer;   /* OPEN MESSAGE CLOSE */
     const char *local;  /* OPEN */
     const char *sender; /* MESSAGE: who sent it, where that is not the peer (a group); else NULL */
+    const char *rule;   /* MESSAGE: that acts on it; NULL: none */
     bool out;           /* MESSAGE: sent, not received */
     const uint8_t *bytes;
     size_t size;
@@ -185,6 +187,7 @@ struct eng_event {
     const struct outlet_reason *why; /* CLOSE ERROR */
     const struct eng_totals *totals; /* SUMMARY */
     enum eng_result result;          /* SUMMARY */
+    struct eng_rules *rules;         /* SUMMARY; NULL: there are none */
     const struct eng_demo_result *demo;
 };
 
@@ -236,8 +239,9 @@ struct eng_session_opts {
     enum eng_payload_kind payload;
     struct eng_bytes bytes;
     const char *file;
-    int input;
-    bool input_lines;  /* each line is a message */
+    int input;                 /* below 0: the caller sends itself (clients.c) */
+    void (*ready)(void *user); /* then: somebody came, left, or has room again */
+    bool input_lines;          /* each line is a message */
     bool input_person; /* someone types there: do not wait for the rest when the peer has ended */
     const char *eol;   /* added to each line of the input and each reply; "" for none */
     int64_t every_ms;  /* 0: at once */
@@ -252,6 +256,7 @@ struct eng_session_opts {
     struct eng_sum *verify;        /* what is received; NULL: nothing */
     bool strip;                    /* a good checksum is not shown */
     const char *charset;           /* checked; NULL: bytes are bytes */
+    struct eng_rules *rules;       /* taken if the session starts; tried before `rule` */
     struct eng_recorder *recorder; /* lent; NULL: nothing is recorded */
     bool answer; /* end at the first answer to the last message; without one, time out */
     /* Once, at the end.  The session may be freed after it returned, not inside. */
@@ -270,7 +275,49 @@ enum eng_result eng_session_start(outlet_loop *loop, const struct eng_session_op
 void eng_session_stop(struct eng_session *s, enum eng_result result);
 void eng_session_flow(struct eng_session *s); /* the sink can take more */
 void eng_session_totals(const struct eng_session *s, struct eng_totals *out);
+/* For the next message on; takes them (NULL: none) and frees those before.  Not inside emit(). */
+void eng_session_set_rules(struct eng_session *s, struct eng_rules *rules);
+struct eng_rules *eng_session_rules(struct eng_session *s);
+/* From now on: with whom is connected as if they came now.  Lends it; for a session that is no
+ * relay and has no recorder, or one that has failed.  Not inside emit(). */
+void eng_session_record(struct eng_session *s, struct eng_recorder *recorder);
 void eng_session_free(struct eng_session *s); /* after `ended`; NULL is allowed */
+
+/* ---- who is connected, one by one (clients.c) ---- */
+
+struct eng_client {
+    uint64_t id;
+    int64_t opened_ns; /* since 1970 */
+    uint64_t messages_in;
+    uint64_t messages_out;
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+    bool behind; /* does not read as fast as it is sent to */
+    char peer[160];
+};
+
+/* A snapshot, the oldest first: how many there are, of which `room` were filled in. */
+size_t eng_session_clients(const struct eng_session *s, struct eng_client *out, size_t room);
+
+enum eng_ready { ENG_NOBODY, ENG_BEHIND, ENG_READY };
+
+/* Would the client of this number (0: all of them) take a message now? */
+enum eng_ready eng_session_ready(const struct eng_session *s, uint64_t id);
+
+enum { ENG_REFUSED_MAX = 16 };
+
+struct eng_sent {
+    uint64_t taken;   /* by so many */
+    uint64_t refused; /* so many had no room, or have heard our end: nothing is kept for them */
+    uint64_t refused_ids[ENG_REFUSED_MAX];
+};
+
+void eng_session_send(struct eng_session *s, uint64_t id, const void *bytes, size_t len,
+                      struct eng_sent *sent);
+/* In order, after what is queued for it, or with a reset.  False: there is no such client. */
+bool eng_session_kick(struct eng_session *s, uint64_t id, bool reset);
+void
+eng_session_end_input(struct eng_session *s); /* nothing more will be sent, as at an end of file */
 
 /* ---- the demonstration (demo.c) ---- */
 

@@ -613,6 +613,11 @@ input_pump(struct eng_session *s)
 
     if (s->opts.payload != ENG_PAYLOAD_INPUT || s->state != SESSION_RUNNING)
         return;
+    if (s->opts.input < 0) {
+        if (s->opts.ready)
+            s->opts.ready(s->opts.user);
+        return;
+    }
     input_send(s);
     for (int i = 0; in->regular && i < SLICE_READS && !in->eof && receivers_ready(s); i++) {
         if (!input_read(s))

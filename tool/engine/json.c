@@ -135,6 +135,28 @@ eng_json_reason(struct eng_bytes *out, const struct outlet_reason *why, const ch
 }
 
 static void
+json_rules(struct eng_bytes *out, struct eng_rules *rules)
+{
+    size_t count = rules ? eng_rules_count(rules) : 0;
+
+    if (count == 0)
+        return;
+    eng_bytes_text(out, ",\"rules\":{");
+    for (size_t i = 0; i < count; i++) {
+        const struct eng_rule_acts *acts = eng_rules_at(rules, i);
+
+        eng_bytes_text(out, i ? "," : "");
+        eng_json_string(out, acts->name, strlen(acts->name));
+        eng_bytes_printf(out, ":{\"matches\":%" PRIu64 ",\"replies\":%" PRIu64,
+                         acts->counts.matches, acts->counts.replies);
+        if (acts->counts.gave_up)
+            eng_bytes_printf(out, ",\"gave_up\":%" PRIu64, acts->counts.gave_up);
+        eng_bytes_text(out, "}");
+    }
+    eng_bytes_text(out, "}");
+}
+
+static void
 json_totals(struct eng_bytes *out, const struct eng_totals *t)
 {
     eng_json_number(out, "connections", (int64_t)t->connections);
@@ -204,6 +226,8 @@ eng_json_event(struct eng_bytes *out, const struct eng_event *e, enum eng_form f
             eng_json_payload(out, e->bytes, e->size - e->hidden, form);
         if (e->check)
             json_check(out, e);
+        if (e->rule)
+            eng_json_text(out, "rule", e->rule);
         break;
     case ENG_CLOSE:
         eng_json_number(out, "id", (int64_t)e->id);
@@ -223,6 +247,7 @@ eng_json_event(struct eng_bytes *out, const struct eng_event *e, enum eng_form f
         break;
     case ENG_SUMMARY:
         json_totals(out, e->totals);
+        json_rules(out, e->rules);
         eng_json_number(out, "exit", e->result);
         break;
     }

@@ -33,7 +33,15 @@ enum eng_wrong {
     ENG_WRONG_SECTION,     /* a [section] that is not one */
     ENG_WRONG_LINE,        /* not KEY = VALUE */
     ENG_WRONG_TWICE,       /* a section or key that stands there already */
-    ENG_WRONG_OUTSIDE      /* a key in front of the first section */
+    ENG_WRONG_OUTSIDE,     /* a key in front of the first section */
+    ENG_WRONG_KEY,         /* no such key; `near` */
+    ENG_WRONG_CHOICE,      /* not one of those that `near` has */
+    ENG_WRONG_REGEX,       /* a regular expression; `near` is what is wrong with it */
+    ENG_WRONG_NO_REGEX,    /* built without regular expressions */
+    ENG_WRONG_FIELD,       /* TYPE@OFFSET OP NUMBER; `near` is what should stand there */
+    ENG_WRONG_GLOB,        /* not two of 0-9 a-f ?, nor * */
+    ENG_WRONG_BOTH,        /* cannot stand beside the key `near` */
+    ENG_WRONG_NEEDS        /* means nothing without the key `near` */
 };
 
 struct eng_mistake {

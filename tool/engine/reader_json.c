@@ -200,6 +200,12 @@ message_of(struct check *c, struct record_line *line)
     text_of(c, "transport", line->conn.transport, sizeof line->conn.transport);
     text_of(c, "peer", line->conn.peer, sizeof line->conn.peer);
     payload_of(c, line);
+    if (!json_object_get(c->line, "rule"))
+        return;
+    text_of(c, "rule", line->rule, sizeof line->rule);
+    if (!eng_preset_name_is_good(line->rule))
+        refuse(c, "rule", "is no name of a rule");
+    line->r.rule = line->rule;
 }
 
 static void

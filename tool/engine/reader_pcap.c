@@ -59,6 +59,7 @@ struct pcap_reader {
     struct talk *lent; /* its part is a record's bytes: to be emptied */
     int lent_from;
     struct outlet_reason why;
+    char rule[ENG_PRESET_NAME_MAX + 1];
 };
 
 /* One block, in memory as a whole. */
@@ -73,6 +74,8 @@ struct block {
 struct found {
     const uint8_t *comment; /* a record as a line; NULL: there is none */
     size_t comment_len;
+    const uint8_t *rule; /* that acted on the message; NULL: none is named */
+    size_t rule_len;
     const uint8_t *application;
     size_t application_len;
     uint32_t flags;
@@ -85,6 +88,8 @@ struct segment {
     unsigned flags;
     const uint8_t *bytes;
     size_t len;
+    const uint8_t *rule; /* NULL: none */
+    size_t rule_len;
     int64_t ns;
 };
 
@@ -171,6 +176,10 @@ option_found(const struct pcap_reader *p, const struct block *b, unsigned code, 
     if (code == PCAP_COMMENT && !out->comment && is_record(at, len)) {
         out->comment = at;
         out->comment_len = len;
+    } else if (code == PCAP_COMMENT && !out->rule && len > sizeof PCAP_RULE - 1 &&
+               memcmp(at, PCAP_RULE, sizeof PCAP_RULE - 1) == 0) {
+        out->rule = at + sizeof PCAP_RULE - 1;
+        out->rule_len = len - (sizeof PCAP_RULE - 1);
     } else if (b->type == PCAP_SECTION && code == PCAP_APPLICATION) {
         out->application = at;
         out->application_len = len;
@@ -476,6 +485,18 @@ sums_are_right(const struct segment *s, const uint8_t *at, size_t head)
     return record_sum_end(sum) == 0 && (s->pair.v6 || record_sum_end(record_sum(0, at, head)) == 0);
 }
 
+/* A comment that somebody wrote may look like one of ours: then it is none.  NULL: none. */
+static const char *
+rule_of(struct pcap_reader *p, const struct segment *s)
+{
+    if (!s->rule || s->rule_len >= sizeof p->rule || memchr(s->rule, '\0', s->rule_len) ||
+        !eng_utf8_valid(s->rule, s->rule_len))
+        return NULL;
+    memcpy(p->rule, s->rule, s->rule_len);
+    p->rule[s->rule_len] = '\0';
+    return eng_preset_name_is_good(p->rule) ? p->rule : NULL;
+}
+
 /* A message of ours is whole with the segment that pushes it. */
 static enum eng_read
 take_ours(struct eng_reader *r, struct talk *t, int from, const struct segment *s, uint64_t offset,
@@ -503,6 +524,7 @@ take_ours(struct eng_reader *r, struct talk *t, int from, const struct segment *
                                .ns = s->ns,
                                .conn = t->conn,
                                .out = from == 0,
+                               .rule = rule_of(r->pcap, s),
                                .bytes = part->len ? part->data : (const uint8_t *)"",
                                .size = part->len};
     return ENG_READ_RECORD;
@@ -701,6 +723,8 @@ take_packet_block(struct eng_reader *r, const struct block *b, struct eng_record
         return reader_damage(r, b->offset, "a packet with a wrong sum");
     if (p->ours && f.comment)
         return take_comment(r, b, &f, out);
+    s.rule = f.rule;
+    s.rule_len = f.rule_len;
     return take_packet(r, b, &s, f.flags, out);
 }
 

@@ -52,6 +52,7 @@ struct eng_record {
     int64_t ns;                         /* since 1970 */
     const struct eng_record_conn *conn; /* OPEN MESSAGE CLOSE */
     bool out;                           /* MESSAGE: sent, not received */
+    const char *rule;                   /* MESSAGE: that acted on it; NULL: none */
     const uint8_t *bytes;
     size_t size;
     const struct outlet_reason *why; /* CLOSE: code, phase, side and text */

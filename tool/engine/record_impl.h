@@ -29,8 +29,8 @@ enum {
     PCAP_STATISTICS = 5,
     PCAP_PACKET = 6,
     PCAP_MAGIC = 0x1a2b3c4d,
-    PCAP_RAW_IP = 101, /* LINKTYPE_RAW: the first half byte says IPv4 or IPv6 */
-    PCAP_COMMENT = 1,
+    PCAP_RAW_IP = 101,    /* LINKTYPE_RAW: the first half byte says IPv4 or IPv6 */
+    PCAP_COMMENT = 1,     /* a record, or of a message PCAP_RULE and its rule */
     PCAP_APPLICATION = 4, /* of a section */
     PCAP_NAME = 2,        /* of an interface */
     PCAP_RESOLUTION = 9,
@@ -47,6 +47,8 @@ enum {
     IP_TCP = 6,
     IP_UDP = 17
 };
+
+#define PCAP_RULE "rule: "
 
 /* Two ends; [0] is ours. */
 struct pcap_pair {
@@ -76,6 +78,7 @@ struct record_line {
     struct eng_bytes bytes;
     char app[64];
     char url[4096];
+    char rule[ENG_PRESET_NAME_MAX + 1];
 };
 
 /* False: `text` says what is wrong. */

@@ -14,6 +14,7 @@
  *     statistics            comment = START
  *     SYN, SYN ACK, ACK     comment = OPEN
  *     segments              PSH in the last one of a message; flags say in or out
+ *     PSH ACK               comment = "rule: NAME", of the rule that acted
  *     FIN ACK ...           comment = CLOSE
  *     statistics            comment = LOST, END
  *
@@ -171,6 +172,17 @@ option_record(struct eng_bytes *out, const struct eng_record *r)
 }
 
 static void
+option_rule(struct eng_bytes *out, const char *rule)
+{
+    char text[sizeof PCAP_RULE + ENG_PRESET_NAME_MAX];
+    int len = snprintf(text, sizeof text, PCAP_RULE "%s", rule);
+
+    if (len >= (int)sizeof text)
+        return; /* no name of a rule */
+    option(out, PCAP_COMMENT, text, (size_t)len);
+}
+
+static void
 put_time(struct eng_bytes *out, int64_t ns)
 {
     put32(out, (uint32_t)((uint64_t)ns >> 32));
@@ -243,6 +255,7 @@ struct packet {
     const uint8_t *bytes;
     size_t len;
     const struct eng_record *comment; /* NULL: none */
+    const char *rule;                 /* NULL: none */
     int64_t ns;
 };
 
@@ -349,6 +362,8 @@ add_packet(struct eng_bytes *out, const struct packet *p)
     pad(out, all);
     if (p->comment)
         option_record(out, p->comment);
+    if (p->rule)
+        option_rule(out, p->rule);
     option(out, PCAP_FLAGS, &flags, sizeof flags);
     put32(out, 0);
     block_end(out, at);
@@ -565,6 +580,7 @@ add_message(struct pcap_writer *w, const struct eng_record *r, struct eng_bytes 
         p.len = left < most ? left : most;
         left -= p.len;
         p.flags = TCP_ACK | (left ? 0 : TCP_PSH);
+        p.rule = left ? NULL : r->rule;
         if (t->pair.protocol == IP_UDP)
             add_packet(out, &p);
         else

@@ -30,6 +30,15 @@ now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+static int64_t
+real_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
 void
 timer_end(outlet_timer *t)
 {
@@ -166,6 +175,8 @@ tell_message(struct peer *p, bool out, const void *bytes, size_t len)
     struct eng_event e = {
         .kind = ENG_MESSAGE, .id = p->id, .peer = p->name, .out = out, .bytes = bytes, .size = len};
 
+    p->messages[out]++;
+    p->bytes[out] += len;
     if (s->opts.to) {
         /* counted at the end of each side, by the library */
     } else if (out) {
@@ -179,8 +190,10 @@ tell_message(struct peer *p, bool out, const void *bytes, size_t len)
         check_message(s, &e);
     if (s->opts.sink->quiet_messages)
         return;
-    if (!out)
+    if (!out) {
         e.sender = sender_of(p, sender, sizeof sender);
+        e.rule = p->rule ? p->rule->name : NULL;
+    }
     if (s->opts.charset)
         decode_message(p, &e);
     tell(s, &e);
@@ -392,21 +405,26 @@ session_all_is_sent(struct peer *p)
 /* ---- sending ---- */
 
 bool
-peer_render(struct peer *p, const struct eng_template *t, uint64_t n, const char *eol,
-            struct eng_bytes *out)
+peer_render_with(struct peer *p, const struct eng_template *t, uint64_t n,
+                 const struct eng_sum *append, const char *eol, struct eng_bytes *out)
 {
-    struct timespec now;
-    struct eng_context context = {.n = n, .client = p->id, .peer = p->name, .chance = &p->chance};
+    struct eng_context context = {
+        .n = n, .client = p->id, .peer = p->name, .chance = &p->chance, .real_ns = real_ns()};
 
-    clock_gettime(CLOCK_REALTIME, &now);
-    context.real_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
     if (eng_template_render(t, &context, out)) {
-        eng_seal(out, p->s->opts.append, eol);
+        eng_seal(out, append, eol);
         if (!out->failed)
             return true;
     }
     session_fail(p->s, ENG_INTERNAL, OUTLET_ENOMEM, 0, "--template");
     return false;
+}
+
+bool
+peer_render(struct peer *p, const struct eng_template *t, uint64_t n, const char *eol,
+            struct eng_bytes *out)
+{
+    return peer_render_with(p, t, n, p->s->opts.append, eol, out);
 }
 
 bool
@@ -462,12 +480,19 @@ send_held(struct peer *p)
     outlet_buf_unref(held);
 }
 
+static bool
+session_answers(const struct eng_session *s)
+{
+    return s->opts.rule == ENG_RULE_ECHO || s->opts.rule == ENG_RULE_REPLY || s->rules;
+}
+
 static void
 peer_flow(struct peer *p)
 {
-    bool answers = p->s->opts.rule == ENG_RULE_ECHO || p->s->opts.rule == ENG_RULE_REPLY;
+    bool answers = session_answers(p->s);
     bool loses = p->s->datagrams && p->s->opts.recorder; /* what comes while it is paused */
-    bool pause = (session_is_busy(p->s) && !loses) || (answers && (p->full || p->held));
+    bool pause = (session_is_busy(p->s) && !loses) ||
+                 (answers && (p->full || p->held || session_rules_is_full(p)));
 
     if (pause == p->paused)
         return;
@@ -483,6 +508,7 @@ peer_close(struct peer *p)
 {
     p->state = PEER_CLOSING;
     feed_stop(p);
+    session_rules_drop(p);
     session_count_dropped(p->s);
     outlet_close(p->c);
 }
@@ -494,7 +520,7 @@ settle_ended_peer(struct peer *p)
     const struct eng_session *s = p->s;
     bool feeding = p->feed.state == FEED_RUNNING && !s->opts.every_ms;
 
-    if (p->held || feeding)
+    if (p->held || p->later.first || feeding)
         return;
     if (s->opts.payload != ENG_PAYLOAD_INPUT || input_done(s) || s->opts.input_person)
         peer_close(p);
@@ -506,7 +532,7 @@ void
 peer_settle(struct peer *p)
 {
     const struct eng_session_opts *o = &p->s->opts;
-    bool answers = o->rule == ENG_RULE_ECHO || o->rule == ENG_RULE_REPLY;
+    bool answers = session_answers(p->s);
     bool alone = o->role == OUTLET_TO_CONNECT || (o->once && o->payload == ENG_PAYLOAD_INPUT);
     bool sent = o->payload == ENG_PAYLOAD_INPUT ? input_done(p->s) : p->feed.state == FEED_DONE;
 
@@ -515,6 +541,10 @@ peer_settle(struct peer *p)
     peer_flow(p);
     if (p->s->opts.to)
         return; /* the relay does the rest */
+    if (p->closes && !p->held) {
+        peer_close(p);
+        return;
+    }
     if (p->ended_in) {
         settle_ended_peer(p);
         return;
@@ -573,9 +603,9 @@ send_reply(struct peer *p)
     struct eng_bytes made = {0};
 
     if (!s->opts.reply_template)
-        peer_send(p, s->opts.reply.data, s->opts.reply.len, NULL);
+        session_rules_answer(p, s->opts.reply.data, s->opts.reply.len, NULL);
     else if (peer_render(p, s->opts.reply_template, p->replies++, s->opts.reply_eol, &made))
-        peer_send(p, made.len ? made.data : (const uint8_t *)"", made.len, NULL);
+        session_rules_answer(p, made.len ? made.data : (const uint8_t *)"", made.len, NULL);
     eng_bytes_free(&made);
 }
 
@@ -598,29 +628,35 @@ on_message(outlet_conn c, outlet_msg *m, void *user)
 {
     struct peer *p = user;
     struct eng_session *s = p->s;
+    struct eng_rule_acts *rule;
     size_t len;
     const uint8_t *bytes = outlet_msg_data(m, &len);
 
     (void)c;
-    if (p->state != PEER_OPEN)
+    if (p->state != PEER_OPEN || p->closes)
         return;
+    p->rule = session_rules_match(s, bytes, len);
     p->from = hears_many(s) ? m : NULL;
     peer_record_message(p, p->far, bytes, len);
     take_message(p, bytes, len);
     p->from = NULL;
+    rule = p->rule;
+    p->rule = NULL;
     if (s->opts.expect.len && expect_next(p, bytes, len)) {
         eng_session_stop(s, ENG_DONE);
         return;
     }
-    if (s->opts.rule == ENG_RULE_ECHO)
-        peer_send(p, bytes, len, m);
+    if (rule && p->state == PEER_OPEN)
+        session_rules_act(p, rule, m);
+    else if (s->opts.rule == ENG_RULE_ECHO)
+        session_rules_answer(p, bytes, len, m);
     else if (s->opts.rule == ENG_RULE_REPLY)
         send_reply(p);
     if (s->opts.answer && p->feed.state == FEED_DONE && !s->opts.expect.len && is_answered(p)) {
         eng_session_stop(s, ENG_DONE);
         return;
     }
-    if (p->full || p->held)
+    if (p->state == PEER_OPEN && (p->full || p->held || p->later.first))
         peer_flow(p);
     follow_sink(s);
 }
@@ -636,6 +672,7 @@ on_writable(outlet_conn c, void *user)
     p->full = false;
     if (p->held)
         send_held(p);
+    session_rules_pump(p);
     feed_pump(p);
     peer_settle(p);
     input_pump(p->s);
@@ -679,6 +716,7 @@ void
 peer_free(struct peer *p)
 {
     feed_stop(p);
+    session_rules_drop(p);
     outlet_buf_unref(p->held);
     eng_coder_close(p->coders[0]);
     eng_coder_close(p->coders[1]);
@@ -711,8 +749,8 @@ on_accept(outlet_conn c, void *user)
 }
 
 /* A unix path is given as the URL that it came from: without our options it is an address again. */
-static void
-address_of(outlet_conn c, const char *key, char *text, size_t room)
+void
+session_address_of(outlet_conn c, const char *key, char *text, size_t room)
 {
     size_t skip = 0;
 
@@ -744,10 +782,11 @@ on_open(outlet_conn c, void *user)
         return;
     }
     p->id = ++s->totals.connections;
+    p->opened_ns = real_ns();
     p->chance = s->opts.seed + p->id; /* each draws its own, whoever came first */
     s->opened = true;
-    address_of(c, "peer", p->name, sizeof p->name);
-    address_of(c, "local", local, sizeof local);
+    session_address_of(c, "peer", p->name, sizeof p->name);
+    session_address_of(c, "local", local, sizeof local);
     peer_record_open(p, local);
     tell(s, &(struct eng_event){.kind = ENG_OPEN, .id = p->id, .peer = p->name, .local = local});
     if (s->opts.to)
@@ -956,27 +995,56 @@ open_descriptor(struct eng_session *s, struct outlet_reason *why)
 }
 
 /* The URL as it was asked for, with the port that was picked: our own defaults say nothing to
- * people. */
-static void
-tell_listening(struct eng_session *s)
+ * people.  NULL: no memory. */
+static char *
+url_new(const struct eng_session *s)
 {
     const char *options = s->opts.url + strcspn(s->opts.url, "#?");
     char place[1024]; /* what stands behind it is cut off anyway */
-    size_t len;
     char *url;
 
     if (outlet_listener_info(s->listener, "url", place, sizeof place) < 0)
         snprintf(place, sizeof place, "%s", s->opts.url);
-    len = strcspn(place, "#?");
-    place[len] = '\0';
-    url = eng_alloc(len + strlen(options) + 1); /* lists may be long */
+    place[strcspn(place, "#?")] = '\0';
+    url = eng_alloc(strlen(place) + strlen(options) + 1); /* lists may be long */
     if (url)
-        snprintf(url, len + strlen(options) + 1, "%s%s", place, options);
-    session_record_start(s, url ? url : place);
+        snprintf(url, strlen(place) + strlen(options) + 1, "%s%s", place, options);
+    return url;
+}
+
+static void
+tell_listening(struct eng_session *s)
+{
+    char *url = url_new(s);
+
+    session_record_start(s, url ? url : s->opts.url);
     tell(s, &(struct eng_event){.kind = ENG_LISTENING,
-                                .url = url ? url : place,
+                                .url = url ? url : s->opts.url,
                                 .driver = outlet_loop_driver(s->loop)});
     eng_free(url);
+}
+
+void
+eng_session_record(struct eng_session *s, struct eng_recorder *recorder)
+{
+    char *url = s->listener.id ? url_new(s) : NULL;
+
+    s->opts.recorder = recorder;
+    session_count_dropped(s);
+    s->dropped_before = s->totals.dropped;
+    session_record_start(s, url ? url : s->opts.url);
+    eng_free(url);
+    for (struct peer *p = s->peers; p; p = p->next) {
+        char local[sizeof p->name];
+
+        eng_free(p->conn);
+        p->conn = NULL;
+        if (p->state != PEER_OPEN || p->far || !p->id)
+            continue;
+        session_address_of(p->c, "local", local, sizeof local);
+        peer_record_open(p, local);
+        peer_settle(p);
+    }
 }
 
 enum eng_result
@@ -992,6 +1060,7 @@ eng_session_start(outlet_loop *loop, const struct eng_session_opts *opts, struct
         return start_failed(why, OUTLET_ENOMEM);
     s->loop = loop;
     s->opts = *opts;
+    s->rules = opts->rules;
     s->nobody.s = s;
     s->started_ms = now_ms();
     s->tick.fd = -1;
@@ -1059,6 +1128,7 @@ eng_session_free(struct eng_session *s)
     input_stop(s);
     input_free(s);
     tick_free(s);
+    eng_rules_free(s->rules);
     eng_free(s->fallback);
     eng_free(s);
 }

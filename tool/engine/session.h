@@ -37,12 +37,24 @@ struct feed {
     outlet_timer again;    /* goes on in the next turn, so that receiving is not starved */
 };
 
+/* What a rule does later, and what waits behind that to keep the order. */
+struct later {
+    struct later_act *first; /* NULL: nothing waits */
+    struct later_act *last;
+    size_t count;
+    size_t bytes;
+    outlet_timer timer;
+};
+
 struct peer {
     struct eng_session *s;
     struct peer *next;
     struct peer **where;
     outlet_conn c;
     uint64_t id;
+    int64_t opened_ns;    /* since 1970 */
+    uint64_t messages[2]; /* received, sent */
+    uint64_t bytes[2];
     enum peer_state state;
     char name[160];
     outlet_buf *held; /* a message that the queue refused: goes before all others */
@@ -61,6 +73,9 @@ struct peer {
     const outlet_msg *from; /* while one is received; NULL: none, or its sender is the peer */
     uint64_t chance;        /* of what templates draw */
     uint64_t replies;
+    struct eng_rule_acts *rule; /* for the message that is received; NULL: none */
+    bool closes;                /* a rule wants it, when all has gone */
+    struct later later;
     uint64_t answers;
     struct eng_bytes piece;       /* of an answer whose checksum is not there yet */
     struct eng_coder *coders[2];  /* decode what is received, what is sent; NULL until needed */
@@ -100,12 +115,14 @@ struct eng_session {
     outlet_listener listener; /* id 0: none, or closed */
     struct eng_totals totals;
     int64_t started_ms;
-    bool opened; /* some peer was open once */
+    struct eng_rules *rules; /* ours; NULL: none */
+    bool opened;             /* some peer was open once */
     bool was_busy;
-    int64_t looked_up_ns; /* when the process at the other end was last looked for */
-    bool datagrams;       /* that are lost while nobody receives */
-    bool trusts_high;     /* no high= in the URL: QUEUE_HIGH is where on_writable is owed */
-    size_t *fallback;     /* of the search for `expect` */
+    int64_t looked_up_ns;    /* when the process at the other end was last looked for */
+    uint64_t dropped_before; /* the recording began */
+    bool datagrams;          /* that are lost while nobody receives */
+    bool trusts_high;        /* no high= in the URL: QUEUE_HIGH is where on_writable is owed */
+    size_t *fallback;        /* of the search for `expect` */
     outlet_timer time;
     outlet_timer deadline;
     struct tick tick;
@@ -126,6 +143,17 @@ void session_tell_error(struct eng_session *s, const char *text); /* and go on *
 bool peer_render(struct peer *p, const struct eng_template *t, uint64_t n, const char *eol,
                  struct eng_bytes *out); /* false: the session has failed */
 
+bool peer_render_with(struct peer *p, const struct eng_template *t, uint64_t n,
+                      const struct eng_sum *append, const char *eol, struct eng_bytes *out);
+
+/* session_rules.c */
+struct eng_rule_acts *session_rules_match(struct eng_session *s, const uint8_t *bytes, size_t len);
+void session_rules_pump(struct peer *p); /* does what is due, as far as there is room */
+void session_rules_answer(struct peer *p, const void *bytes, size_t len, outlet_msg *from);
+bool session_rules_is_full(const struct peer *p); /* no more may be received for now */
+void session_rules_drop(struct peer *p);          /* what waits */
+void session_rules_act(struct peer *p, struct eng_rule_acts *acts, outlet_msg *m);
+
 /* relay.c */
 void relay_open(struct peer *near, const struct outlet_handlers *on);
 void relay_count(const struct peer *p, struct eng_totals *t); /* adds what its side received */
@@ -133,6 +161,9 @@ void relay_count(const struct peer *p, struct eng_totals *t); /* adds what its s
 bool relay_closed(struct peer *p, struct outlet_reason *why);
 
 bool session_is_busy(const struct eng_session *s); /* nothing more may come or go for now */
+
+/* "peer" or "local", as people write it */
+void session_address_of(outlet_conn c, const char *key, char *text, size_t room);
 
 /* session_record.c: nothing without a recorder */
 void session_record_start(struct eng_session *s, const char *url);

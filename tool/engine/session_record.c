@@ -117,10 +117,12 @@ peer_record_message(struct peer *p, bool out, const void *bytes, size_t len)
     const struct eng_record_conn *conn = !p->conn && p->twin ? p->twin->conn : p->conn;
 
     if (conn)
-        record(
-            p->s,
-            &(struct eng_record){
-                .kind = ENG_RECORD_MESSAGE, .conn = conn, .out = out, .bytes = bytes, .size = len});
+        record(p->s, &(struct eng_record){.kind = ENG_RECORD_MESSAGE,
+                                          .conn = conn,
+                                          .out = out,
+                                          .rule = p->rule ? p->rule->name : NULL,
+                                          .bytes = bytes,
+                                          .size = len});
 }
 
 void
@@ -155,6 +157,8 @@ peer_record_close(struct peer *p, const struct outlet_reason *why)
 void
 session_record_lost(struct eng_session *s)
 {
-    if (s->opts.recorder && s->totals.dropped)
-        record(s, &(struct eng_record){.kind = ENG_RECORD_LOST, .count = s->totals.dropped});
+    uint64_t lost = s->totals.dropped - s->dropped_before;
+
+    if (s->opts.recorder && lost)
+        record(s, &(struct eng_record){.kind = ENG_RECORD_LOST, .count = lost});
 }

@@ -1,0 +1,112 @@
+/*
+ * rules.c - --rules: the file is read and judged before anything is opened; /rules does the same
+ * while messages pass.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool
+rules_failed(struct cli *cli, const char *path, int error)
+{
+    cli_fail(cli, OUTLET_ESYS, TEXT_ERROR_RULES, path, strerror(error));
+    cli->refusal = ENG_FILE;
+    return false;
+}
+
+static bool
+read_rules(struct cli *cli, const char *path, struct eng_bytes *out)
+{
+    enum { CHUNK = 16 * 1024 };
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = 1;
+    int error;
+
+    if (fd < 0)
+        return rules_failed(cli, path, errno);
+    while (n > 0 && out->len <= ENG_PRESET_BYTES_MAX) {
+        uint8_t *space = eng_bytes_space(out, CHUNK);
+
+        errno = ENOMEM;
+        n = space ? read(fd, space, CHUNK) : -1;
+        if (n > 0)
+            out->len += (size_t)n;
+    }
+    error = n < 0 ? errno : out->len > ENG_PRESET_BYTES_MAX ? EFBIG : 0;
+    close(fd);
+    return error ? rules_failed(cli, path, error) : true;
+}
+
+static enum cli_text
+text_of(const struct eng_mistake *m)
+{
+    switch ((int)m->wrong) {
+    case ENG_WRONG_SECTION:
+        return TEXT_RULES_SECTION;
+    case ENG_WRONG_LINE:
+        return TEXT_RULES_LINE;
+    case ENG_WRONG_TWICE:
+        return TEXT_RULES_TWICE;
+    case ENG_WRONG_OUTSIDE:
+        return TEXT_RULES_OUTSIDE;
+    case ENG_WRONG_LONG:
+        return TEXT_RULES_LONG;
+    default:
+        return cli_text_of_mistake(m);
+    }
+}
+
+static bool
+say_mistake(struct cli *cli, const char *path, const struct eng_rules_mistake *m)
+{
+    struct eng_bytes sentence = {0};
+    char line[16];
+    char column[24];
+    const char *near = m->mistake.near;
+
+    if (m->mistake.wrong == ENG_WRONG_NOTHING)
+        return rules_failed(cli, path, ENOMEM);
+    if (m->mistake.wrong == ENG_WRONG_CHARACTER)
+        near = cli->options.value[OPT_CHARSET];
+    snprintf(line, sizeof line, "%d", m->line);
+    snprintf(column, sizeof column, "%zu", eng_column(m->value, m->mistake.at));
+    cli_format(cli->json ? CLI_EN : cli->lang, text_of(&m->mistake),
+               (const char *const[CLI_ARGS]){m->key, column, m->value, near}, &sentence);
+    eng_bytes_add(&sentence, "", 1);
+    snprintf(column, sizeof column, "%zu", m->column);
+    cli_fail(cli, OUTLET_EINVAL, TEXT_ERROR_AT, path, line, column,
+             sentence.failed ? "" : (const char *)sentence.data);
+    eng_bytes_free(&sentence);
+    cli->refusal = ENG_FILE;
+    return false;
+}
+
+bool
+cli_rules_read(struct cli *cli, const char *path, const struct eng_session_opts *opts,
+               struct eng_rules **out)
+{
+    struct eng_rules_opts with = {
+        .charset = opts->charset, .append = opts->append, .eol = opts->eol};
+    struct eng_rules_mistake mistake;
+    struct eng_bytes text = {0};
+    bool ok = read_rules(cli, path, &text);
+
+    if (ok) {
+        *out = eng_rules_parse(text.data, text.len, &with, &mistake);
+        ok = *out || say_mistake(cli, path, &mistake);
+    }
+    eng_bytes_free(&text);
+    return ok;
+}
+
+bool
+cli_rules_options(struct cli *cli, struct eng_session_opts *opts)
+{
+    return !cli->options.has[OPT_RULES] ||
+           cli_rules_read(cli, cli->options.value[OPT_RULES], opts, &opts->rules);
+}

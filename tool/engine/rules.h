@@ -1,0 +1,84 @@
+/*
+ * rules.h - what is answered to which message: read from a file, matched, counted.  Pure.
+ *
+ *     [ping]
+ *     is = PING
+ *     reply = PONG
+ *
+ *     [read]
+ *     hex = 01 03 *
+ *     field = u16be@4 <= 125
+ *     reply-hex = 01 83 02
+ *     append = crc16/modbus
+ *
+ * The file is one of sections, as presets are (preset.h).  Rules are tried in its order; the first
+ * of which all conditions hold acts.  A newcomer's mistake: to expect lines of a stream without
+ * frame=.  A message is what framing makes it, else what one read brought.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef ENG_RULES_H
+#define ENG_RULES_H
+
+#include "mistake.h"
+
+#include <stdint.h>
+
+struct eng_bytes;
+struct eng_rules;
+struct eng_sum;
+struct eng_template;
+
+enum { ENG_RULES_MAX = 4096, ENG_RULE_TOKENS_MAX = 1024, ENG_RULE_FIELDS_MAX = 16 };
+
+/* What the command line says; lent until the rules are freed. */
+struct eng_rules_opts {
+    const char *charset;          /* checked; NULL: UTF-8 */
+    const struct eng_sum *append; /* NULL: none */
+    const char *eol;              /* NULL: none */
+};
+
+/* Where a file is wrong.  `key` and `value` are what stands there, "" where that is no entry. */
+struct eng_rules_mistake {
+    struct eng_mistake mistake; /* ENG_WRONG_NOTHING: no memory */
+    int line;
+    size_t column; /* as people count, from 1 */
+    char key[64];
+    char value[256];
+};
+
+enum eng_rule_close { ENG_CLOSE_NOT, ENG_CLOSE_ORDERLY, ENG_CLOSE_RESET };
+
+struct eng_rule_counts {
+    uint64_t matches; /* when it acted */
+    uint64_t replies;
+    uint64_t gave_up; /* messages on which its regular expression did */
+};
+
+/* One rule, as those who act and tell look at it. */
+struct eng_rule_acts {
+    const char *name;
+    bool replies;
+    bool echo;
+    const uint8_t *bytes; /* complete, with checksum and end of line */
+    size_t len;
+    const struct eng_template *template; /* instead of `bytes`; NULL: none */
+    const struct eng_sum *append;        /* behind what it makes */
+    const char *eol;
+    enum eng_rule_close close;
+    int64_t delay_ms; /* that all of it happens later */
+    struct eng_rule_counts counts;
+    bool gave_up_now; /* for the first time: say so */
+};
+
+struct eng_rules *eng_rules_parse(const void *text, size_t len, const struct eng_rules_opts *opts,
+                                  struct eng_rules_mistake *mistake);
+void eng_rules_free(struct eng_rules *rules); /* NULL is allowed */
+
+size_t eng_rules_count(const struct eng_rules *rules);
+struct eng_rule_acts *eng_rules_at(struct eng_rules *rules, size_t i);
+
+/* The rule that acts on this message, counted; NULL: none. */
+struct eng_rule_acts *eng_rules_match(struct eng_rules *rules, const uint8_t *bytes, size_t len);
+
+#endif

@@ -1,0 +1,249 @@
+/*
+ * session_rules.c - rules at work: which one a received message is for, and what it does.
+ *
+ * A newcomer's mistake: to close at once.  An answer may still be held back by a full queue; the
+ * peer is closed when that has gone (peer_settle).  What a rule does later is made when it matched
+ * and stands in a queue of its connection, behind which all its answers wait: order is kept, and
+ * the rules may be others by then.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "session.h"
+
+#include <stdio.h>
+#include <time.h>
+
+enum { LATER_MAX = 1024, LATER_BYTES_MAX = 1024 * 1024 }; /* that wait, of a connection */
+
+static void
+tell_gave_up(struct eng_session *s, size_t len)
+{
+    for (size_t i = 0; i < eng_rules_count(s->rules); i++) {
+        const struct eng_rule_acts *acts = eng_rules_at(s->rules, i);
+        char text[256];
+
+        if (!acts->gave_up_now)
+            continue;
+        snprintf(text, sizeof text,
+                 "rule %s: its regular expression gave up on a message of %zu bytes, which counts "
+                 "as no match; make it simpler, or bound the message with size=",
+                 acts->name, len);
+        session_tell_error(s, text);
+    }
+}
+
+struct eng_rule_acts *
+session_rules_match(struct eng_session *s, const uint8_t *bytes, size_t len)
+{
+    struct eng_rule_acts *acts = NULL;
+
+    if (!s->rules)
+        return NULL;
+    acts = eng_rules_match(s->rules, bytes, len);
+    tell_gave_up(s, len);
+    return acts;
+}
+
+/* ---- later ---- */
+
+struct later_act {
+    struct later_act *next;
+    int64_t due_ms;
+    bool sends;
+    outlet_buf *bytes; /* NULL: none */
+    size_t len;
+    enum eng_rule_close close;
+};
+
+static int64_t
+now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+bool
+session_rules_is_full(const struct peer *p)
+{
+    return p->later.count >= LATER_MAX || p->later.bytes >= LATER_BYTES_MAX;
+}
+
+static struct later_act *
+later_take(struct peer *p)
+{
+    struct later *l = &p->later;
+    struct later_act *a = l->first;
+
+    l->first = a->next;
+    if (!l->first)
+        l->last = NULL;
+    l->count--;
+    l->bytes -= a->len;
+    return a;
+}
+
+static void
+later_free(struct later_act *a)
+{
+    outlet_buf_unref(a->bytes);
+    eng_free(a);
+}
+
+void
+session_rules_drop(struct peer *p)
+{
+    timer_end(&p->later.timer);
+    while (p->later.first)
+        later_free(later_take(p));
+}
+
+static void
+end_peer(struct peer *p, enum eng_rule_close close)
+{
+    if (p->state != PEER_OPEN || close == ENG_CLOSE_NOT)
+        return;
+    p->closes = true;
+    session_rules_drop(p); /* it came behind this */
+    if (close == ENG_CLOSE_RESET) {
+        p->state = PEER_CLOSING;
+        outlet_abort(p->c);
+    } else {
+        peer_settle(p);
+    }
+}
+
+static void
+do_act(struct peer *p, struct later_act *a)
+{
+    size_t len = 0;
+    const uint8_t *bytes = a->bytes ? outlet_buf_data(a->bytes, &len) : (const uint8_t *)"";
+
+    if (a->sends)
+        peer_send(p, bytes, len, NULL);
+    end_peer(p, a->close);
+    later_free(a);
+}
+
+static void
+later_is_due(outlet_timer t, void *arg)
+{
+    struct peer *p = arg;
+
+    (void)t;
+    p->later.timer.id = 0;
+    session_rules_pump(p);
+    if (p->state == PEER_OPEN)
+        peer_settle(p); /* receive again, or close: perhaps this was the last */
+}
+
+void
+session_rules_pump(struct peer *p)
+{
+    struct later *l = &p->later;
+    int64_t now = l->first ? now_ms() : 0;
+
+    while (l->first && l->first->due_ms <= now && p->state == PEER_OPEN && !p->full && !p->held)
+        do_act(p, later_take(p));
+    if (!l->first || l->timer.id || p->state != PEER_OPEN || p->full || p->held)
+        return;
+    if (outlet_timer_start(p->s->loop, l->first->due_ms - now, 0, later_is_due, p, &l->timer) !=
+        OUTLET_OK)
+        session_fail(p->s, ENG_INTERNAL, OUTLET_ENOMEM, 0, "--rules");
+}
+
+/* The first of them may stand in front of the bound with one message: that one was received. */
+static void
+act_later(struct peer *p, const struct eng_rule_acts *acts, bool sends, const void *bytes,
+          size_t len, outlet_msg *from)
+{
+    struct later *l = &p->later;
+    struct later_act *a = eng_alloc(sizeof *a);
+
+    if (a && len)
+        a->bytes = from ? outlet_msg_retain(from) : outlet_buf_copy(bytes, len);
+    if (!a || (len && !a->bytes)) {
+        eng_free(a);
+        session_fail(p->s, ENG_INTERNAL, OUTLET_ENOMEM, 0, "--rules");
+        return;
+    }
+    a->sends = sends;
+    a->len = len;
+    a->close = acts ? acts->close : ENG_CLOSE_NOT;
+    a->due_ms = now_ms() + (acts ? acts->delay_ms : 0);
+    if (l->last && l->last->due_ms > a->due_ms)
+        a->due_ms = l->last->due_ms;
+    if (l->last)
+        l->last->next = a;
+    else
+        l->first = a;
+    l->last = a;
+    l->count++;
+    l->bytes += len;
+    session_rules_pump(p);
+}
+
+/* ---- now ---- */
+
+void
+session_rules_answer(struct peer *p, const void *bytes, size_t len, outlet_msg *from)
+{
+    if (p->later.first)
+        act_later(p, NULL, true, bytes, len, from);
+    else
+        peer_send(p, bytes, len, from);
+}
+
+static void
+act(struct peer *p, const struct eng_rule_acts *acts, bool sends, const void *bytes, size_t len,
+    outlet_msg *from)
+{
+    if (acts->delay_ms || p->later.first) {
+        act_later(p, acts, sends, bytes, len, from);
+        return;
+    }
+    if (sends)
+        peer_send(p, bytes, len, from);
+    end_peer(p, acts->close);
+}
+
+void
+session_rules_act(struct peer *p, struct eng_rule_acts *acts, outlet_msg *m)
+{
+    struct eng_bytes made = {0};
+    bool sends = acts->echo || acts->replies;
+    const uint8_t *bytes = acts->bytes;
+    size_t len = acts->len;
+
+    if (acts->echo) {
+        bytes = outlet_msg_data(m, &len);
+    } else if (acts->template) {
+        if (!peer_render_with(p, acts->template, acts->counts.replies, acts->append, acts->eol,
+                              &made))
+            goto free_made;
+        bytes = made.len ? made.data : (const uint8_t *)"";
+        len = made.len;
+    }
+    acts->counts.replies += sends;
+    act(p, acts, sends, bytes, len, acts->echo ? m : NULL);
+
+free_made:
+    eng_bytes_free(&made);
+}
+
+void
+eng_session_set_rules(struct eng_session *s, struct eng_rules *rules)
+{
+    if (s->rules != rules)
+        eng_rules_free(s->rules);
+    s->rules = rules;
+    for (struct peer *p = s->peers; p; p = p->next)
+        peer_settle(p);
+}
+
+struct eng_rules *
+eng_session_rules(struct eng_session *s)
+{
+    return s->rules;
+}
