@@ -51,26 +51,9 @@ file_failed(struct cli *cli, int error)
 static bool
 read_file(struct cli *cli, bool may_be_none, struct eng_bytes *out)
 {
-    enum { CHUNK = 16 * 1024 };
-    int fd = open(cli->preset_path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = 1;
-    int error;
+    int error = eng_file_load(cli->preset_path, ENG_PRESET_BYTES_MAX, out);
 
-    if (fd < 0 && errno == ENOENT && may_be_none)
-        return true;
-    if (fd < 0)
-        return file_failed(cli, errno);
-    while (n > 0 && out->len <= ENG_PRESET_BYTES_MAX) {
-        uint8_t *space = eng_bytes_space(out, CHUNK);
-
-        errno = ENOMEM;
-        n = space ? read(fd, space, CHUNK) : -1;
-        if (n > 0)
-            out->len += (size_t)n;
-    }
-    error = n < 0 ? errno : out->len > ENG_PRESET_BYTES_MAX ? EFBIG : 0;
-    close(fd);
-    return error ? file_failed(cli, error) : true;
+    return !error || (error == ENOENT && may_be_none) || file_failed(cli, error);
 }
 
 static bool

@@ -7,9 +7,7 @@
 #include "cli.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 static bool
 rules_failed(struct cli *cli, const char *path, int error)
@@ -17,29 +15,6 @@ rules_failed(struct cli *cli, const char *path, int error)
     cli_fail(cli, OUTLET_ESYS, TEXT_ERROR_RULES, path, strerror(error));
     cli->refusal = ENG_FILE;
     return false;
-}
-
-static bool
-read_rules(struct cli *cli, const char *path, struct eng_bytes *out)
-{
-    enum { CHUNK = 16 * 1024 };
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = 1;
-    int error;
-
-    if (fd < 0)
-        return rules_failed(cli, path, errno);
-    while (n > 0 && out->len <= ENG_PRESET_BYTES_MAX) {
-        uint8_t *space = eng_bytes_space(out, CHUNK);
-
-        errno = ENOMEM;
-        n = space ? read(fd, space, CHUNK) : -1;
-        if (n > 0)
-            out->len += (size_t)n;
-    }
-    error = n < 0 ? errno : out->len > ENG_PRESET_BYTES_MAX ? EFBIG : 0;
-    close(fd);
-    return error ? rules_failed(cli, path, error) : true;
 }
 
 static enum cli_text
@@ -94,7 +69,8 @@ cli_rules_read(struct cli *cli, const char *path, const struct eng_session_opts 
         .charset = opts->charset, .append = opts->append, .eol = opts->eol};
     struct eng_rules_mistake mistake;
     struct eng_bytes text = {0};
-    bool ok = read_rules(cli, path, &text);
+    int error = eng_file_load(path, ENG_PRESET_BYTES_MAX, &text);
+    bool ok = !error || rules_failed(cli, path, error);
 
     if (ok) {
         *out = eng_rules_parse(text.data, text.len, &with, &mistake);

@@ -11,31 +11,20 @@
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { INPUT_MAX = 16 * 1024 * 1024, READ = 64 * 1024 };
+enum { INPUT_MAX = 16 * 1024 * 1024 };
 
 /* The whole input is one message. */
 static int
 read_input(struct cli *cli, struct eng_session_opts *opts)
 {
     struct eng_bytes raw = {0};
-    ssize_t n = 1;
+    int error = eng_file_read(opts->input, INPUT_MAX, &raw);
     size_t bad_at;
     int code = ENG_DONE;
 
-    while (n > 0 && raw.len <= INPUT_MAX) {
-        uint8_t *space = eng_bytes_space(&raw, READ);
-
-        errno = ENOMEM;
-        n = space ? read(opts->input, space, READ) : -1;
-        if (n > 0)
-            raw.len += (size_t)n;
-        else if (n < 0 && errno == EINTR)
-            n = 1;
-    }
-    if (n < 0 || raw.len > INPUT_MAX) {
-        cli_fail(cli, OUTLET_ESYS, TEXT_ERROR_PLAIN, "-", strerror(n < 0 ? errno : EFBIG));
+    if (error) {
+        cli_fail(cli, OUTLET_ESYS, TEXT_ERROR_PLAIN, "-", strerror(error));
         code = ENG_FILE;
     } else if (!eng_encode_text(opts->charset, raw.data, raw.len, &opts->bytes, &bad_at)) {
         char at[24];

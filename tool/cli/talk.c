@@ -280,6 +280,7 @@ do_file(struct cli_talk *t, const char *rest)
     struct eng_bytes bytes = {0};
     struct stat st;
     int fd = open(rest, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int error;
 
     if (fd >= 0 && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode)) {
         close(fd);
@@ -294,22 +295,13 @@ do_file(struct cli_talk *t, const char *rest)
         enqueue(t, t->to, &bytes, fd, rest);
         return;
     }
-    for (;;) {
-        uint8_t *space = bytes.len > WHOLE_MAX ? NULL : eng_bytes_space(&bytes, CHUNK);
-        ssize_t n = space ? read(fd, space, CHUNK) : -1;
-
-        if (n > 0) {
-            bytes.len += (size_t)n;
-            continue;
-        }
-        if (n == 0)
-            break;
-        say(t, TEXT_ERROR_PLAIN, rest, strerror(space ? errno : EFBIG));
+    error = eng_file_read(fd, WHOLE_MAX, &bytes);
+    close(fd);
+    if (error) {
+        say(t, TEXT_ERROR_PLAIN, rest, strerror(error));
         eng_bytes_free(&bytes);
-        close(fd);
         return;
     }
-    close(fd);
     eng_seal(&bytes, t->opts->append, "");
     enqueue(t, t->to, &bytes, -1, rest);
 }

@@ -53,6 +53,13 @@ bool eng_bytes_printf(struct eng_bytes *b, const char *format, ...)
 void eng_bytes_cut(struct eng_bytes *b, size_t n); /* drop n bytes from the front */
 void eng_bytes_free(struct eng_bytes *b);
 
+/* ---- a file that fits into memory (file.c) ---- */
+
+/* Append all that is left of it.  Answers 0 or an errno; EFBIG: it has more than `most` bytes, and
+ * the first of them were appended. */
+int eng_file_read(int fd, size_t most, struct eng_bytes *out);
+int eng_file_load(const char *path, size_t most, struct eng_bytes *out);
+
 /* ---- what people write, as bytes and numbers (payload.c) ---- */
 
 /* Each answers true, or false with *bad_at at the offending byte of `text`.  Bytes are appended. */
@@ -316,8 +323,8 @@ void eng_session_send(struct eng_session *s, uint64_t id, const void *bytes, siz
                       struct eng_sent *sent);
 /* In order, after what is queued for it, or with a reset.  False: there is no such client. */
 bool eng_session_kick(struct eng_session *s, uint64_t id, bool reset);
-void
-eng_session_end_input(struct eng_session *s); /* nothing more will be sent, as at an end of file */
+/* Nothing more will be sent, as at an end of file. */
+void eng_session_end_input(struct eng_session *s);
 
 /* ---- the demonstration (demo.c) ---- */
 

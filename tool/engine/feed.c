@@ -44,21 +44,9 @@ load_file(struct eng_session *s, int fd, struct outlet_reason *why)
 {
     struct eng_bytes *b = &s->input.bytes; /* not used otherwise with a file */
 
-    for (;;) {
-        uint8_t *space = eng_bytes_space(b, CHUNK);
-        ssize_t n;
-
-        if (!space || b->len > LINE_MAX_BYTES) {
-            errno = space ? EFBIG : ENOMEM;
-            return file_failed(s, why);
-        }
-        n = read(fd, space, CHUNK);
-        if (n < 0)
-            return file_failed(s, why);
-        if (n == 0)
-            break;
-        b->len += (size_t)n;
-    }
+    errno = eng_file_read(fd, LINE_MAX_BYTES, b);
+    if (errno)
+        return file_failed(s, why);
     eng_seal(b, s->opts.append, "");
     if (b->failed) {
         errno = ENOMEM;
