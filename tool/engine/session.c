@@ -21,8 +21,8 @@ enum {
     ANSWER_MAX = 1024 * 1024 /* bytes in which the checksum of an answer is looked for */
 };
 
-static int64_t
-now_ms(void)
+int64_t
+session_now_ms(void)
 {
     struct timespec t;
 
@@ -30,8 +30,8 @@ now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static int64_t
-real_ns(void)
+int64_t
+session_real_ns(void)
 {
     struct timespec t;
 
@@ -241,7 +241,7 @@ eng_session_totals(const struct eng_session *s, struct eng_totals *out)
     *out = s->totals;
     for (const struct peer *p = s->opts.to ? s->peers : NULL; p; p = p->next)
         relay_count(p, out);
-    out->ms = now_ms() - s->started_ms;
+    out->ms = session_now_ms() - s->started_ms;
 }
 
 /* ---- ending ---- */
@@ -408,8 +408,11 @@ bool
 peer_render_with(struct peer *p, const struct eng_template *t, uint64_t n,
                  const struct eng_sum *append, const char *eol, struct eng_bytes *out)
 {
-    struct eng_context context = {
-        .n = n, .client = p->id, .peer = p->name, .chance = &p->chance, .real_ns = real_ns()};
+    struct eng_context context = {.n = n,
+                                  .client = p->id,
+                                  .peer = p->name,
+                                  .chance = &p->chance,
+                                  .real_ns = session_real_ns()};
 
     if (eng_template_render(t, &context, out)) {
         eng_seal(out, append, eol);
@@ -782,7 +785,7 @@ on_open(outlet_conn c, void *user)
         return;
     }
     p->id = ++s->totals.connections;
-    p->opened_ns = real_ns();
+    p->opened_ns = session_real_ns();
     p->chance = s->opts.seed + p->id; /* each draws its own, whoever came first */
     s->opened = true;
     session_address_of(c, "peer", p->name, sizeof p->name);
@@ -1062,7 +1065,7 @@ eng_session_start(outlet_loop *loop, const struct eng_session_opts *opts, struct
     s->opts = *opts;
     s->rules = opts->rules;
     s->nobody.s = s;
-    s->started_ms = now_ms();
+    s->started_ms = session_now_ms();
     s->tick.fd = -1;
     s->trusts_high = !eng_url_option(opts->url, "high", high, sizeof high);
     if (!expect_prepare(s)) {

@@ -130,6 +130,8 @@ struct eng_session {
 };
 
 /* session.c */
+int64_t session_now_ms(void);                 /* of a clock that only goes forward */
+int64_t session_real_ns(void);                /* since 1970 */
 struct peer *peer_new(struct eng_session *s); /* NULL: no memory */
 void peer_free(struct peer *p);
 void peer_send(struct peer *p, const void *bytes, size_t len, outlet_msg *from);

@@ -11,25 +11,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* It takes milliseconds where there are many processes: connections that come faster have none. */
 static const int64_t LOOK_UP_NS = 200000000;
-
-static int64_t
-real_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 /* Datagrams cannot be asked to wait: then the loop does, and the kernel counts what it drops. */
 static void
 record(struct eng_session *s, struct eng_record *r)
 {
-    r->ns = real_ns();
+    r->ns = session_real_ns();
     eng_recorder_add(s->opts.recorder, r);
     if (s->datagrams && eng_recorder_is_full(s->opts.recorder))
         eng_recorder_wait(s->opts.recorder);
@@ -78,13 +68,13 @@ find_process(struct peer *p, struct eng_record_conn *conn)
         if (f)
             fclose(f);
     } else if (strcmp(conn->transport, "tcp") == 0 && same_host(conn->local, conn->peer) &&
-               real_ns() - s->looked_up_ns > LOOK_UP_NS) {
+               session_real_ns() - s->looked_up_ns > LOOK_UP_NS) {
         /* A server is known by its listener: it may not have taken the connection yet. */
         if (s->opts.role == OUTLET_TO_LISTEN)
             (void)eng_owner_of_peer(conn->local, conn->peer, &owner);
         else
             (void)eng_owner_find(&s->url, &owner);
-        s->looked_up_ns = real_ns();
+        s->looked_up_ns = session_real_ns();
     }
     if (owner.pid)
         snprintf(conn->process, sizeof conn->process, "%s, pid %ld", owner.name, (long)owner.pid);

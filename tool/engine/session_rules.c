@@ -11,7 +11,6 @@
 #include "session.h"
 
 #include <stdio.h>
-#include <time.h>
 
 enum { LATER_MAX = 1024, LATER_BYTES_MAX = 1024 * 1024 }; /* that wait, of a connection */
 
@@ -54,15 +53,6 @@ struct later_act {
     size_t len;
     enum eng_rule_close close;
 };
-
-static int64_t
-now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 bool
 session_rules_is_full(const struct peer *p)
@@ -142,7 +132,7 @@ void
 session_rules_pump(struct peer *p)
 {
     struct later *l = &p->later;
-    int64_t now = l->first ? now_ms() : 0;
+    int64_t now = l->first ? session_now_ms() : 0;
 
     while (l->first && l->first->due_ms <= now && p->state == PEER_OPEN && !p->full && !p->held)
         do_act(p, later_take(p));
@@ -171,7 +161,7 @@ act_later(struct peer *p, const struct eng_rule_acts *acts, bool sends, const vo
     a->sends = sends;
     a->len = len;
     a->close = acts ? acts->close : ENG_CLOSE_NOT;
-    a->due_ms = now_ms() + (acts ? acts->delay_ms : 0);
+    a->due_ms = session_now_ms() + (acts ? acts->delay_ms : 0);
     if (l->last && l->last->due_ms > a->due_ms)
         a->due_ms = l->last->due_ms;
     if (l->last)
