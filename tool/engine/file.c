@@ -14,7 +14,9 @@ enum { CHUNK = 64 * 1024 };
 int
 eng_file_read(int fd, size_t most, struct eng_bytes *out)
 {
-    while (out->len <= most) {
+    size_t before = out->len;
+
+    while (out->len - before <= most) {
         uint8_t *space = eng_bytes_space(out, CHUNK);
         ssize_t n;
 
