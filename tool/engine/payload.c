@@ -337,3 +337,11 @@ eng_parse_count(const char *text, int64_t *count)
     *count = n;
     return true;
 }
+
+size_t
+eng_without_eol(const uint8_t *message, size_t len, const char *eol)
+{
+    size_t n = eol ? strlen(eol) : 0;
+
+    return n && len >= n && memcmp(message + len - n, eol, n) == 0 ? len - n : len;
+}

@@ -11,6 +11,8 @@
 
 #include "mistake.h"
 
+#include <stdint.h>
+
 struct eng_bytes;
 struct eng_sum;
 
@@ -23,5 +25,7 @@ bool eng_parse_payload(enum eng_notation notation, const char *text, const char 
 
 /* A message is complete: its checksum (NULL: none), then what ends a line. */
 void eng_seal(struct eng_bytes *message, const struct eng_sum *append, const char *eol);
+/* Its length without that end of a line (NULL: none), if it has it. */
+size_t eng_without_eol(const uint8_t *message, size_t len, const char *eol);
 
 #endif

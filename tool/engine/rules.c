@@ -23,21 +23,23 @@ eng_rules_at(struct eng_rules *rules, size_t i)
     return &rules->rules[i].acts;
 }
 
-static size_t
-without_eol(const struct eng_rules *rules, const uint8_t *bytes, size_t len)
-{
-    size_t eol = rules->opts.eol ? strlen(rules->opts.eol) : 0;
-
-    if (eol && len >= eol && memcmp(bytes + len - eol, rules->opts.eol, eol) == 0)
-        return len - eol;
-    return len;
-}
-
 static bool
 is_at(const struct eng_bytes *text, const uint8_t *bytes, size_t len, size_t at)
 {
     return len - at >= text->len && (!text->len || memcmp(bytes + at, text->data, text->len) == 0);
 }
+
+/* A message while rules are tried on it: what several of them ask is found out once. */
+struct looked_at {
+    const struct eng_rules *rules;
+    const uint8_t *bytes;
+    size_t len;
+    size_t bare;           /* without the end of a line */
+    bool is_decoded;       /* with a charset characters are looked for, and not their bytes */
+    struct eng_bytes text; /* then */
+    void (*gave_up)(void *user, const struct eng_rule_acts *acts);
+    void *user;
+};
 
 static bool
 texts_hold(const struct rule *r, const uint8_t *bytes, size_t len, size_t bare)
@@ -56,69 +58,80 @@ texts_hold(const struct rule *r, const uint8_t *bytes, size_t len, size_t bare)
            (len && memmem(bytes, len, t[TEXT_CONTAINS].data, t[TEXT_CONTAINS].len));
 }
 
-/* With a charset, characters are looked for and not their bytes. */
-static enum eng_found
-find_decoded(const struct eng_rules *rules, struct rule *r, const uint8_t *bytes, size_t len)
+/* What cannot be had memory for shows in text.failed. */
+static void
+decode(struct looked_at *m)
 {
-    struct eng_coder *coder = eng_decoder_open(rules->opts.charset);
+    struct eng_coder *coder = eng_decoder_open(m->rules->opts.charset);
     struct eng_bytes decoded = {0};
-    struct eng_bytes text = {0};
-    enum eng_found found = ENG_FOUND_TOO_LONG;
 
+    m->is_decoded = true;
+    m->text.failed = !coder;
     if (!coder)
-        return found;
-    eng_decode(coder, bytes, len, &decoded);
+        return;
+    eng_decode(coder, m->bytes, m->len, &decoded);
     eng_decode_end(coder, &decoded);
-    eng_decoded_add(&text, decoded.data, decoded.len, false);
-    if (!decoded.failed && !text.failed)
-        found = eng_regex_find(r->regex, text.data, text.len);
-    eng_bytes_free(&text);
+    eng_decoded_add(&m->text, decoded.data, decoded.len, false);
+    m->text.failed |= decoded.failed;
     eng_bytes_free(&decoded);
     eng_coder_close(coder);
-    return found;
+}
+
+static enum eng_found
+find(struct looked_at *m, struct eng_regex *regex)
+{
+    if (!m->rules->opts.charset)
+        return eng_regex_find(regex, m->bytes, m->len);
+    if (!m->is_decoded)
+        decode(m);
+    return m->text.failed ? ENG_FOUND_TOO_LONG : eng_regex_find(regex, m->text.data, m->text.len);
 }
 
 static bool
-regex_holds(const struct eng_rules *rules, struct rule *r, const uint8_t *bytes, size_t len)
+regex_holds(struct looked_at *m, struct rule *r)
 {
-    enum eng_found found = rules->opts.charset ? find_decoded(rules, r, bytes, len)
-                                               : eng_regex_find(r->regex, bytes, len);
+    enum eng_found found = find(m, r->regex);
 
-    if (found == ENG_FOUND_TOO_LONG)
-        r->acts.gave_up_now = r->acts.counts.gave_up++ == 0;
+    if (found == ENG_FOUND_TOO_LONG && r->acts.counts.gave_up++ == 0 && m->gave_up)
+        m->gave_up(m->user, &r->acts);
     return found == ENG_FOUND;
 }
 
 /* The regular expression is the dearest and comes last. */
 static bool
-holds(const struct eng_rules *rules, struct rule *r, const uint8_t *bytes, size_t len)
+holds(struct looked_at *m, struct rule *r)
 {
-    if (r->has_size && (len < r->size_least || len > r->size_most))
+    if (r->has_size && (m->len < r->size_least || m->len > r->size_most))
         return false;
-    if (!texts_hold(r, bytes, len, without_eol(rules, bytes, len)))
+    if (!texts_hold(r, m->bytes, m->len, m->bare))
         return false;
-    if (r->has_tokens && !rule_glob_holds(r->tokens, r->token_count, bytes, len))
+    if (r->has_tokens && !rule_glob_holds(r->tokens, r->token_count, m->bytes, m->len))
         return false;
     for (size_t i = 0; i < r->field_count; i++) {
-        if (!rule_field_holds(&r->fields[i], bytes, len))
+        if (!rule_field_holds(&r->fields[i], m->bytes, m->len))
             return false;
     }
-    return !r->regex || regex_holds(rules, r, bytes, len);
+    return !r->regex || regex_holds(m, r);
 }
 
 struct eng_rule_acts *
-eng_rules_match(struct eng_rules *rules, const uint8_t *bytes, size_t len)
+eng_rules_match(struct eng_rules *rules, const uint8_t *bytes, size_t len,
+                void (*gave_up)(void *user, const struct eng_rule_acts *acts), void *user)
 {
     struct eng_rule_acts *acts = NULL;
+    struct looked_at m = {.rules = rules,
+                          .bytes = bytes,
+                          .len = len,
+                          .bare = eng_without_eol(bytes, len, rules->opts.eol),
+                          .gave_up = gave_up,
+                          .user = user};
 
-    for (size_t i = 0; i < rules->count; i++)
-        rules->rules[i].acts.gave_up_now = false;
     for (size_t i = 0; i < rules->count && !acts; i++) {
         struct rule *r = &rules->rules[i];
 
         if (r->times && r->acts.counts.matches >= (uint64_t)r->times)
             continue;
-        if (!holds(rules, r, bytes, len))
+        if (!holds(&m, r))
             continue;
         r->held++;
         if (r->every && r->held % (uint64_t)r->every != 0)
@@ -126,5 +139,6 @@ eng_rules_match(struct eng_rules *rules, const uint8_t *bytes, size_t len)
         r->acts.counts.matches++;
         acts = &r->acts;
     }
+    eng_bytes_free(&m.text);
     return acts;
 }

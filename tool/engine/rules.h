@@ -68,7 +68,6 @@ struct eng_rule_acts {
     enum eng_rule_close close;
     int64_t delay_ms; /* that all of it happens later */
     struct eng_rule_counts counts;
-    bool gave_up_now; /* for the first time: say so */
 };
 
 struct eng_rules *eng_rules_parse(const void *text, size_t len, const struct eng_rules_opts *opts,
@@ -78,7 +77,10 @@ void eng_rules_free(struct eng_rules *rules); /* NULL is allowed */
 size_t eng_rules_count(const struct eng_rules *rules);
 struct eng_rule_acts *eng_rules_at(struct eng_rules *rules, size_t i);
 
-/* The rule that acts on this message, counted; NULL: none. */
-struct eng_rule_acts *eng_rules_match(struct eng_rules *rules, const uint8_t *bytes, size_t len);
+/* The rule that acts on this message, counted; NULL: none.  `gave_up` (NULL: nobody) is told of a
+ * rule whose regular expression gives up for the first time. */
+struct eng_rule_acts *eng_rules_match(struct eng_rules *rules, const uint8_t *bytes, size_t len,
+                                      void (*gave_up)(void *user, const struct eng_rule_acts *acts),
+                                      void *user);
 
 #endif

@@ -113,21 +113,11 @@ sender_of(const struct peer *p, char *room, size_t size)
     return strcmp(room, p->name) == 0 ? NULL : room;
 }
 
-/* A checksum stands in front of the end of a line, if there is one. */
-static size_t
-without_eol(const struct eng_session *s, const uint8_t *bytes, size_t len)
-{
-    size_t eol = s->opts.eol ? strlen(s->opts.eol) : 0;
-
-    if (eol && len >= eol && memcmp(bytes + len - eol, s->opts.eol, eol) == 0)
-        return len - eol;
-    return len;
-}
-
 static void
 check_message(struct eng_session *s, struct eng_event *e)
 {
-    size_t len = without_eol(s, e->bytes, e->size);
+    /* A checksum stands in front of the end of a line, if there is one. */
+    size_t len = eng_without_eol(e->bytes, e->size, s->opts.eol);
 
     e->sum = s->opts.verify;
     e->check = eng_sum_check(e->sum, e->bytes, len, &e->sum_has, &e->sum_want);
@@ -328,7 +318,7 @@ gather_answer(struct peer *p, const uint8_t *bytes, size_t len)
         session_fail(s, ENG_INTERNAL, OUTLET_ENOMEM, 0, "an answer");
         return;
     }
-    len = without_eol(s, p->piece.data, p->piece.len);
+    len = eng_without_eol(p->piece.data, p->piece.len, s->opts.eol);
     if (p->piece.len >= ANSWER_MAX ||
         eng_sum_check(s->opts.verify, p->piece.data, len, &has, &want) == ENG_GOOD)
         tell_piece(p);

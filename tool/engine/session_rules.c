@@ -14,33 +14,31 @@
 
 enum { LATER_MAX = 1024, LATER_BYTES_MAX = 1024 * 1024 }; /* that wait, of a connection */
 
-static void
-tell_gave_up(struct eng_session *s, size_t len)
-{
-    for (size_t i = 0; i < eng_rules_count(s->rules); i++) {
-        const struct eng_rule_acts *acts = eng_rules_at(s->rules, i);
-        char text[256];
+struct asked {
+    struct eng_session *s;
+    size_t len;
+};
 
-        if (!acts->gave_up_now)
-            continue;
-        snprintf(text, sizeof text,
-                 "rule %s: its regular expression gave up on a message of %zu bytes, which counts "
-                 "as no match; make it simpler, or bound the message with size=",
-                 acts->name, len);
-        session_tell_error(s, text);
-    }
+static void
+tell_gave_up(void *user, const struct eng_rule_acts *acts)
+{
+    const struct asked *a = user;
+    char text[256];
+
+    snprintf(
+        text, sizeof text,
+        "rule %s: its regular expression gave up on a message of %zu bytes, which counts as no "
+        "match; make it simpler, or bound the message with size",
+        acts->name, a->len);
+    session_tell_error(a->s, text);
 }
 
 struct eng_rule_acts *
 session_rules_match(struct eng_session *s, const uint8_t *bytes, size_t len)
 {
-    struct eng_rule_acts *acts = NULL;
+    struct asked asked = {s, len};
 
-    if (!s->rules)
-        return NULL;
-    acts = eng_rules_match(s->rules, bytes, len);
-    tell_gave_up(s, len);
-    return acts;
+    return s->rules ? eng_rules_match(s->rules, bytes, len, tell_gave_up, &asked) : NULL;
 }
 
 /* ---- later ---- */
