@@ -152,7 +152,9 @@ bool cli_refuse_mistake(struct cli *cli, int id, const char *text,
 void cli_say_mistake(struct cli *cli, const char *name, const char *text,
                      const struct eng_mistake *mistake);
 
+/* Its sentence, and that one's hint. */
 enum cli_text cli_text_of_mistake(const struct eng_mistake *mistake);
+const char *cli_hint_of_mistake(const struct cli *cli, const struct eng_mistake *mistake);
 
 /* Why a URL could not be used or a connection failed, with the next step (explain.c). */
 void cli_explain(enum cli_lang lang, const char *url, enum outlet_role role,

@@ -97,30 +97,32 @@ cli_text_of_mistake(const struct eng_mistake *m)
     return TEXT_USAGE_NO_MEMORY;
 }
 
+const char *
+cli_hint_of_mistake(const struct cli *cli, const struct eng_mistake *m)
+{
+    return m->wrong == ENG_WRONG_CHARACTER ? cli->options.value[OPT_CHARSET] : m->near;
+}
+
 void
 cli_say_mistake(struct cli *cli, const char *name, const char *text,
                 const struct eng_mistake *mistake)
 {
-    const char *near = mistake->near;
     char column[24];
 
-    if (mistake->wrong == ENG_WRONG_CHARACTER)
-        near = cli->options.value[OPT_CHARSET];
     snprintf(column, sizeof column, "%zu", eng_column(text, mistake->at));
-    cli_say(cli, cli_text_of_mistake(mistake), name, column, text, near);
+    cli_say(cli, cli_text_of_mistake(mistake), name, column, text,
+            cli_hint_of_mistake(cli, mistake));
 }
 
 bool
 cli_refuse_mistake(struct cli *cli, int id, const char *text, const struct eng_mistake *mistake)
 {
-    const char *near = mistake->near;
     char name[40] = "TEXT";
     char column[24];
 
     if (id < CLI_OPTIONS)
         snprintf(name, sizeof name, "--%s", cli_option_infos[id].word);
-    if (mistake->wrong == ENG_WRONG_CHARACTER)
-        near = cli->options.value[OPT_CHARSET];
     snprintf(column, sizeof column, "%zu", eng_column(text, mistake->at));
-    return cli_refuse(cli, id, mistake->at, cli_text_of_mistake(mistake), name, column, text, near);
+    return cli_refuse(cli, id, mistake->at, cli_text_of_mistake(mistake), name, column, text,
+                      cli_hint_of_mistake(cli, mistake));
 }

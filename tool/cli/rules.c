@@ -42,16 +42,15 @@ say_mistake(struct cli *cli, const char *path, const struct eng_rules_mistake *m
     struct eng_bytes sentence = {0};
     char line[16];
     char column[24];
-    const char *near = m->mistake.near;
 
     if (m->mistake.wrong == ENG_WRONG_NOTHING)
         return rules_failed(cli, path, ENOMEM);
-    if (m->mistake.wrong == ENG_WRONG_CHARACTER)
-        near = cli->options.value[OPT_CHARSET];
     snprintf(line, sizeof line, "%d", m->line);
     snprintf(column, sizeof column, "%zu", eng_column(m->value, m->mistake.at));
     cli_format(cli->json ? CLI_EN : cli->lang, text_of(&m->mistake),
-               (const char *const[CLI_ARGS]){m->key, column, m->value, near}, &sentence);
+               (const char *const[CLI_ARGS]){m->key, column, m->value,
+                                             cli_hint_of_mistake(cli, &m->mistake)},
+               &sentence);
     eng_bytes_add(&sentence, "", 1);
     snprintf(column, sizeof column, "%zu", m->column);
     cli_fail(cli, OUTLET_EINVAL, TEXT_ERROR_AT, path, line, column,

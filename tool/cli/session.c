@@ -433,10 +433,11 @@ session_work(struct run *run, struct eng_session_opts *opts)
         run->talk = cli_talk_open(run->cli, run->loop, opts);
     run->result = eng_session_start(run->loop, opts, &run->session, &why);
     if (run->result) {
-        cli_talk_close(run->talk);
         struct eng_event event = {
             .kind = ENG_ERROR, .url = opts->url, .role = opts->role, .why = &why};
 
+        cli_talk_close(run->talk);
+        run->talk = NULL;
         if (run->result == ENG_FILE) {
             event.url = NULL;
         } else if (opts->to && run->result == ENG_USAGE &&

@@ -643,6 +643,19 @@ stop_signal_open(void)
     return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 }
 
+/* Ctrl-Z works as ever again: without a line, it is the plain typing's. */
+static void
+stop_signal_close(int fd)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTSTP);
+    (void)sigprocmask(SIG_UNBLOCK, &set, NULL);
+    if (fd >= 0)
+        close(fd);
+}
+
 struct cli_talk *
 cli_talk_open(struct cli *cli, outlet_loop *loop, struct eng_session_opts *opts)
 {
@@ -668,26 +681,15 @@ cli_talk_open(struct cli *cli, outlet_loop *loop, struct eng_session_opts *opts)
     t->resize_fd = cli_resize_open();
     t->stop_fd = stop_signal_open();
     t->line = cli_line_open(cli, &line);
-    if (!t->line)
-        goto close_signals;
-    if (!watch_input(t))
-        goto close_line;
-    if (outlet_watch_start(loop, t->resize_fd, OUTLET_READABLE, resized, t, &t->resize) !=
+    if (!t->line || !watch_input(t) ||
+        outlet_watch_start(loop, t->resize_fd, OUTLET_READABLE, resized, t, &t->resize) !=
             OUTLET_OK ||
-        outlet_watch_start(loop, t->stop_fd, OUTLET_READABLE, stopped, t, &t->stop) != OUTLET_OK)
-        goto close_line;
+        outlet_watch_start(loop, t->stop_fd, OUTLET_READABLE, stopped, t, &t->stop) != OUTLET_OK) {
+        cli_talk_close(t);
+        return NULL;
+    }
     opts->input = -1;
     return t;
-
-close_line:
-    cli_line_close(t->line);
-close_signals:
-    if (t->resize_fd >= 0)
-        close(t->resize_fd);
-    if (t->stop_fd >= 0)
-        close(t->stop_fd);
-    eng_free(t);
-    return NULL;
 }
 
 void
@@ -736,9 +738,12 @@ cli_talk_close(struct cli_talk *t)
     eng_bytes_free(&t->latest);
     if (t->watching)
         outlet_watch_stop(t->input);
-    outlet_watch_stop(t->resize);
-    outlet_watch_stop(t->stop);
-    close(t->resize_fd);
-    close(t->stop_fd);
+    if (t->resize.id)
+        outlet_watch_stop(t->resize);
+    if (t->stop.id)
+        outlet_watch_stop(t->stop);
+    if (t->resize_fd >= 0)
+        close(t->resize_fd);
+    stop_signal_close(t->stop_fd);
     eng_free(t);
 }
