@@ -66,6 +66,8 @@ class Failure(Exception):
 class Process:
     """A program that runs, with what it has written so far."""
 
+    running = set()  # those of all cases
+
     def __init__(self, argv, step, env, data):
         self.argv = argv
         self.text = {"stdout": bytearray(), "stderr": bytearray()}
@@ -81,6 +83,7 @@ class Process:
         finally:
             for fd in files["ours"]:
                 os.close(fd)
+        Process.running.add(self.child)
         self.read("stderr", self.child.stderr.fileno())
         if self.typed is not None:
             self.read("stdout", self.typed)
@@ -184,6 +187,7 @@ class Process:
         if self.child.poll() is None:
             self.child.kill()
             self.child.wait()
+        Process.running.discard(self.child)
         for reader in self.readers:  # one that still reads would get what the number is given to
             reader.join(PATIENCE)
         if self.typed is not None:
@@ -421,6 +425,13 @@ def cases_of(paths, outlet, driver):
             yield Case(path, row, outlet, driver)
 
 
+def stop(number, _):
+    """Programs have sessions of their own: what ends us would leave them, listening for ever."""
+    for child in list(Process.running):
+        child.kill()
+    os._exit(128 + number)
+
+
 def works(outlet, driver):
     """Does this driver work on this machine?  A fallback to another one shows in the event."""
     done = subprocess.run([outlet, "--json", "listen", "tcp://127.0.0.1:0", "--time", "1ms"],
@@ -439,12 +450,17 @@ def main():
     outlet = os.path.abspath(args.outlet)
     paths = sorted((HERE / "cases").glob("*.toml"))
     if args.cases:
+        unknown = set(args.cases) - {p.stem for p in paths}
+        if unknown:
+            parser.error(f"no such case: {' '.join(sorted(unknown))}")
         paths = [p for p in paths if p.stem in args.cases]
     if args.driver != "epoll" and not works(outlet, args.driver):
         print(f"{args.driver} does not work here")
         return SKIPPED
     cases = list(cases_of(paths, outlet, args.driver))
     failed = 0
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         for case, problem in zip(cases, pool.map(Case.run, cases)):
             if problem:
