@@ -15,9 +15,6 @@
 
 enum {
     STOP_MS = 1000,          /* an orderly end may take this long */
-    FLUSH_MS = 60000,        /* what is queued at the peer's end is still delivered */
-    ONCE_DATAGRAM_MS = 5000, /* datagrams have no end: silence is one */
-    EXPECT_MS = 5000,
     ANSWER_MAX = 1024 * 1024 /* bytes in which the checksum of an answer is looked for */
 };
 
@@ -69,8 +66,6 @@ eng_result_of(const struct outlet_reason *why)
     return ENG_NOT_CONNECTED;
 }
 
-/* ---- telling ---- */
-
 bool
 session_is_busy(const struct eng_session *s)
 {
@@ -92,122 +87,6 @@ follow_sink(struct eng_session *s)
     }
 }
 
-static void
-tell(struct eng_session *s, const struct eng_event *event)
-{
-    s->opts.sink->emit(s->opts.sink, event);
-}
-
-static bool
-hears_many(const struct eng_session *s)
-{
-    return s->opts.role == OUTLET_TO_CONNECT && !s->opts.to && strcmp(s->url.scheme, "udp") == 0;
-}
-
-/* What we connected to may be a group or a broadcast address: then the sender is somebody in it. */
-static const char *
-sender_of(const struct peer *p, char *room, size_t size)
-{
-    if (!p->from || outlet_msg_peer(p->from, room, size) >= size)
-        return NULL;
-    return strcmp(room, p->name) == 0 ? NULL : room;
-}
-
-static void
-check_message(struct eng_session *s, struct eng_event *e)
-{
-    /* A checksum stands in front of the end of a line, if there is one. */
-    size_t len = eng_without_eol(e->bytes, e->size, s->opts.eol);
-
-    e->sum = s->opts.verify;
-    e->check = eng_sum_check(e->sum, e->bytes, len, &e->sum_has, &e->sum_want);
-    if (e->check == ENG_GOOD)
-        s->totals.good++;
-    else
-        s->totals.bad++;
-    if (e->check == ENG_GOOD && s->opts.strip)
-        e->hidden = e->size - len + eng_sum_size(e->sum);
-}
-
-/* The decoder of a direction keeps what a message cut off.  NULL: no memory. */
-static struct eng_coder *
-coder_of(struct peer *p, bool out)
-{
-    if (!p->coders[out])
-        p->coders[out] = eng_decoder_open(p->s->opts.charset);
-    return p->coders[out];
-}
-
-static void
-decode_message(struct peer *p, struct eng_event *e)
-{
-    struct eng_coder *coder = coder_of(p, e->out);
-    bool amid;
-
-    if (!coder) {
-        session_fail(p->s, ENG_INTERNAL, OUTLET_ENOMEM, 0, "--charset");
-        return;
-    }
-    amid = eng_coder_is_amid(coder);
-    p->text.len = 0;
-    eng_decode(coder, e->bytes, e->size - e->hidden, &p->text);
-    e->text = p->text.len ? p->text.data : (const uint8_t *)"";
-    e->text_len = p->text.len;
-    e->text_whole = !amid && !eng_coder_is_amid(coder) &&
-                    eng_decoded_is_whole(e->text, e->text_len);
-}
-
-static void
-tell_message(struct peer *p, bool out, const void *bytes, size_t len)
-{
-    struct eng_session *s = p->s;
-    char sender[sizeof p->name];
-    struct eng_event e = {
-        .kind = ENG_MESSAGE, .id = p->id, .peer = p->name, .out = out, .bytes = bytes, .size = len};
-
-    p->messages[out]++;
-    p->bytes[out] += len;
-    if (s->opts.to) {
-        /* counted at the end of each side, by the library */
-    } else if (out) {
-        s->totals.messages_out++;
-        s->totals.bytes_out += len;
-    } else {
-        s->totals.messages_in++;
-        s->totals.bytes_in += len;
-    }
-    if (!out && s->opts.verify)
-        check_message(s, &e);
-    if (s->opts.sink->quiet_messages)
-        return;
-    if (!out) {
-        e.sender = sender_of(p, sender, sizeof sender);
-        e.rule = p->rule ? p->rule->name : NULL;
-    }
-    if (s->opts.charset)
-        decode_message(p, &e);
-    tell(s, &e);
-}
-
-/* `url` is NULL when the error is not about the endpoint. */
-static void
-tell_error(struct eng_session *s, const char *url, const struct outlet_reason *why)
-{
-    s->totals.errors++;
-    tell(s, &(struct eng_event){.kind = ENG_ERROR, .url = url, .role = s->opts.role, .why = why});
-}
-
-void
-session_tell_error(struct eng_session *s, const char *text)
-{
-    struct outlet_reason why = OUTLET_REASON;
-
-    why.code = OUTLET_EINVAL;
-    why.side = OUTLET_BY_US;
-    snprintf(why.text, sizeof why.text, "%s", text);
-    tell_error(s, NULL, &why);
-}
-
 void
 session_fail(struct eng_session *s, enum eng_result result, outlet_err code, int sys_errno,
              const char *about)
@@ -221,7 +100,7 @@ session_fail(struct eng_session *s, enum eng_result result, outlet_err code, int
     why.sys_errno = sys_errno;
     snprintf(why.text, sizeof why.text, "%s: %s", about,
              sys_errno ? strerror(sys_errno) : outlet_strerror(code));
-    tell_error(s, result == ENG_TIMED_OUT ? s->opts.url : NULL, &why);
+    session_tell_reason(s, result == ENG_TIMED_OUT ? s->opts.url : NULL, &why);
     eng_session_stop(s, result);
 }
 
@@ -302,7 +181,7 @@ tell_piece(struct peer *p)
         return;
     p->piece = (struct eng_bytes){0};
     p->answers++;
-    tell_message(p, false, piece.data, piece.len);
+    peer_tell_message(p, false, piece.data, piece.len);
     eng_bytes_free(&piece);
 }
 
@@ -353,8 +232,8 @@ result_of_silence(struct eng_session *s)
     return is_answered(p) ? ENG_DONE : ENG_TIMED_OUT;
 }
 
-static void
-time_is_over(outlet_timer t, void *arg)
+void
+session_time_is_over(outlet_timer t, void *arg)
 {
     struct eng_session *s = arg;
     bool reached = s->opts.role != OUTLET_TO_CONNECT || s->opened;
@@ -381,7 +260,7 @@ await_answer(struct eng_session *s)
     int64_t ms = s->opts.time_ms ? s->opts.time_ms : asks_for_ever(s) ? 0 : EXPECT_MS;
 
     timer_end(&s->time);
-    if (ms && outlet_timer_start(s->loop, ms, 0, time_is_over, s, &s->time) != OUTLET_OK)
+    if (ms && outlet_timer_start(s->loop, ms, 0, session_time_is_over, s, &s->time) != OUTLET_OK)
         session_fail(s, ENG_INTERNAL, OUTLET_ENOMEM, 0, "--time");
 }
 
@@ -432,7 +311,7 @@ send_answer(struct peer *p, int64_t answer, const void *bytes, size_t len)
     if (answer >= 0) {
         p->full = p->s->trusts_high && answer > QUEUE_HIGH;
         peer_record_message(p, true, bytes, len);
-        tell_message(p, true, bytes, len);
+        peer_tell_message(p, true, bytes, len);
     } else if (answer != OUTLET_ESTATE && answer != OUTLET_ESTALE) {
         session_fail(p->s, answer == OUTLET_ENOMEM ? ENG_INTERNAL : ENG_BROKEN, (outlet_err)answer,
                      0, "a message could not be sent");
@@ -568,27 +447,6 @@ expect_next(struct peer *p, const uint8_t *bytes, size_t len)
     return false;
 }
 
-static bool
-expect_prepare(struct eng_session *s)
-{
-    const struct eng_bytes *want = &s->opts.expect;
-    size_t n = 0;
-
-    if (!want->len)
-        return true;
-    s->fallback = eng_alloc(want->len * sizeof *s->fallback);
-    if (!s->fallback)
-        return false;
-    for (size_t i = 1; i < want->len; i++) {
-        while (n && want->data[n] != want->data[i])
-            n = s->fallback[n - 1];
-        if (want->data[n] == want->data[i])
-            n++;
-        s->fallback[i] = n;
-    }
-    return true;
-}
-
 static void
 send_reply(struct peer *p)
 {
@@ -613,7 +471,7 @@ take_message(struct peer *p, const uint8_t *bytes, size_t len)
         return;
     }
     p->answers++;
-    tell_message(p, p->far, bytes, len);
+    peer_tell_message(p, p->far, bytes, len);
 }
 
 static void
@@ -629,7 +487,7 @@ on_message(outlet_conn c, outlet_msg *m, void *user)
     if (p->state != PEER_OPEN || p->closes)
         return;
     p->rule = session_rules_match(s, bytes, len);
-    p->from = hears_many(s) ? m : NULL;
+    p->from = session_hears_many(s) ? m : NULL;
     peer_record_message(p, p->far, bytes, len);
     take_message(p, bytes, len);
     p->from = NULL;
@@ -757,8 +615,6 @@ session_address_of(outlet_conn c, const char *key, char *text, size_t room)
     memmove(text, text + skip, strlen(text + skip) + 1);
 }
 
-static const struct outlet_handlers *handlers_of(const struct eng_session *s);
-
 static void
 on_open(outlet_conn c, void *user)
 {
@@ -781,9 +637,10 @@ on_open(outlet_conn c, void *user)
     session_address_of(c, "peer", p->name, sizeof p->name);
     session_address_of(c, "local", local, sizeof local);
     peer_record_open(p, local);
-    tell(s, &(struct eng_event){.kind = ENG_OPEN, .id = p->id, .peer = p->name, .local = local});
+    session_tell(
+        s, &(struct eng_event){.kind = ENG_OPEN, .id = p->id, .peer = p->name, .local = local});
     if (s->opts.to)
-        relay_open(p, handlers_of(s));
+        relay_open(p, session_handlers(s));
     if (s->opts.answer && asks_for_ever(s))
         await_answer(s);
     else if (s->opts.answer)
@@ -820,22 +677,6 @@ reason_of_close(const struct peer *p, const struct outlet_reason *why)
     return told;
 }
 
-/* With the beginning of a character that never ended. */
-static void
-tell_close(struct peer *p, const struct outlet_reason *why)
-{
-    struct eng_event e = {.kind = ENG_CLOSE, .id = p->id, .peer = p->name, .why = why};
-
-    if (p->coders[false]) {
-        p->text.len = 0;
-        eng_decode_end(p->coders[false], &p->text);
-        e.text = p->text.data;
-        e.text_len = p->text.len;
-    }
-    peer_record_close(p, why);
-    tell(p->s, &e);
-}
-
 static void
 on_close(outlet_conn c, const struct outlet_reason *from, void *user)
 {
@@ -858,10 +699,10 @@ on_close(outlet_conn c, const struct outlet_reason *from, void *user)
     tell_piece(p);
     answered = is_answered(p);
     if (p->id)
-        tell_close(p, why);
+        peer_tell_close(p, why);
     if (why->code != OUTLET_OK && s->state == SESSION_RUNNING) {
         if (only && !p->told)
-            tell_error(s, s->opts.url, why);
+            session_tell_reason(s, s->opts.url, why);
         else
             s->totals.errors++; /* one client's trouble is not the server's */
     }
@@ -891,8 +732,8 @@ static const struct outlet_handlers quiet_handlers = {
     .on_close = on_close,
 };
 
-static const struct outlet_handlers *
-handlers_of(const struct eng_session *s)
+const struct outlet_handlers *
+session_handlers(const struct eng_session *s)
 {
     bool quiet = s->opts.to && s->opts.sink->quiet_messages && !s->opts.expect.len &&
                  !s->opts.recorder;
@@ -905,223 +746,4 @@ eng_session_flow(struct eng_session *s)
 {
     follow_sink(s);
     input_pump(s);
-}
-
-/* ---- starting ---- */
-
-static enum eng_result
-start_failed(struct outlet_reason *why, outlet_err err)
-{
-    enum eng_result result;
-
-    why->code = err;
-    if (!why->text[0])
-        snprintf(why->text, sizeof why->text, "%s", outlet_strerror(err));
-    result = eng_result_of(why);
-    return result == ENG_DONE ? ENG_INTERNAL : result;
-}
-
-static enum eng_result
-open_endpoint(struct eng_session *s, struct outlet_reason *why)
-{
-    struct outlet_opts opts = OUTLET_OPTS;
-    struct peer *p;
-    outlet_err err;
-
-    opts.on = handlers_of(s);
-    opts.user = &s->nobody;
-    opts.why = why;
-    if (!s->opts.to) { /* a relay passes on the peers' ends itself */
-        opts.half_open = s->url.stream ? OUTLET_ON : 0;
-        opts.flush_ms = FLUSH_MS;
-    }
-    if (s->url.stream)
-        opts.idle_ms = OUTLET_OFF;
-    else if (s->opts.once && s->opts.role == OUTLET_TO_LISTEN)
-        opts.idle_ms = ONCE_DATAGRAM_MS;
-    if (s->opts.role == OUTLET_TO_LISTEN) {
-        err = outlet_listen(s->loop, s->opts.url, &opts, &s->listener);
-        return err ? start_failed(why, err) : ENG_DONE;
-    }
-    p = peer_new(s);
-    if (!p)
-        return start_failed(why, OUTLET_ENOMEM);
-    opts.user = p;
-    err = outlet_connect(s->loop, s->opts.url, &opts, &p->c);
-    if (!err)
-        return ENG_DONE;
-    peer_free(p);
-    return start_failed(why, err);
-}
-
-/* Is it a datagram socket, to which our wish for a half-close means nothing? */
-static bool
-has_no_half_close(const struct eng_session *s, const struct outlet_reason *why)
-{
-    return s->url.stream && strcmp(s->url.scheme, "fd") == 0 && why->position < 0 &&
-           strcmp(why->key, "half_open") == 0;
-}
-
-/* What a descriptor is shows when it has been taken up: fd:3 may be anything.  Until then it is no
- * stream, so that a file was loaded as one message. */
-static enum eng_result
-open_descriptor(struct eng_session *s, struct outlet_reason *why)
-{
-    enum eng_result result;
-    char transport[32] = "";
-    int64_t told;
-
-    s->url.stream = true;
-    result = open_endpoint(s, why);
-    if (result && has_no_half_close(s, why)) {
-        *why = (struct outlet_reason)OUTLET_REASON;
-        s->url.stream = false;
-        result = open_endpoint(s, why);
-    }
-    if (result)
-        return result;
-    told = s->listener.id
-               ? outlet_listener_info(s->listener, "transport", transport, sizeof transport)
-               : outlet_info(s->peers->c, "transport", transport, sizeof transport);
-    s->url.stream = told > 0 && (strcmp(transport, "tcp") == 0 || strcmp(transport, "unix") == 0);
-    return ENG_DONE;
-}
-
-/* The URL as it was asked for, with the port that was picked: our own defaults say nothing to
- * people.  NULL: no memory. */
-static char *
-url_new(const struct eng_session *s)
-{
-    const char *options = s->opts.url + strcspn(s->opts.url, "#?");
-    char place[1024]; /* what stands behind it is cut off anyway */
-    char *url;
-
-    if (outlet_listener_info(s->listener, "url", place, sizeof place) < 0)
-        snprintf(place, sizeof place, "%s", s->opts.url);
-    place[strcspn(place, "#?")] = '\0';
-    url = eng_alloc(strlen(place) + strlen(options) + 1); /* lists may be long */
-    if (url)
-        snprintf(url, strlen(place) + strlen(options) + 1, "%s%s", place, options);
-    return url;
-}
-
-static void
-tell_listening(struct eng_session *s)
-{
-    char *url = url_new(s);
-
-    session_record_start(s, url ? url : s->opts.url);
-    tell(s, &(struct eng_event){.kind = ENG_LISTENING,
-                                .url = url ? url : s->opts.url,
-                                .driver = outlet_loop_driver(s->loop)});
-    eng_free(url);
-}
-
-void
-eng_session_record(struct eng_session *s, struct eng_recorder *recorder)
-{
-    char *url = s->listener.id ? url_new(s) : NULL;
-
-    s->opts.recorder = recorder;
-    session_count_dropped(s);
-    s->dropped_before = s->totals.dropped;
-    session_record_start(s, url ? url : s->opts.url);
-    eng_free(url);
-    for (struct peer *p = s->peers; p; p = p->next) {
-        char local[sizeof p->name];
-
-        eng_free(p->conn);
-        p->conn = NULL;
-        if (p->state != PEER_OPEN || p->far || !p->id)
-            continue;
-        session_address_of(p->c, "local", local, sizeof local);
-        peer_record_open(p, local);
-        peer_settle(p);
-    }
-}
-
-enum eng_result
-eng_session_start(outlet_loop *loop, const struct eng_session_opts *opts, struct eng_session **out,
-                  struct outlet_reason *why)
-{
-    struct eng_session *s = eng_alloc(sizeof *s);
-    enum eng_result result;
-    char high[32];
-    int64_t time_ms;
-
-    if (!s)
-        return start_failed(why, OUTLET_ENOMEM);
-    s->loop = loop;
-    s->opts = *opts;
-    s->rules = opts->rules;
-    s->nobody.s = s;
-    s->started_ms = session_now_ms();
-    s->tick.fd = -1;
-    s->trusts_high = !eng_url_option(opts->url, "high", high, sizeof high);
-    if (!expect_prepare(s)) {
-        result = start_failed(why, OUTLET_ENOMEM);
-        goto free_session;
-    }
-    if (outlet_url_check(opts->url, opts->role, why) != OUTLET_OK) {
-        result = ENG_USAGE;
-        goto free_fallback;
-    }
-    (void)eng_url_split(opts->url, opts->role, &s->url); /* it was checked just now */
-    if (opts->to && outlet_url_check(opts->to, OUTLET_TO_CONNECT, why) != OUTLET_OK) {
-        result = ENG_USAGE;
-        goto free_fallback;
-    }
-    s->datagrams = strcmp(s->url.scheme, "udp") == 0;
-    result = feed_prepare(s, why);
-    if (result)
-        goto free_fallback;
-    time_ms = opts->time_ms ? opts->time_ms : opts->expect.len ? EXPECT_MS : 0;
-    if (tick_start(s) != OUTLET_OK) {
-        result = start_failed(why, OUTLET_ENOFILE);
-        goto stop_tick;
-    }
-    if (time_ms) {
-        outlet_err err = outlet_timer_start(loop, time_ms, 0, time_is_over, s, &s->time);
-
-        if (err) {
-            result = start_failed(why, err);
-            goto stop_tick;
-        }
-    }
-    result = strcmp(s->url.scheme, "fd") == 0 ? open_descriptor(s, why) : open_endpoint(s, why);
-    if (result)
-        goto stop_time;
-    *out = s;
-    if (opts->role == OUTLET_TO_LISTEN)
-        tell_listening(s);
-    else
-        session_record_start(s, opts->url);
-    return ENG_DONE;
-
-stop_time:
-    timer_end(&s->time);
-stop_tick:
-    tick_stop(s);
-    tick_free(s);
-    input_free(s);
-free_fallback:
-    eng_free(s->fallback);
-free_session:
-    eng_free(s);
-    return result;
-}
-
-void
-eng_session_free(struct eng_session *s)
-{
-    if (!s)
-        return;
-    while (s->peers)
-        peer_free(s->peers);
-    input_stop(s);
-    input_free(s);
-    tick_free(s);
-    eng_rules_free(s->rules);
-    eng_free(s->fallback);
-    eng_free(s);
 }

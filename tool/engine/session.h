@@ -14,7 +14,8 @@
 enum {
     CHUNK = 64 * 1024,       /* read at once from a file or the input */
     QUEUE_HIGH = 256 * 1024, /* queued bytes above which a peer is fed no more */
-    DATAGRAM_MAX = 65507
+    DATAGRAM_MAX = 65507,
+    EXPECT_MS = 5000 /* for what is expected, unless a time is given */
 };
 
 enum peer_state { PEER_CONNECTING, PEER_OPEN, PEER_CLOSING };
@@ -129,7 +130,23 @@ struct eng_session {
     struct input input;
 };
 
+/* session_tell.c */
+void session_tell(struct eng_session *s, const struct eng_event *event);
+/* `url` is NULL when the error is not about the endpoint. */
+void session_tell_reason(struct eng_session *s, const char *url, const struct outlet_reason *why);
+void session_tell_error(struct eng_session *s, const char *text); /* and go on */
+void peer_tell_message(struct peer *p, bool out, const void *bytes, size_t len);
+void peer_tell_close(struct peer *p, const struct outlet_reason *why);
+/* Did we connect to what may be a group or a broadcast address? */
+bool session_hears_many(const struct eng_session *s);
+
+/* session_start.c */
+/* The URL as people are told it; NULL: no memory. */
+char *session_url_new(const struct eng_session *s);
+
 /* session.c */
+const struct outlet_handlers *session_handlers(const struct eng_session *s);
+void session_time_is_over(outlet_timer t, void *arg);
 int64_t session_now_ms(void);                 /* of a clock that only goes forward */
 int64_t session_real_ns(void);                /* since 1970 */
 struct peer *peer_new(struct eng_session *s); /* NULL: no memory */
@@ -141,7 +158,6 @@ void session_fail(struct eng_session *s, enum eng_result result, outlet_err code
                   const char *about);
 void timer_end(outlet_timer *t);
 void session_all_is_sent(struct peer *p); /* the payload: now an answer may be waited for */
-void session_tell_error(struct eng_session *s, const char *text); /* and go on */
 bool peer_render(struct peer *p, const struct eng_template *t, uint64_t n, const char *eol,
                  struct eng_bytes *out); /* false: the session has failed */
 

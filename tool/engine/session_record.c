@@ -152,3 +152,26 @@ session_record_lost(struct eng_session *s)
     if (s->opts.recorder && lost)
         record(s, &(struct eng_record){.kind = ENG_RECORD_LOST, .count = lost});
 }
+
+void
+eng_session_record(struct eng_session *s, struct eng_recorder *recorder)
+{
+    char *url = s->listener.id ? session_url_new(s) : NULL;
+
+    s->opts.recorder = recorder;
+    session_count_dropped(s);
+    s->dropped_before = s->totals.dropped;
+    session_record_start(s, url ? url : s->opts.url);
+    eng_free(url);
+    for (struct peer *p = s->peers; p; p = p->next) {
+        char local[sizeof p->name];
+
+        eng_free(p->conn);
+        p->conn = NULL;
+        if (p->state != PEER_OPEN || p->far || !p->id)
+            continue;
+        session_address_of(p->c, "local", local, sizeof local);
+        peer_record_open(p, local);
+        peer_settle(p);
+    }
+}

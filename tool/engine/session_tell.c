@@ -1,0 +1,145 @@
+/*
+ * session_tell.c - what happens in a session as events for its sink: counted, checked, decoded.
+ *
+ * A newcomer's mistake: to decode a message for itself.  A character may begin in one and end in
+ * the next; the decoder of each direction keeps the beginning.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "session.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void
+session_tell(struct eng_session *s, const struct eng_event *event)
+{
+    s->opts.sink->emit(s->opts.sink, event);
+}
+
+bool
+session_hears_many(const struct eng_session *s)
+{
+    return s->opts.role == OUTLET_TO_CONNECT && !s->opts.to && strcmp(s->url.scheme, "udp") == 0;
+}
+
+/* What we connected to may be a group or a broadcast address: then the sender is somebody in it. */
+static const char *
+sender_of(const struct peer *p, char *room, size_t size)
+{
+    if (!p->from || outlet_msg_peer(p->from, room, size) >= size)
+        return NULL;
+    return strcmp(room, p->name) == 0 ? NULL : room;
+}
+
+static void
+check_message(struct eng_session *s, struct eng_event *e)
+{
+    /* A checksum stands in front of the end of a line, if there is one. */
+    size_t len = eng_without_eol(e->bytes, e->size, s->opts.eol);
+
+    e->sum = s->opts.verify;
+    e->check = eng_sum_check(e->sum, e->bytes, len, &e->sum_has, &e->sum_want);
+    if (e->check == ENG_GOOD)
+        s->totals.good++;
+    else
+        s->totals.bad++;
+    if (e->check == ENG_GOOD && s->opts.strip)
+        e->hidden = e->size - len + eng_sum_size(e->sum);
+}
+
+/* The decoder of a direction keeps what a message cut off.  NULL: no memory. */
+static struct eng_coder *
+coder_of(struct peer *p, bool out)
+{
+    if (!p->coders[out])
+        p->coders[out] = eng_decoder_open(p->s->opts.charset);
+    return p->coders[out];
+}
+
+static void
+decode_message(struct peer *p, struct eng_event *e)
+{
+    struct eng_coder *coder = coder_of(p, e->out);
+    bool amid;
+
+    if (!coder) {
+        session_fail(p->s, ENG_INTERNAL, OUTLET_ENOMEM, 0, "--charset");
+        return;
+    }
+    amid = eng_coder_is_amid(coder);
+    p->text.len = 0;
+    eng_decode(coder, e->bytes, e->size - e->hidden, &p->text);
+    e->text = p->text.len ? p->text.data : (const uint8_t *)"";
+    e->text_len = p->text.len;
+    e->text_whole = !amid && !eng_coder_is_amid(coder) &&
+                    eng_decoded_is_whole(e->text, e->text_len);
+}
+
+void
+peer_tell_message(struct peer *p, bool out, const void *bytes, size_t len)
+{
+    struct eng_session *s = p->s;
+    char sender[sizeof p->name];
+    struct eng_event e = {
+        .kind = ENG_MESSAGE, .id = p->id, .peer = p->name, .out = out, .bytes = bytes, .size = len};
+
+    p->messages[out]++;
+    p->bytes[out] += len;
+    if (s->opts.to) {
+        /* counted at the end of each side, by the library */
+    } else if (out) {
+        s->totals.messages_out++;
+        s->totals.bytes_out += len;
+    } else {
+        s->totals.messages_in++;
+        s->totals.bytes_in += len;
+    }
+    if (!out && s->opts.verify)
+        check_message(s, &e);
+    if (s->opts.sink->quiet_messages)
+        return;
+    if (!out) {
+        e.sender = sender_of(p, sender, sizeof sender);
+        e.rule = p->rule ? p->rule->name : NULL;
+    }
+    if (s->opts.charset)
+        decode_message(p, &e);
+    session_tell(s, &e);
+}
+
+/* `url` is NULL when the error is not about the endpoint. */
+void
+session_tell_reason(struct eng_session *s, const char *url, const struct outlet_reason *why)
+{
+    s->totals.errors++;
+    session_tell(
+        s, &(struct eng_event){.kind = ENG_ERROR, .url = url, .role = s->opts.role, .why = why});
+}
+
+void
+session_tell_error(struct eng_session *s, const char *text)
+{
+    struct outlet_reason why = OUTLET_REASON;
+
+    why.code = OUTLET_EINVAL;
+    why.side = OUTLET_BY_US;
+    snprintf(why.text, sizeof why.text, "%s", text);
+    session_tell_reason(s, NULL, &why);
+}
+
+/* With the beginning of a character that never ended. */
+void
+peer_tell_close(struct peer *p, const struct outlet_reason *why)
+{
+    struct eng_event e = {.kind = ENG_CLOSE, .id = p->id, .peer = p->name, .why = why};
+
+    if (p->coders[false]) {
+        p->text.len = 0;
+        eng_decode_end(p->coders[false], &p->text);
+        e.text = p->text.data;
+        e.text_len = p->text.len;
+    }
+    peer_record_close(p, why);
+    session_tell(p->s, &e);
+}
