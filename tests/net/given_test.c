@@ -63,17 +63,6 @@ port_of(int fd)
     return ntohs(name.sin6_port); /* at the same place in both families */
 }
 
-static void
-echo(struct end *e, outlet_msg *m)
-{
-    size_t len;
-    const uint8_t *bytes = outlet_msg_data(m, &len);
-
-    e->result = outlet_send(e->c, bytes, len);
-}
-
-static const struct does echoes = {.on_message = echo};
-
 /* A message there and back, then the end. */
 static void
 talk(struct net *n, const char *url, int64_t size)
@@ -116,7 +105,7 @@ a_listener_that_was_given_is_used_and_left_as_it_was(void **state)
     if (net_is_sim())
         return;
     for (int i = 0; i < 2; i++) {
-        struct server s = {.does = &echoes};
+        struct server s = {.does = &net_echoes};
         int fd = inet_socket(families[i], SOCK_STREAM, true);
         char url[64];
         struct net n;
@@ -150,7 +139,7 @@ a_listener_that_was_given_is_used_and_left_as_it_was(void **state)
 static void
 the_file_of_a_path_that_somebody_else_bound_stays(void **state)
 {
-    struct server s = {.does = &echoes};
+    struct server s = {.does = &net_echoes};
     struct end e = {0};
     struct net n;
     struct stat st;
@@ -193,7 +182,7 @@ a_udp_socket_that_was_given_has_peers(void **state)
     if (net_is_sim())
         return;
     for (int i = 0; i < 2; i++) {
-        struct server s = {.does = &echoes};
+        struct server s = {.does = &net_echoes};
         int fd = inet_socket(families[i], SOCK_DGRAM, false);
         char url[64];
         struct net n;
@@ -215,8 +204,8 @@ a_udp_socket_that_was_given_has_peers(void **state)
 static void
 a_listener_is_shared_with_another_loop_and_with_a_plain_program(void **state)
 {
-    struct server a = {.does = &echoes};
-    struct server b = {.does = &echoes};
+    struct server a = {.does = &net_echoes};
+    struct server b = {.does = &net_echoes};
     struct outlet_loop_opts opts = OUTLET_LOOP_OPTS;
     struct outlet_opts o = OUTLET_OPTS;
     struct net n;
@@ -348,7 +337,7 @@ tcp_and_udp_sockets_too(void **state)
                                  .sin_port = htons((uint16_t)port_of(there)),
                                  .sin_addr = {htonl(INADDR_LOOPBACK)}};
         int here = socket(AF_INET, types[i] | SOCK_CLOEXEC, 0);
-        struct server s = {.does = &echoes};
+        struct server s = {.does = &net_echoes};
         struct end e = {0};
         struct net n;
         char local[64];
@@ -552,8 +541,8 @@ pass_no_more(int count)
 static void
 sockets_of_one_name_are_one_listener(void **state)
 {
-    struct server s = {.does = &echoes};
-    struct server dns = {.does = &echoes};
+    struct server s = {.does = &net_echoes};
+    struct server dns = {.does = &net_echoes};
     struct net n;
     char url[3][64];
     int fds[3];
@@ -595,8 +584,8 @@ sockets_of_one_name_are_one_listener(void **state)
 static void
 without_a_name_all_are_meant(void **state)
 {
-    struct server s = {.does = &echoes};
-    struct server again = {.does = &echoes};
+    struct server s = {.does = &net_echoes};
+    struct server again = {.does = &net_echoes};
     struct end e = {0};
     struct net n;
     char url[2][64];

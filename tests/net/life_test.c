@@ -12,24 +12,13 @@ static const char *const streams[] = {"tcp", "tcp6", "unix", "abstract", "pair"}
 #define EACH_STREAM(i) for (size_t i = 0; i < sizeof streams / sizeof *streams; i++)
 
 static void
-echo(struct end *e, outlet_msg *m)
-{
-    size_t len;
-    const uint8_t *bytes = outlet_msg_data(m, &len);
-
-    e->result = outlet_send(e->c, bytes, len);
-}
-
-static const struct does echoes = {.on_message = echo};
-
-static void
 callbacks_come_in_order(void **state)
 {
     (void)state;
     EACH_STREAM(i)
     {
         struct net n;
-        struct server s = {.does = &echoes};
+        struct server s = {.does = &net_echoes};
         struct end e = {0};
 
         net_open(&n, NULL);
@@ -383,7 +372,7 @@ ends_of_a_pair_talk_and_end_together(void **state)
 {
     struct net n;
     struct end a = {0};
-    struct end b = {.does = &echoes};
+    struct end b = {.does = &net_echoes};
 
     (void)state;
     net_open(&n, NULL);
@@ -412,7 +401,7 @@ closing_a_listener_leaves_its_connections(void **state)
     EACH_STREAM(i)
     {
         struct net n;
-        struct server s = {.does = &echoes};
+        struct server s = {.does = &net_echoes};
         struct end e = {0};
         struct end late = {0};
 

@@ -16,17 +16,6 @@ enum { LONGEST = 262144 };
 
 static uint8_t block[LONGEST + 1];
 
-static void
-echo(struct end *e, outlet_msg *m)
-{
-    size_t len;
-    const uint8_t *bytes = outlet_msg_data(m, &len);
-
-    e->result = outlet_send(e->c, bytes, len);
-}
-
-static const struct does echoes = {.on_message = echo};
-
 /* A plain socket at `path`; NULL: without a name. */
 static int
 raw(const char *path)
@@ -70,7 +59,7 @@ static void
 messages_of_any_length_go_both_ways(void **state)
 {
     static const size_t sizes[] = {0, 1, 1400, 65507, 65536, 200000, LONGEST};
-    struct server s = {.does = &echoes};
+    struct server s = {.does = &net_echoes};
     struct end e = {0};
     struct net n;
     size_t at = 0;
@@ -100,7 +89,7 @@ messages_of_any_length_go_both_ways(void **state)
 static void
 each_peer_with_a_name_is_a_connection(void **state)
 {
-    struct server s = {.does = &echoes};
+    struct server s = {.does = &net_echoes};
     struct end e[5] = {{0}};
     struct net n;
 
@@ -230,7 +219,7 @@ a_peer_that_reads_nothing_is_given_up(void **state)
 static void
 who_has_no_name_is_heard_and_not_answered(void **state)
 {
-    struct server s = {.does = &echoes};
+    struct server s = {.does = &net_echoes};
     struct net n;
     int fd[2];
 
@@ -258,7 +247,7 @@ who_has_no_name_is_heard_and_not_answered(void **state)
 static void
 a_plain_program_is_answered_at_its_name(void **state)
 {
-    struct server s = {.does = &echoes};
+    struct server s = {.does = &net_echoes};
     struct net n;
     char path[160];
     char text[16];
@@ -294,7 +283,7 @@ static void
 to_anybody_without_a_connection(void **state)
 {
     struct server a = {.does = NULL};
-    struct server b = {.does = &echoes};
+    struct server b = {.does = &net_echoes};
     struct net n;
     char tcp[] = "udp://127.0.0.1:1";
 
@@ -355,7 +344,7 @@ the_path_is_ours_until_the_listener_closes(void **state)
 static void
 the_listener_goes_and_the_client_is_told(void **state)
 {
-    struct server s = {.does = &echoes};
+    struct server s = {.does = &net_echoes};
     struct end e = {0};
     struct net n;
 
@@ -383,7 +372,7 @@ the_listener_goes_and_the_client_is_told(void **state)
 static void
 limits_hold_as_for_udp(void **state)
 {
-    struct server s = {.does = &echoes};
+    struct server s = {.does = &net_echoes};
     struct end e[3] = {{0}};
     struct net n;
 
@@ -458,7 +447,7 @@ descriptors_that_nobody_asked_for_are_not_taken(void **state)
 static void
 sockets_of_this_kind_can_be_given(void **state)
 {
-    struct server s = {.does = &echoes};
+    struct server s = {.does = &net_echoes};
     struct outlet_reason why = OUTLET_REASON;
     struct outlet_opts o = OUTLET_OPTS;
     struct end e = {0};

@@ -20,17 +20,6 @@ port_of(const struct server *s)
     return port;
 }
 
-static void
-echo(struct end *e, outlet_msg *m)
-{
-    size_t len;
-    const uint8_t *bytes = outlet_msg_data(m, &len);
-
-    e->result = outlet_send(e->c, bytes, len);
-}
-
-static const struct does echoes = {.on_message = echo};
-
 /* Who sent the messages of an end, one behind the other. */
 struct senders {
     int count;
@@ -82,7 +71,7 @@ each_answer_names_its_sender(void **state)
 {
     struct senders from = {0};
     struct net n;
-    struct server member = {.does = &echoes};
+    struct server member = {.does = &net_echoes};
     struct server asked = {0};
     struct end e = {.does = &notes_senders, .arg = &from};
     struct end stranger = {0};
@@ -171,7 +160,8 @@ a_listener_asks_a_group_and_has_a_connection_for_each_answer(void **state)
     (void)state;
     for (int outside = 0; outside < 2; outside++) {
         struct net n;
-        struct server member[3] = {{.does = &echoes}, {.does = &echoes}, {.does = &echoes}};
+        struct server member[3] = {
+            {.does = &net_echoes}, {.does = &net_echoes}, {.does = &net_echoes}};
         struct server s = {0};
         struct question q = {.from = &s};
 
@@ -261,7 +251,7 @@ static void
 many_in_one_turn_reach_the_group_in_order(void **state)
 {
     struct net n;
-    struct server s = {.does = &echoes};
+    struct server s = {.does = &net_echoes};
     struct end e = {0};
     uint8_t sent[100 * 4];
 
@@ -297,7 +287,7 @@ a_broadcast_is_heard_and_answered(void **state)
 {
     struct senders from = {0};
     struct net n;
-    struct server s[2] = {{.does = &echoes}, {.does = &echoes}};
+    struct server s[2] = {{.does = &net_echoes}, {.does = &net_echoes}};
     struct end e = {.does = &notes_senders, .arg = &from};
 
     (void)state;

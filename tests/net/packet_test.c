@@ -15,17 +15,6 @@ enum { LONGEST = 262144, MANY = 3000 };
 
 static uint8_t block[LONGEST + 1];
 
-static void
-echo(struct end *e, outlet_msg *m)
-{
-    size_t len;
-    const uint8_t *bytes = outlet_msg_data(m, &len);
-
-    e->result = outlet_send(e->c, bytes, len);
-}
-
-static const struct does echoes = {.on_message = echo};
-
 /* A plain socket of the same kind. */
 static int
 raw_to(const struct server *s)
@@ -47,7 +36,7 @@ static void
 each_send_is_one_message_of_any_length(void **state)
 {
     static const size_t sizes[] = {1, 2, 1000, 1400, 4096, 65507, 65536, 65537, 200000, LONGEST};
-    struct server s = {.does = &echoes};
+    struct server s = {.does = &net_echoes};
     struct end e = {0};
     struct net n;
     size_t at = 0;
@@ -119,7 +108,7 @@ a_burst_stays_in_order(void **state)
 static void
 an_empty_message_is_refused_and_nothing_else_happens(void **state)
 {
-    struct server s = {.does = &echoes};
+    struct server s = {.does = &net_echoes};
     struct end e = {0};
     struct iovec none = {block, 0};
     struct net n;
@@ -416,7 +405,7 @@ the_same_place_is_in_use_until_the_listener_closes(void **state)
 {
     struct outlet_opts o = OUTLET_OPTS;
     struct server s = {0};
-    struct server again = {.does = &echoes};
+    struct server again = {.does = &net_echoes};
     struct end e = {0};
     struct net n;
     outlet_listener l;
@@ -523,7 +512,7 @@ a_relay_keeps_borders_and_misses_what_has_no_place(void **state)
 static void
 a_plain_program_on_the_other_side(void **state)
 {
-    struct server s = {.does = &echoes};
+    struct server s = {.does = &net_echoes};
     struct net n;
     char text[64];
     int fd;

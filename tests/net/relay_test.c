@@ -84,17 +84,6 @@ chain_close(struct chain *x)
     chain_fini(x);
 }
 
-static void
-echo(struct end *e, outlet_msg *m)
-{
-    size_t len;
-    const uint8_t *bytes = outlet_msg_data(m, &len);
-
-    e->result = outlet_send(e->c, bytes, len);
-}
-
-static const struct does echoes = {.on_message = echo};
-
 /* ---- bytes and messages ------------------------------------------------------------------ */
 
 static void
@@ -106,7 +95,7 @@ any_transport_is_relayed_to_any(void **state)
     (void)state;
     net_pattern(bytes, sizeof bytes, 3);
     for (int i = 0; i < 16; i++) {
-        struct chain x = {.back.does = &echoes};
+        struct chain x = {.back.does = &net_echoes};
         struct end e = {0};
         char front[128];
 
@@ -143,7 +132,7 @@ messages_stay_messages_where_both_have_borders(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct chain x = {.back.does = &echoes, .options = cases[i].out};
+        struct chain x = {.back.does = &net_echoes, .options = cases[i].out};
         struct end e = {0};
 
         chain_open(&x, cases[i].front, cases[i].back);
@@ -238,7 +227,7 @@ static void
 on_message_sees_what_is_passed_on_and_may_change_it(void **state)
 {
     static const struct does plugs_and_shouts = {.on_open = plug, .on_message = shout};
-    struct chain x = {.back.does = &echoes, .front.does = &plugs_and_shouts};
+    struct chain x = {.back.does = &net_echoes, .front.does = &plugs_and_shouts};
     struct end e = {0};
 
     (void)state;
@@ -364,7 +353,7 @@ what_does_not_fit_into_the_queue_is_held(void **state)
 static void
 a_pause_of_the_program_stays_one(void **state)
 {
-    struct chain x = {.back.does = &echoes};
+    struct chain x = {.back.does = &net_echoes};
     struct end e = {0};
 
     (void)state;
@@ -474,7 +463,7 @@ an_abort_of_either_side_is_passed_on(void **state)
 {
     (void)state;
     for (int who = 0; who < 4; who++) {
-        struct chain x = {.back.does = &echoes};
+        struct chain x = {.back.does = &net_echoes};
         struct end e = {0};
         outlet_conn all[4];
 
@@ -506,7 +495,7 @@ a_close_of_either_side_closes_both(void **state)
 {
     (void)state;
     for (int who = 0; who < 2; who++) {
-        struct chain x = {.back.does = &echoes};
+        struct chain x = {.back.does = &net_echoes};
         struct end e = {0};
 
         chain_open(&x, "tcp://127.0.0.1:0", "udp://127.0.0.1:0");
@@ -546,7 +535,7 @@ a_server_that_is_not_there_is_told_to_the_client(void **state)
 static void
 an_end_that_cannot_be_passed_on_leaves_time_to_answer(void **state)
 {
-    struct chain x = {.back.does = &echoes};
+    struct chain x = {.back.does = &net_echoes};
     struct end e = {0};
 
     (void)state;

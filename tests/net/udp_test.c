@@ -14,17 +14,6 @@
 
 enum { DGRAM_MAX = 65507 };
 
-static void
-echo(struct end *e, outlet_msg *m)
-{
-    size_t len;
-    const uint8_t *bytes = outlet_msg_data(m, &len);
-
-    e->result = outlet_send(e->c, bytes, len);
-}
-
-static const struct does echoes = {.on_message = echo};
-
 static unsigned
 port_of(const struct server *s)
 {
@@ -38,7 +27,7 @@ static void
 each_peer_is_a_connection(void **state)
 {
     struct net n;
-    struct server s = {.does = &echoes};
+    struct server s = {.does = &net_echoes};
     struct end e[10] = {{0}};
 
     (void)state;
@@ -87,7 +76,7 @@ datagrams_are_whole_from_nothing_to_the_most(void **state)
     static const size_t sizes[] = {0, 1, 1472, 1473, 9000, 65000, DGRAM_MAX, 0, 5};
     static uint8_t bytes[DGRAM_MAX + 1];
     struct net n;
-    struct server s = {.does = &echoes};
+    struct server s = {.does = &net_echoes};
     struct end e = {0};
 
     (void)state;
@@ -119,7 +108,7 @@ what_is_longer_than_max_is_cut_and_says_so(void **state)
     net_pattern(bytes, sizeof bytes, 8);
     for (int by_client = 0; by_client < 2; by_client++) {
         struct net n;
-        struct server s = {.does = &echoes};
+        struct server s = {.does = &net_echoes};
         struct end e = {0};
         struct end *who = by_client ? &e : &s.ends[0];
 
@@ -230,7 +219,7 @@ static void
 confirmed_peers_stay_and_newcomers_are_dropped(void **state)
 {
     struct net n;
-    struct server s = {.does = &echoes};
+    struct server s = {.does = &net_echoes};
     struct end e[4] = {{0}};
 
     (void)state;
@@ -279,7 +268,7 @@ a_listener_may_speak_first(void **state)
     for (int outside = 0; outside < 2; outside++) {
         struct net n;
         struct server a = {0};
-        struct server b = {.does = &echoes};
+        struct server b = {.does = &net_echoes};
         struct server t = {0};
         struct to to = {.from = &a};
 
@@ -313,7 +302,7 @@ static void
 answers_leave_from_the_address_that_was_asked(void **state)
 {
     struct net n;
-    struct server s = {.does = &echoes};
+    struct server s = {.does = &net_echoes};
     struct end e[3] = {{0}};
 
     (void)state;
@@ -355,7 +344,7 @@ static void
 a_closed_port_is_told_and_traffic_goes_on(void **state)
 {
     struct net n;
-    struct server s = {.does = &echoes};
+    struct server s = {.does = &net_echoes};
     struct end e = {0};
     outlet_timer t;
 
@@ -384,7 +373,7 @@ static void
 closing_the_listener_lets_its_peers_finish(void **state)
 {
     struct net n;
-    struct server s = {.does = &echoes};
+    struct server s = {.does = &net_echoes};
     struct end e = {0};
     struct end late = {0};
 

@@ -372,6 +372,17 @@ const struct outlet_handlers net_server_handlers = {.size = sizeof net_server_ha
                                                     .on_event = told_event,
                                                     .on_close = told_close};
 
+static void
+echo(struct end *e, outlet_msg *m)
+{
+    size_t len;
+    const uint8_t *bytes = outlet_msg_data(m, &len);
+
+    e->result = outlet_send(e->c, bytes, len);
+}
+
+const struct does net_echoes = {.on_message = echo};
+
 void
 net_end_fini(struct end *e)
 {

@@ -100,6 +100,7 @@ struct server {
     struct end ends[NET_ENDS];
 };
 
+extern const struct does net_echoes; /* what it receives; `result` is what the send answered */
 extern const struct outlet_handlers net_handlers;        /* for connections made by connect */
 extern const struct outlet_handlers net_server_handlers; /* user data is the struct server */
 
