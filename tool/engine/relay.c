@@ -70,7 +70,7 @@ relay_open(struct peer *near, const struct outlet_handlers *on)
         memcpy(far->name, near->name, sizeof far->name);
         far->chance = s->opts.seed - near->id;
         opts.user = far;
-        err = s->ruled ? relay_rules_connect(near, far, &opts)
+        err = s->ruled ? forward_connect(far, s->opts.to, &opts)
                        : outlet_connect(s->loop, s->opts.to, &opts, &far->c);
         if (err)
             peer_free(far);

@@ -17,6 +17,12 @@ eng_rules_count(const struct eng_rules *rules)
     return rules->count;
 }
 
+bool
+eng_rules_forward(const struct eng_rules *rules, enum eng_rule_forward where)
+{
+    return rules && rules->forwards[where];
+}
+
 struct eng_rule_acts *
 eng_rules_at(struct eng_rules *rules, size_t i)
 {

@@ -53,6 +53,8 @@ struct eng_rules_mistake {
 
 enum eng_rule_close { ENG_CLOSE_NOT, ENG_CLOSE_ORDERLY, ENG_CLOSE_RESET };
 
+enum eng_rule_forward { ENG_FORWARD_NOT, ENG_FORWARD_OTHERS, ENG_FORWARD_URL };
+
 struct eng_rule_counts {
     uint64_t matches; /* when it acted */
     uint64_t replies;
@@ -70,8 +72,10 @@ struct eng_rule_acts {
     const struct eng_sum *append;        /* behind what it makes */
     const char *eol;
     enum eng_rule_close close;
-    bool passes;      /* relay: on to the other side */
-    int64_t delay_ms; /* that all of it happens later */
+    bool passes; /* relay: on to the other side */
+    enum eng_rule_forward forward;
+    const char *forward_url; /* checked */
+    int64_t delay_ms;        /* that all of it happens later */
     struct eng_rule_counts counts;
 };
 
@@ -80,6 +84,8 @@ struct eng_rules *eng_rules_parse(const void *text, size_t len, const struct eng
 void eng_rules_free(struct eng_rules *rules); /* NULL is allowed */
 
 size_t eng_rules_count(const struct eng_rules *rules);
+/* Does one of them?  NULL is allowed. */
+bool eng_rules_forward(const struct eng_rules *rules, enum eng_rule_forward where);
 struct eng_rule_acts *eng_rules_at(struct eng_rules *rules, size_t i);
 
 /* The rule that acts on this message, counted; NULL: none.  `out`: the server of a relay has sent

@@ -31,6 +31,7 @@ enum key {
     KEY_TEMPLATE,
     KEY_APPEND,
     KEY_EOL,
+    KEY_FORWARD,
     KEY_DROP,
     KEY_CLOSE,
     KEY_DELAY,
@@ -39,9 +40,31 @@ enum key {
 };
 
 static const char *const key_names[KEYS] = {
-    "is",       "starts", "ends",  "contains", "hex",          "regex",     "field",        "size",
-    "dir",      "times",  "every", "reply",    "reply-escape", "reply-hex", "reply-base64", "echo",
-    "template", "append", "eol",   "drop",     "close",        "delay",     "note"};
+    [KEY_IS] = "is",
+    [KEY_STARTS] = "starts",
+    [KEY_ENDS] = "ends",
+    [KEY_CONTAINS] = "contains",
+    [KEY_HEX] = "hex",
+    [KEY_REGEX] = "regex",
+    [KEY_FIELD] = "field",
+    [KEY_SIZE] = "size",
+    [KEY_DIR] = "dir",
+    [KEY_TIMES] = "times",
+    [KEY_EVERY] = "every",
+    [KEY_REPLY] = "reply",
+    [KEY_REPLY_ESCAPE] = "reply-escape",
+    [KEY_REPLY_HEX] = "reply-hex",
+    [KEY_REPLY_BASE64] = "reply-base64",
+    [KEY_ECHO] = "echo",
+    [KEY_TEMPLATE] = "template",
+    [KEY_APPEND] = "append",
+    [KEY_EOL] = "eol",
+    [KEY_FORWARD] = "forward",
+    [KEY_DROP] = "drop",
+    [KEY_CLOSE] = "close",
+    [KEY_DELAY] = "delay",
+    [KEY_NOTE] = "note",
+};
 
 struct reader {
     struct eng_rules *rules;
@@ -288,18 +311,53 @@ parse_close(struct reader *r, struct rule *rule)
            wrong(r, e, false, ENG_WRONG_CHOICE, "on, off, reset");
 }
 
+/* ---- where else it goes ---- */
+
+static bool
+parse_url(struct reader *r, struct rule *rule, const struct eng_preset_entry *e)
+{
+    static const char *const choices[] = {[ENG_RULES_LISTEN] = "others, off, tcp://HOST:PORT",
+                                          [ENG_RULES_CONNECT] = "off, tcp://HOST:PORT",
+                                          [ENG_RULES_RELAY] = "on, off, tcp://HOST:PORT"};
+    struct outlet_reason why = OUTLET_REASON;
+    struct eng_mistake m = {.wrong = ENG_WRONG_URL};
+
+    if (!strpbrk(e->value, ":/"))
+        return wrong(r, e, false, ENG_WRONG_CHOICE, choices[r->rules->opts.who]);
+    rule->acts.forward = ENG_FORWARD_URL;
+    rule->acts.forward_url = e->value;
+    r->rules->forwards[ENG_FORWARD_URL] = true;
+    if (outlet_url_check(e->value, OUTLET_TO_CONNECT, &why) == OUTLET_OK)
+        return true;
+    m.at = why.position > 0 ? (size_t)why.position : 0;
+    snprintf(m.near, sizeof m.near, "%.95s", why.text);
+    return wrong_at(r, e, false, &m);
+}
+
 /* A relay passes on what a rule does nothing else with. */
 static bool
 parse_passing(struct reader *r, struct rule *rule)
 {
+    const struct eng_preset_entry *e = r->entries[KEY_FORWARD];
+    const char *where = e ? e->value : "off";
+    bool relays = r->rules->opts.who == ENG_RULES_RELAY;
     struct eng_rule_acts *a = &rule->acts;
     bool drops = false;
 
     if (!parse_switch(r, KEY_DROP, &drops))
         return false;
-    a->passes = r->rules->opts.who == ENG_RULES_RELAY && !drops && !a->replies && !a->echo &&
-                a->close == ENG_CLOSE_NOT;
-    return true;
+    if (strcmp(where, "others") == 0 && r->rules->opts.who == ENG_RULES_LISTEN) {
+        a->forward = ENG_FORWARD_OTHERS;
+        r->rules->forwards[ENG_FORWARD_OTHERS] = true;
+    } else if (strcmp(where, "on") == 0 && relays) {
+        a->passes = true;
+    } else if (strcmp(where, "off") == 0) {
+        a->passes = relays && !drops && !a->replies && !a->echo && a->close == ENG_CLOSE_NOT;
+    } else if (!parse_url(r, rule, e)) {
+        return false;
+    }
+    return !drops || (!a->passes && a->forward == ENG_FORWARD_NOT) ||
+           wrong(r, r->entries[KEY_DROP], true, ENG_WRONG_BOTH, "forward");
 }
 
 static bool
@@ -313,7 +371,7 @@ parse_delay(struct reader *r, struct rule *rule)
     if (!eng_parse_duration(e->value, &rule->acts.delay_ms))
         return wrong(r, e, false, ENG_WRONG_CHOICE, "200ms, 1.5s, 2m");
     return a->replies || a->echo || a->close != ENG_CLOSE_NOT || a->passes ||
-           wrong(r, e, true, ENG_WRONG_NEEDS, "reply");
+           a->forward != ENG_FORWARD_NOT || wrong(r, e, true, ENG_WRONG_NEEDS, "reply");
 }
 
 /* ---- the file ---- */

@@ -205,9 +205,12 @@ a_relay_passes_on_what_a_rule_does_nothing_else_with(void **state)
         const char *actions;
         bool passes;
     } rows[] = {
-        {"note = x\n", true},    {"delay = 1s\n", true},  {"drop = off\n", true},
-        {"drop = on\n", false},  {"reply = x\n", false},  {"echo = on\n", false},
-        {"close = on\n", false}, {"close = off\n", true}, {"close = reset\n", false},
+        {"note = x\n", true},       {"delay = 1s\n", true},
+        {"drop = off\n", true},     {"drop = on\n", false},
+        {"reply = x\n", false},     {"echo = on\n", false},
+        {"close = on\n", false},    {"close = off\n", true},
+        {"close = reset\n", false}, {"forward = on\nreply = x\n", true},
+        {"forward = off\n", true},  {"forward = udp://h:1\n", false},
     };
 
     (void)state;
@@ -307,6 +310,10 @@ static const struct {
      "u8 u16be u16le u32be u32le u64be u64le, i8 .. i64le"},
     {"[a]\nsize = 4-12\n", ENG_WRONG_CHOICE, 2, 8, "64, 10.., ..100, 10..100"},
     {"[a]\ndir = both\n", ENG_WRONG_CHOICE, 2, 7, "in, out"},
+    {"[a]\nforward = on\n", ENG_WRONG_CHOICE, 2, 11, "others, off, tcp://HOST:PORT"},
+    {"[a]\nforward = tcp://h\n", ENG_WRONG_URL, 2, 18, ""},
+    {"[a]\nforward = udp://h:1#half_open=on\n", ENG_WRONG_URL, 2, 21, ""},
+    {"[a]\ndrop = on\nforward = tcp://h:1\n", ENG_WRONG_BOTH, 2, 1, "forward"},
     {"[a]\ndrop = yes\n", ENG_WRONG_CHOICE, 2, 8, "on, off"},
     {"[a]\ndrop = on\ndelay = 1s\n", ENG_WRONG_NEEDS, 3, 1, "reply"},
     {"[a]\ntimes = 0\n", ENG_WRONG_NUMBER, 2, 9, "1.."},

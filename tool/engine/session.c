@@ -115,10 +115,10 @@ eng_session_totals(const struct eng_session *s, struct eng_totals *out)
 
 /* ---- ending ---- */
 
-static void
-maybe_ended(struct eng_session *s)
+void
+session_maybe_ended(struct eng_session *s)
 {
-    if (s->state != SESSION_STOPPING || s->peers)
+    if (s->state != SESSION_STOPPING || s->peers || s->branches)
         return;
     s->state = SESSION_ENDED;
     timer_end(&s->deadline);
@@ -135,6 +135,8 @@ stop_too_slow(outlet_timer t, void *arg)
     s->deadline.id = 0;
     for (struct peer *p = s->peers; p; p = p->next)
         outlet_abort(p->c);
+    for (struct peer *b = s->branches; b; b = b->next)
+        outlet_abort(b->c);
 }
 
 static void
@@ -143,6 +145,19 @@ close_listener(struct eng_session *s)
     if (s->listener.id)
         outlet_listener_close(s->listener);
     s->listener.id = 0;
+}
+
+static void
+stop_peers(struct peer *first)
+{
+    for (struct peer *p = first; p; p = p->next) {
+        feed_stop(p);
+        if (p->state == PEER_CONNECTING)
+            outlet_abort(p->c);
+        else if (p->state == PEER_OPEN)
+            outlet_close(p->c);
+        p->state = PEER_CLOSING;
+    }
 }
 
 void
@@ -157,18 +172,12 @@ eng_session_stop(struct eng_session *s, enum eng_result result)
     input_stop(s);
     session_count_dropped(s);
     close_listener(s);
-    for (struct peer *p = s->peers; p; p = p->next) {
-        feed_stop(p);
-        if (p->state == PEER_CONNECTING)
-            outlet_abort(p->c);
-        else if (p->state == PEER_OPEN)
-            outlet_close(p->c);
-        p->state = PEER_CLOSING;
-    }
-    if (s->peers &&
+    stop_peers(s->peers);
+    stop_peers(s->branches);
+    if ((s->peers || s->branches) &&
         outlet_timer_start(s->loop, STOP_MS, 0, stop_too_slow, s, &s->deadline) != OUTLET_OK)
         stop_too_slow(s->deadline, s); /* no memory for a timer: do not wait at all */
-    maybe_ended(s);
+    session_maybe_ended(s);
 }
 
 /* An answer whose checksum never came right is one all the same, and told to be bad. */
@@ -310,13 +319,15 @@ send_answer(struct peer *p, int64_t answer, const void *bytes, size_t len)
 {
     if (answer >= 0) {
         p->full = p->s->trusts_high && answer > QUEUE_HIGH;
+        if (p->to)
+            return; /* a copy of what was told */
         if (p->s->ruled) {
             relay_rules_sent(p, bytes, len);
             return;
         }
         peer_record_message(p, true, bytes, len);
         peer_tell_message(p, true, bytes, len);
-    } else if (p->s->ruled) {
+    } else if (p->s->ruled || p->to) {
         relay_rules_cannot(p, (outlet_err)answer, len);
     } else if (answer != OUTLET_ESTATE && answer != OUTLET_ESTALE) {
         session_fail(p->s, answer == OUTLET_ENOMEM ? ENG_INTERNAL : ENG_BROKEN, (outlet_err)answer,
@@ -367,12 +378,15 @@ session_answers(const struct eng_session *s)
 void
 peer_flow(struct peer *p)
 {
-    bool ruled = p->s->ruled;
-    bool answers = session_answers(p->s) && !ruled;
+    bool ruled = p->s->ruled && !p->to;
+    bool answers = session_answers(p->s) && !ruled && !p->to;
+    bool forwards = eng_rules_forward(p->s->rules, ENG_FORWARD_URL) ||
+                    eng_rules_forward(p->s->rules, ENG_FORWARD_OTHERS);
     bool loses = p->s->datagrams && p->s->opts.recorder; /* what comes while it is paused */
     bool pause = (session_is_busy(p->s) && !loses) ||
-                 (answers && (p->full || p->held || session_rules_is_full(p, false))) ||
-                 (ruled && relay_rules_is_blocked(p));
+                 (answers && !forwards && (p->full || p->held)) ||
+                 (answers && session_rules_is_full(p, false)) ||
+                 (ruled && relay_rules_is_blocked(p)) || forward_is_blocked(p);
 
     if (pause == p->paused)
         return;
@@ -400,7 +414,7 @@ settle_ended_peer(struct peer *p)
     const struct eng_session *s = p->s;
     bool feeding = p->feed.state == FEED_RUNNING && !s->opts.every_ms;
 
-    if (p->held || p->later.first || feeding)
+    if (p->held || p->later.first || feeding || p->branches)
         return;
     if (s->opts.payload != ENG_PAYLOAD_INPUT || input_done(s) || s->opts.input_person)
         peer_close(p);
@@ -416,9 +430,14 @@ peer_settle(struct peer *p)
     bool alone = o->role == OUTLET_TO_CONNECT || (o->once && o->payload == ENG_PAYLOAD_INPUT);
     bool sent = o->payload == ENG_PAYLOAD_INPUT ? input_done(p->s) : p->feed.state == FEED_DONE;
 
-    if (p->state != PEER_OPEN)
+    if (p->to && !p->owner)
+        forward_settle_branch(p);
+    else if (p->to)
+        peer_settle(p->owner);
+    if (p->state != PEER_OPEN || p->to)
         return;
     peer_flow(p);
+    forward_settle(p);
     if (p->s->ruled)
         relay_rules_settle(p);
     if (p->s->opts.to)
@@ -517,7 +536,7 @@ on_message(outlet_conn c, outlet_msg *m, void *user)
         eng_session_stop(s, ENG_DONE);
         return;
     }
-    if (p->state == PEER_OPEN && (p->full || p->held || p->later.first))
+    if (p->state == PEER_OPEN && (p->full || p->held || p->later.first || p->branches))
         peer_flow(p);
     follow_sink(s);
 }
@@ -559,17 +578,23 @@ on_event(outlet_conn c, enum outlet_event what, int64_t value, void *user)
 struct peer *
 peer_new(struct eng_session *s)
 {
+    return peer_new_in(s, &s->peers);
+}
+
+struct peer *
+peer_new_in(struct eng_session *s, struct peer **list)
+{
     struct peer *p = eng_alloc(sizeof *p);
 
     if (!p)
         return NULL;
     p->s = s;
     p->feed.fd = -1;
-    p->next = s->peers;
+    p->next = *list;
     if (p->next)
         p->next->where = &p->next;
-    p->where = &s->peers;
-    s->peers = p;
+    p->where = list;
+    *list = p;
     return p;
 }
 
@@ -704,6 +729,7 @@ on_close(outlet_conn c, const struct outlet_reason *from, void *user)
     if (p == &s->nobody)
         return;
     peer_record_pass(p);
+    forward_left(p, why);
     if (s->opts.to && !relay_closed(p, &told)) {
         peer_free(p);
         return;
@@ -723,7 +749,7 @@ on_close(outlet_conn c, const struct outlet_reason *from, void *user)
         eng_session_stop(s, result_of_close(s, why, answered));
     else if (s->state == SESSION_RUNNING)
         input_pump(s); /* the slowest reader may have been the one that left */
-    maybe_ended(s);
+    session_maybe_ended(s);
 }
 
 static const struct outlet_handlers handlers = {

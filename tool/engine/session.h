@@ -96,7 +96,13 @@ struct peer {
     bool passes;      /* what was sent last, or is held */
     const struct eng_rule_acts *passed_by; /* then; NULL: no rule */
     struct outlet_reason failed;           /* why we ended it; code 0: we did not */
-    outlet_timer silence;                  /* no half-close: when both sides are closed */
+    outlet_timer silence;                  /* cannot be told of an end: runs while nothing comes */
+    void (*silent)(outlet_timer t, void *arg); /* then */
+    char *to;                                  /* a branch: where to, ours; NULL: it is none */
+    struct peer *owner;                        /* whose branch; NULL: that is gone */
+    struct peer *branches;
+    struct peer *next_branch;
+    bool blocks; /* counted in `blocking` */
     uint64_t answers;
     struct eng_bytes piece;       /* of an answer whose checksum is not there yet */
     struct eng_coder *coders[2];  /* decode what is received, what is sent; NULL until needed */
@@ -133,6 +139,8 @@ struct eng_session {
     enum eng_result result;
     struct peer nobody; /* user data of a connection before on_accept gave it a peer */
     struct peer *peers;
+    struct peer *branches;    /* connections that rules forward to */
+    size_t blocking;          /* clients without room for what others are to be forwarded */
     outlet_listener listener; /* id 0: none, or closed */
     struct eng_totals totals;
     int64_t started_ms;
@@ -171,6 +179,8 @@ void session_time_is_over(outlet_timer t, void *arg);
 int64_t session_now_ms(void);                 /* of a clock that only goes forward */
 int64_t session_real_ns(void);                /* since 1970 */
 struct peer *peer_new(struct eng_session *s); /* NULL: no memory */
+struct peer *peer_new_in(struct eng_session *s, struct peer **list);
+void session_maybe_ended(struct eng_session *s);
 void peer_free(struct peer *p);
 void peer_send(struct peer *p, const void *bytes, size_t len, outlet_msg *from);
 bool peer_can_send(const struct peer *p);
@@ -204,9 +214,25 @@ void relay_count(const struct peer *p, struct eng_totals *t); /* adds what its s
 /* One side has ended.  false: the other one has not; true: *why is that of both. */
 bool relay_closed(struct peer *p, struct outlet_reason *why);
 
+/* forward.c */
+/* What `from` received, on to `to`: now or later, in pieces that it can take. */
+void forward_pass(struct peer *from, struct peer *to, const struct eng_rule_acts *rule,
+                  outlet_msg *m);
+bool forward_has_no_room(const struct peer *p); /* for more that passes */
+outlet_err forward_connect(struct peer *p, const char *url, struct outlet_opts *opts);
+/* Our side; where there is no half-close, `silent` is called when no message has passed. */
+void forward_end(struct peer *p, void (*silent)(outlet_timer t, void *arg));
+void forward_moved(struct peer *p);
+void forward_message(struct peer *p, const struct eng_rule_acts *rule, outlet_msg *m);
+void forward_settle(struct peer *p);
+void forward_settle_branch(struct peer *b);
+void forward_left(struct peer *p, const struct outlet_reason *why); /* the client: with branches */
+void forward_free(struct peer *b);                                  /* a branch */
+void forward_blocks(struct peer *p, bool blocks);
+bool forward_is_blocked(const struct peer *p); /* somebody to whom it is forwarded has no room */
+
 /* relay_rules.c: a relay that has rules (`ruled`) */
 void relay_rules_message(outlet_conn c, outlet_msg *m, void *user);
-outlet_err relay_rules_connect(struct peer *near, struct peer *far, struct outlet_opts *opts);
 bool relay_rules_is_blocked(const struct peer *p);
 void relay_rules_settle(struct peer *p);
 void relay_rules_end(struct peer *p, enum eng_rule_close close);        /* both sides */

@@ -85,6 +85,7 @@ void
 session_rules_drop(struct peer *p)
 {
     timer_end(&p->later.timer);
+    forward_blocks(p, false);
     while (p->later.first)
         later_free(later_take(p));
 }
@@ -219,6 +220,7 @@ session_rules_act(struct peer *p, struct eng_rule_acts *acts, outlet_msg *m)
     const uint8_t *bytes = acts->bytes;
     size_t len = acts->len;
 
+    forward_message(p, acts, m);
     if (acts->echo) {
         bytes = outlet_msg_data(m, &len);
     } else if (acts->template) {

@@ -224,6 +224,8 @@ eng_session_free(struct eng_session *s)
 {
     if (!s)
         return;
+    while (s->branches)
+        forward_free(s->branches);
     while (s->peers)
         peer_free(s->peers);
     input_stop(s);
