@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static bool
 rules_failed(struct cli *cli, const char *path, int error)
@@ -74,6 +75,17 @@ say_mistake(struct cli *cli, const char *path, const struct eng_rules_mistake *m
     return false;
 }
 
+/* A pipe would hold the loop of those who read rules while it turns. */
+static int
+load_regular(const char *path, size_t most, struct eng_bytes *out)
+{
+    struct stat st;
+
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+    return eng_file_load(path, most, out);
+}
+
 bool
 cli_rules_read(struct cli *cli, const char *path, const struct eng_session_opts *opts,
                struct eng_rules **out)
@@ -83,7 +95,8 @@ cli_rules_read(struct cli *cli, const char *path, const struct eng_session_opts 
                                                                           : ENG_RULES_CONNECT,
                                   .charset = opts->charset,
                                   .append = opts->append,
-                                  .eol = opts->eol};
+                                  .eol = opts->eol,
+                                  .load = load_regular};
     struct eng_rules_mistake mistake;
     struct eng_bytes text = {0};
     int error = eng_file_load(path, ENG_PRESET_BYTES_MAX, &text);

@@ -24,6 +24,7 @@ struct eng_regex {
     pcre2_code *codes[2]; /* of bytes (NULL: it has characters), of characters */
     pcre2_match_data *data;
     pcre2_match_context *context;
+    int found;      /* groups, of those that `data` has room for */
     uint64_t spent; /* on the message that is looked at */
     size_t last;
 };
@@ -80,7 +81,7 @@ eng_regex_new(const char *pattern, struct eng_mistake *mistake)
     if (!r->codes[1] || (!r->codes[0] && !mistake->wrong))
         goto failed;
     *mistake = (struct eng_mistake){0}; /* what only characters can be is never found in bytes */
-    r->data = pcre2_match_data_create(1, NULL);
+    r->data = pcre2_match_data_create(ENG_CAPTURES, NULL);
     r->context = pcre2_match_context_create(NULL);
     if (!r->data || !r->context)
         goto failed;
@@ -117,7 +118,36 @@ eng_regex_find(struct eng_regex *r, const uint8_t *bytes, size_t len)
     r->last = 0;
     result = pcre2_match(r->codes[text], len ? bytes : (const uint8_t *)"", len, 0,
                          text ? PCRE2_NO_UTF_CHECK : 0, r->data, r->context);
-    if (result >= 0)
+    if (result >= 0) {
+        r->found = result ? result : ENG_CAPTURES;
         return ENG_FOUND;
+    }
     return result == PCRE2_ERROR_NOMATCH ? ENG_FOUND_NOT : ENG_FOUND_TOO_LONG;
+}
+
+int
+eng_regex_groups(const struct eng_regex *r)
+{
+    uint32_t count = 0;
+
+    (void)pcre2_pattern_info(r->codes[1], PCRE2_INFO_CAPTURECOUNT, &count); /* it is one */
+    return count < ENG_CAPTURES ? (int)count : ENG_CAPTURES - 1;
+}
+
+bool
+eng_regex_group(const struct eng_regex *r, int n, size_t *at, size_t *len)
+{
+    const size_t *pairs = pcre2_get_ovector_pointer(r->data);
+    size_t from;
+    size_t to;
+
+    if (n >= r->found)
+        return false;
+    from = pairs[2 * n];
+    to = pairs[2 * n + 1];
+    if (from == PCRE2_UNSET || to < from) /* \K in a lookahead: it ends before it begins */
+        return false;
+    *at = from;
+    *len = to - from;
+    return true;
 }

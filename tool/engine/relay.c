@@ -109,8 +109,6 @@ relay_closed(struct peer *p, struct outlet_reason *why)
     const struct outlet_reason *before = &p->twin_why;
 
     relay_count(p, &s->totals);
-    if (p->failed.code)
-        *why = p->failed;
     if (p->far && p->state == PEER_CONNECTING && why->code != OUTLET_OK && !follows(why) &&
         s->state == SESSION_RUNNING) {
         tell_far_error(s, why); /* its clients have done nothing wrong */

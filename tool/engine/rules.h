@@ -21,6 +21,7 @@
 #define ENG_RULES_H
 
 #include "mistake.h"
+#include "template.h"
 
 #include <stdint.h>
 
@@ -29,7 +30,12 @@ struct eng_rules;
 struct eng_sum;
 struct eng_template;
 
-enum { ENG_RULES_MAX = 4096, ENG_RULE_TOKENS_MAX = 1024, ENG_RULE_FIELDS_MAX = 16 };
+enum {
+    ENG_RULES_MAX = 4096,
+    ENG_RULE_TOKENS_MAX = 1024,
+    ENG_RULE_FIELDS_MAX = 16,
+    ENG_RULE_FILE_MAX = 16 * 1024 * 1024
+};
 
 /* For whom they are: a file may say more for a relay. */
 enum eng_rules_for { ENG_RULES_LISTEN, ENG_RULES_CONNECT, ENG_RULES_RELAY };
@@ -40,6 +46,8 @@ struct eng_rules_opts {
     const char *charset;          /* checked; NULL: UTF-8 */
     const struct eng_sum *append; /* NULL: none */
     const char *eol;              /* NULL: none */
+    /* reply-file, answering with an errno as eng_file_load() does; NULL: there are no files. */
+    int (*load)(const char *path, size_t most, struct eng_bytes *out);
 };
 
 /* Where a file is wrong.  `key` and `value` are what stands there, "" where that is no entry. */
@@ -76,6 +84,8 @@ struct eng_rule_acts {
     enum eng_rule_forward forward;
     const char *forward_url; /* checked */
     int64_t delay_ms;        /* that all of it happens later */
+    /* What its regular expression found last: lent until the message ends, or another comes. */
+    struct eng_capture match[ENG_CAPTURES];
     struct eng_rule_counts counts;
 };
 

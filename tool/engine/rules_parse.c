@@ -8,6 +8,7 @@
  */
 #include "rules_impl.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -27,6 +28,7 @@ enum key {
     KEY_REPLY_ESCAPE,
     KEY_REPLY_HEX,
     KEY_REPLY_BASE64,
+    KEY_REPLY_FILE,
     KEY_ECHO,
     KEY_TEMPLATE,
     KEY_APPEND,
@@ -55,6 +57,7 @@ static const char *const key_names[KEYS] = {
     [KEY_REPLY_ESCAPE] = "reply-escape",
     [KEY_REPLY_HEX] = "reply-hex",
     [KEY_REPLY_BASE64] = "reply-base64",
+    [KEY_REPLY_FILE] = "reply-file",
     [KEY_ECHO] = "echo",
     [KEY_TEMPLATE] = "template",
     [KEY_APPEND] = "append",
@@ -227,7 +230,7 @@ static bool
 find_answer(struct reader *r, const struct eng_preset_entry **answer, enum eng_notation *notation)
 {
     static const enum eng_notation notations[] = {ENG_AS_TEXT, ENG_AS_ESCAPE, ENG_AS_HEX,
-                                                  ENG_AS_BASE64};
+                                                  ENG_AS_BASE64, ENG_AS_BASE64};
 
     *answer = NULL;
     for (int key = KEY_REPLY; key <= KEY_ECHO; key++) {
@@ -244,6 +247,30 @@ find_answer(struct reader *r, const struct eng_preset_entry **answer, enum eng_n
     return true;
 }
 
+/* Its bytes are those of the file when the rules are read. */
+static bool
+load_answer(struct reader *r, struct rule *rule, const struct eng_preset_entry *e)
+{
+    int error = r->rules->opts.load ? r->rules->opts.load(e->value, ENG_RULE_FILE_MAX, &rule->reply)
+                                    : ENOSYS;
+
+    if (error == ENOMEM)
+        return no_memory(r);
+    return !error || wrong(r, e, false, ENG_WRONG_FILE, strerror(error));
+}
+
+static bool
+parse_bytes(struct reader *r, struct rule *rule, const struct eng_preset_entry *e,
+            enum eng_notation notation)
+{
+    struct eng_mistake m;
+
+    if (e == r->entries[KEY_REPLY_FILE])
+        return load_answer(r, rule, e);
+    return eng_parse_payload(notation, e->value, r->rules->opts.charset, &rule->reply, &m) ||
+           (rule->reply.failed ? no_memory(r) : wrong_at(r, e, false, &m));
+}
+
 static bool
 make_answer(struct reader *r, struct rule *rule, const struct eng_preset_entry *e,
             enum eng_notation notation, bool template)
@@ -256,12 +283,13 @@ make_answer(struct reader *r, struct rule *rule, const struct eng_preset_entry *
     if (!is_text && !r->entries[KEY_EOL])
         rule->acts.eol = ""; /* as of --reply-hex */
     if (template) {
-        rule->template = eng_template_new(e->value, notation, charset, &m);
+        rule->template = eng_template_new_matching(
+            e->value, notation, charset, rule->regex ? eng_regex_groups(rule->regex) : -1, &m);
         rule->acts.template = rule->template;
         return rule->template || (m.wrong ? wrong_at(r, e, false, &m) : no_memory(r));
     }
-    if (!eng_parse_payload(notation, e->value, charset, &rule->reply, &m))
-        return rule->reply.failed ? no_memory(r) : wrong_at(r, e, false, &m);
+    if (!parse_bytes(r, rule, e, notation))
+        return false;
     eng_seal(&rule->reply, rule->acts.append, rule->acts.eol);
     rule->acts.bytes = rule->reply.len ? rule->reply.data : (const uint8_t *)"";
     rule->acts.len = rule->reply.len;
@@ -499,6 +527,7 @@ eng_rules_free(struct eng_rules *rules)
         eng_template_free(r->template);
     }
     eng_free(rules->rules);
+    eng_bytes_free(&rules->decoded);
     eng_presets_free(&rules->file);
     eng_free(rules);
 }

@@ -284,12 +284,14 @@ session_all_is_sent(struct peer *p)
 
 bool
 peer_render_with(struct peer *p, const struct eng_template *t, uint64_t n,
-                 const struct eng_sum *append, const char *eol, struct eng_bytes *out)
+                 const struct eng_sum *append, const char *eol, const struct eng_capture *match,
+                 struct eng_bytes *out)
 {
     struct eng_context context = {.n = n,
                                   .client = p->id,
                                   .peer = p->name,
                                   .chance = &p->chance,
+                                  .match = match,
                                   .real_ns = session_real_ns()};
 
     if (eng_template_render(t, &context, out)) {
@@ -305,7 +307,7 @@ bool
 peer_render(struct peer *p, const struct eng_template *t, uint64_t n, const char *eol,
             struct eng_bytes *out)
 {
-    return peer_render_with(p, t, n, p->s->opts.append, eol, out);
+    return peer_render_with(p, t, n, p->s->opts.append, eol, NULL, out);
 }
 
 bool
@@ -327,7 +329,7 @@ send_answer(struct peer *p, int64_t answer, const void *bytes, size_t len)
         }
         peer_record_message(p, true, bytes, len);
         peer_tell_message(p, true, bytes, len);
-    } else if (p->s->ruled || p->to) {
+    } else if (p->s->ruled || p->to || p->by_rule) {
         relay_rules_cannot(p, (outlet_err)answer, len);
     } else if (answer != OUTLET_ESTATE && answer != OUTLET_ESTALE) {
         session_fail(p->s, answer == OUTLET_ENOMEM ? ENG_INTERNAL : ENG_BROKEN, (outlet_err)answer,
@@ -705,7 +707,7 @@ result_of_close(const struct eng_session *s, const struct outlet_reason *why, bo
 static struct outlet_reason
 reason_of_close(const struct peer *p, const struct outlet_reason *why)
 {
-    struct outlet_reason told = *why;
+    struct outlet_reason told = p->failed.code ? p->failed : *why;
 
     if (why->code == OUTLET_OK && p->ended_first) {
         told.side = OUTLET_BY_PEER;

@@ -91,6 +91,7 @@ struct peer {
     bool stays;                 /* and a relay does not pass it on */
     bool closes;                /* a rule wants it, when all has gone */
     struct later later;
+    bool by_rule;     /* what is sent just now */
     bool has_borders; /* what it sends comes as messages */
     size_t portion;   /* at most as much is sent to it at once, of what has none */
     bool passes;      /* what was sent last, or is held */
@@ -195,7 +196,8 @@ bool peer_render(struct peer *p, const struct eng_template *t, uint64_t n, const
                  struct eng_bytes *out); /* false: the session has failed */
 
 bool peer_render_with(struct peer *p, const struct eng_template *t, uint64_t n,
-                      const struct eng_sum *append, const char *eol, struct eng_bytes *out);
+                      const struct eng_sum *append, const char *eol,
+                      const struct eng_capture *match, struct eng_bytes *out);
 
 /* session_rules.c */
 struct eng_rule_acts *session_rules_match(struct eng_session *s, bool out, const uint8_t *bytes,

@@ -116,7 +116,9 @@ send_now(struct peer *p, bool passes, const struct eng_rule_acts *rule, const vo
 {
     p->passes = passes;
     p->passed_by = rule;
+    p->by_rule = p->s->rules != NULL; /* what does not fit is the end of this client, not of all */
     peer_send(p, bytes, len, from);
+    p->by_rule = false;
 }
 
 static void
@@ -225,7 +227,7 @@ session_rules_act(struct peer *p, struct eng_rule_acts *acts, outlet_msg *m)
         bytes = outlet_msg_data(m, &len);
     } else if (acts->template) {
         if (!peer_render_with(p, acts->template, acts->counts.replies, acts->append, acts->eol,
-                              &made))
+                              acts->match, &made))
             goto free_made;
         bytes = made.len ? made.data : (const uint8_t *)"";
         len = made.len;
