@@ -121,7 +121,7 @@ add_bytes(struct compile *c, size_t at, size_t len)
                            c->t->charset[0] ? c->t->charset : NULL, store, &mistake);
     eng_bytes_free(&text);
     p->len = store->len - p->offset;
-    if (!ok)
+    if (!ok && !store->failed) /* else there was no memory to judge it */
         wrong(c, mistake.wrong, at + mistake.at, mistake.near);
     return ok;
 }
