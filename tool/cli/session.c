@@ -383,15 +383,16 @@ static void
 tell_summary(struct run *run)
 {
     struct eng_totals totals;
-    struct eng_event event = {.kind = ENG_SUMMARY,
-                              .totals = &totals,
-                              .result = run->result,
-                              .rules = eng_session_rules(run->session)};
+    struct eng_tallies rules;
+    struct eng_event event = {
+        .kind = ENG_SUMMARY, .totals = &totals, .result = run->result, .rules = &rules};
 
     eng_session_totals(run->session, &totals);
     cli_show_skipped(&run->show);
     totals.skipped = run->show.skipped;
+    eng_session_tallies(run->session, &rules);
     run->show.sink.emit(&run->show.sink, &event);
+    eng_tallies_free(&rules);
 }
 
 /* Why it was not done, where no event has said so. */

@@ -145,9 +145,10 @@ struct eng_session {
     outlet_listener listener; /* id 0: none, or closed */
     struct eng_totals totals;
     int64_t started_ms;
-    struct eng_rules *rules; /* ours; NULL: none */
-    bool ruled;              /* a relay that passes on by them, and not in the library */
-    bool opened;             /* some peer was open once */
+    struct eng_rules *rules;   /* ours; NULL: none */
+    struct eng_tallies before; /* of the rules that these came after */
+    bool ruled;                /* a relay that passes on by them, and not in the library */
+    bool opened;               /* some peer was open once */
     bool was_busy;
     int64_t looked_up_ns;    /* when the process at the other end was last looked for */
     uint64_t dropped_before; /* the recording began */

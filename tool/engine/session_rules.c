@@ -248,15 +248,19 @@ free_made:
 void
 eng_session_set_rules(struct eng_session *s, struct eng_rules *rules)
 {
-    if (s->rules != rules)
+    if (s->rules != rules) {
+        eng_tallies_add(&s->before, s->rules, false);
         eng_rules_free(s->rules);
+    }
     s->rules = rules;
     for (struct peer *p = s->peers; p; p = p->next)
         peer_settle(p);
 }
 
-struct eng_rules *
-eng_session_rules(struct eng_session *s)
+void
+eng_session_tallies(struct eng_session *s, struct eng_tallies *out)
 {
-    return s->rules;
+    *out = (struct eng_tallies){0};
+    eng_tallies_join(out, &s->before);
+    eng_tallies_add(out, s->rules, true);
 }

@@ -232,6 +232,7 @@ eng_session_free(struct eng_session *s)
     input_free(s);
     tick_free(s);
     eng_rules_free(s->rules);
+    eng_tallies_free(&s->before);
     eng_free(s->fallback);
     eng_free(s);
 }
