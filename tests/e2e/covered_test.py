@@ -22,7 +22,7 @@ CASES = pathlib.Path(run.HERE) / "cases"
 
 def said(outlet, *args):
     """What it prints, in English."""
-    done = subprocess.run([outlet, *args], env={**os.environ, "OUTLET_LANG": "en", "COLUMNS": "200"},
+    done = subprocess.run([outlet, *args], env={**os.environ, "OUTLET_LANG": "en"},
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
     return done.stdout
 
