@@ -140,6 +140,7 @@ stop_too_slow(outlet_timer t, void *arg)
 static void
 close_listener(struct eng_session *s)
 {
+    session_count_dropped(s);
     if (s->listener.id)
         outlet_listener_close(s->listener);
     s->listener.id = 0;
@@ -155,7 +156,6 @@ eng_session_stop(struct eng_session *s, enum eng_result result)
     timer_end(&s->time);
     tick_stop(s);
     input_stop(s);
-    session_count_dropped(s);
     close_listener(s);
     for (struct peer *p = s->peers; p; p = p->next) {
         feed_stop(p);
@@ -381,7 +381,6 @@ peer_close(struct peer *p)
     p->state = PEER_CLOSING;
     feed_stop(p);
     session_rules_drop(p);
-    session_count_dropped(p->s);
     outlet_close(p->c);
 }
 
@@ -692,6 +691,7 @@ on_close(outlet_conn c, const struct outlet_reason *from, void *user)
     if (p == &s->nobody)
         return;
     peer_record_pass(p);
+    peer_count_dropped(p);
     if (s->opts.to && !relay_closed(p, &told)) {
         peer_free(p);
         return;

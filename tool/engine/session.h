@@ -121,6 +121,7 @@ struct eng_session {
     bool was_busy;
     int64_t looked_up_ns;    /* when the process at the other end was last looked for */
     uint64_t dropped_before; /* the recording began */
+    uint64_t dropped_ended;  /* by sockets that are closed */
     bool datagrams;          /* that are lost while nobody receives */
     bool trusts_high;        /* no high= in the URL: QUEUE_HIGH is where on_writable is owed */
     size_t *fallback;        /* of the search for `expect` */
@@ -186,11 +187,14 @@ void session_address_of(outlet_conn c, const char *key, char *text, size_t room)
 /* session_record.c: nothing without a recorder */
 void session_record_start(struct eng_session *s, const char *url);
 void session_record_lost(struct eng_session *s);
-void session_count_dropped(struct eng_session *s);
 void peer_record_open(struct peer *p, const char *local);
 void peer_record_message(struct peer *p, bool out, const void *bytes, size_t len);
 void peer_record_pass(struct peer *p); /* the side of a relay that is left goes on with it */
 void peer_record_close(struct peer *p, const struct outlet_reason *why);
+
+/* session_lost.c, in a callback of the loop */
+void session_count_dropped(struct eng_session *s);
+void peer_count_dropped(struct peer *p); /* at its end */
 
 /* feed.c */
 enum eng_result feed_prepare(struct eng_session *s, struct outlet_reason *why);
