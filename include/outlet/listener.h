@@ -75,7 +75,9 @@ outlet_listener_close(outlet_listener l);
  *     lost         datagrams that arrived and that the system had no room for; a train of
  *                  one sender may count as one.  udp, unix-dgram
  *     unread       bytes that have arrived there and wait to be received, the system's bookkeeping
- *                  included; 0: none do.  unix-dgram: 1 when some do
+ *                  included; 0: none do.  unix-dgram: 1 when some do.  What this
+ *                  turn has received and not yet delivered is none of them: a timer's
+ *                  function, which is called after that, sees all
  *
  * Answers the length of the text, which is cut to `room` and always ends in NUL; with room 0 only
  * the length.

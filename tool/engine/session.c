@@ -147,18 +147,26 @@ close_listener(struct eng_session *s)
 }
 
 void
+session_stop_sending(struct eng_session *s)
+{
+    timer_end(&s->time);
+    tick_stop(s);
+    input_stop(s);
+    for (struct peer *p = s->peers; p; p = p->next)
+        feed_stop(p);
+}
+
+void
 eng_session_stop(struct eng_session *s, enum eng_result result)
 {
     if (s->state != SESSION_RUNNING)
         return;
     s->state = SESSION_STOPPING;
     s->result = result == ENG_DONE && s->totals.bad ? ENG_UNMET : result;
-    timer_end(&s->time);
-    tick_stop(s);
-    input_stop(s);
+    timer_end(&s->last.look);
+    session_stop_sending(s);
     close_listener(s);
     for (struct peer *p = s->peers; p; p = p->next) {
-        feed_stop(p);
         if (p->state == PEER_CONNECTING)
             outlet_abort(p->c);
         else if (p->state == PEER_OPEN)
@@ -250,7 +258,7 @@ session_time_is_over(outlet_timer t, void *arg)
     if (!reached)
         session_fail(s, result, OUTLET_ETIMEDOUT, 0, s->opts.url);
     else
-        eng_session_stop(s, result);
+        eng_session_finish(s, result);
 }
 
 /* The time to wait for an answer begins when there is nothing left to ask. */

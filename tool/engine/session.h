@@ -103,6 +103,15 @@ struct tick {
     int64_t at_ns; /* when it will ring; 0: it will not */
 };
 
+/* The session shall end, and hears what has arrived before. */
+struct last {
+    outlet_timer look; /* id 0: it does not */
+    enum eng_result result;
+    uint64_t unread;   /* bytes that waited when it began; 0: not looked at yet */
+    uint64_t received; /* ... had been by then */
+    int64_t until_ms;
+};
+
 enum session_state { SESSION_RUNNING, SESSION_STOPPING, SESSION_ENDED };
 
 struct eng_session {
@@ -127,6 +136,7 @@ struct eng_session {
     size_t *fallback;        /* of the search for `expect` */
     outlet_timer time;
     outlet_timer deadline;
+    struct last last;
     struct tick tick;
     struct input input;
 };
@@ -148,9 +158,10 @@ char *session_url_new(const struct eng_session *s);
 /* session.c */
 const struct outlet_handlers *session_handlers(const struct eng_session *s);
 void session_time_is_over(outlet_timer t, void *arg);
-int64_t session_now_ms(void);                 /* of a clock that only goes forward */
-int64_t session_real_ns(void);                /* since 1970 */
-struct peer *peer_new(struct eng_session *s); /* NULL: no memory */
+void session_stop_sending(struct eng_session *s); /* of itself; answers go on */
+int64_t session_now_ms(void);                     /* of a clock that only goes forward */
+int64_t session_real_ns(void);                    /* since 1970 */
+struct peer *peer_new(struct eng_session *s);     /* NULL: no memory */
 void peer_free(struct peer *p);
 void peer_send(struct peer *p, const void *bytes, size_t len, outlet_msg *from);
 bool peer_can_send(const struct peer *p);
