@@ -173,7 +173,7 @@ signal_came(outlet_watch w, int events, void *arg)
         return;
     run->show.signalled = true;
     if (run->signals++ == 0)
-        eng_session_stop(run->session, ENG_DONE);
+        eng_session_finish(run->session, ENG_DONE);
     else
         outlet_loop_stop(run->loop); /* asked twice: at once */
 }

@@ -140,9 +140,20 @@ stop_too_slow(outlet_timer t, void *arg)
 static void
 close_listener(struct eng_session *s)
 {
+    session_count_dropped(s);
     if (s->listener.id)
         outlet_listener_close(s->listener);
     s->listener.id = 0;
+}
+
+void
+session_stop_sending(struct eng_session *s)
+{
+    timer_end(&s->time);
+    tick_stop(s);
+    input_stop(s);
+    for (struct peer *p = s->peers; p; p = p->next)
+        feed_stop(p);
 }
 
 void
@@ -152,13 +163,10 @@ eng_session_stop(struct eng_session *s, enum eng_result result)
         return;
     s->state = SESSION_STOPPING;
     s->result = result == ENG_DONE && s->totals.bad ? ENG_UNMET : result;
-    timer_end(&s->time);
-    tick_stop(s);
-    input_stop(s);
-    session_count_dropped(s);
+    timer_end(&s->last.look);
+    session_stop_sending(s);
     close_listener(s);
     for (struct peer *p = s->peers; p; p = p->next) {
-        feed_stop(p);
         if (p->state == PEER_CONNECTING)
             outlet_abort(p->c);
         else if (p->state == PEER_OPEN)
@@ -250,7 +258,7 @@ session_time_is_over(outlet_timer t, void *arg)
     if (!reached)
         session_fail(s, result, OUTLET_ETIMEDOUT, 0, s->opts.url);
     else
-        eng_session_stop(s, result);
+        eng_session_finish(s, result);
 }
 
 /* The time to wait for an answer begins when there is nothing left to ask. */
@@ -381,7 +389,6 @@ peer_close(struct peer *p)
     p->state = PEER_CLOSING;
     feed_stop(p);
     session_rules_drop(p);
-    session_count_dropped(p->s);
     outlet_close(p->c);
 }
 
@@ -692,6 +699,7 @@ on_close(outlet_conn c, const struct outlet_reason *from, void *user)
     if (p == &s->nobody)
         return;
     peer_record_pass(p);
+    peer_count_dropped(p);
     if (s->opts.to && !relay_closed(p, &told)) {
         peer_free(p);
         return;
