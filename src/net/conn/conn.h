@@ -91,6 +91,7 @@ struct ol_settings {
     void *user;
     enum ol_scheme scheme;
     ol_time connect, handshake, idle, partial, stall, flush; /* durations; OL_NEVER: off */
+    ol_time soonest; /* of those that an open connection may ask for */
     size_t high, low, cap;
     size_t wire_room; /* how much may leave the short way, see wire.c; 0: nothing */
     enum outlet_full full;
@@ -549,6 +550,7 @@ size_t ol_name_print(struct ol_conn *c, char *text, size_t room);
 
 /* ---- limits (limits.c) ------------------------------------------------------------------- */
 
+void ol_conn_limits_open(struct ol_conn *c);
 void ol_conn_limits_start(struct ol_conn *c);
 void ol_conn_limits_resume(struct ol_conn *c); /* after a pause, the user's or for want of memory */
 /* Something new has a deadline: see that the alarm is no later. */
