@@ -318,8 +318,14 @@ send_answer(struct peer *p, int64_t answer, const void *bytes, size_t len)
 {
     if (answer >= 0) {
         p->full = p->s->trusts_high && answer > QUEUE_HIGH;
+        if (p->s->ruled) {
+            relay_rules_sent(p, bytes, len);
+            return;
+        }
         peer_record_message(p, true, bytes, len);
         peer_tell_message(p, true, bytes, len);
+    } else if (p->s->ruled) {
+        relay_rules_cannot(p, (outlet_err)answer, len);
     } else if (answer != OUTLET_ESTATE && answer != OUTLET_ESTALE) {
         session_fail(p->s, answer == OUTLET_ENOMEM ? ENG_INTERNAL : ENG_BROKEN, (outlet_err)answer,
                      0, "a message could not be sent");
@@ -366,13 +372,15 @@ session_answers(const struct eng_session *s)
     return s->opts.rule == ENG_RULE_ECHO || s->opts.rule == ENG_RULE_REPLY || s->rules;
 }
 
-static void
+void
 peer_flow(struct peer *p)
 {
-    bool answers = session_answers(p->s);
+    bool ruled = p->s->ruled;
+    bool answers = session_answers(p->s) && !ruled;
     bool loses = p->s->datagrams && p->s->opts.recorder; /* what comes while it is paused */
     bool pause = (session_is_busy(p->s) && !loses) ||
-                 (answers && (p->full || p->held || session_rules_is_full(p)));
+                 (answers && (p->full || p->held || session_rules_is_full(p, false))) ||
+                 (ruled && relay_rules_is_blocked(p));
 
     if (pause == p->paused)
         return;
@@ -383,7 +391,7 @@ peer_flow(struct peer *p)
         outlet_resume(p->c);
 }
 
-static void
+void
 peer_close(struct peer *p)
 {
     p->state = PEER_CLOSING;
@@ -418,6 +426,8 @@ peer_settle(struct peer *p)
     if (p->state != PEER_OPEN)
         return;
     peer_flow(p);
+    if (p->s->ruled)
+        relay_rules_settle(p);
     if (p->s->opts.to)
         return; /* the relay does the rest */
     if (p->closes && !p->held) {
@@ -493,7 +503,7 @@ on_message(outlet_conn c, outlet_msg *m, void *user)
     (void)c;
     if (p->state != PEER_OPEN || p->closes)
         return;
-    p->rule = session_rules_match(s, bytes, len);
+    p->rule = session_rules_match(s, false, bytes, len);
     p->from = session_hears_many(s) ? m : NULL;
     peer_record_message(p, p->far, bytes, len);
     take_message(p, bytes, len);
@@ -575,6 +585,7 @@ peer_free(struct peer *p)
 {
     feed_stop(p);
     session_rules_drop(p);
+    timer_end(&p->silence);
     outlet_buf_unref(p->held);
     eng_coder_close(p->coders[0]);
     eng_coder_close(p->coders[1]);
@@ -634,6 +645,7 @@ on_open(outlet_conn c, void *user)
     p->c = c;
     p->state = PEER_OPEN;
     if (p->far) {
+        session_rules_pump(p);
         peer_settle(p);
         return;
     }
@@ -740,13 +752,24 @@ static const struct outlet_handlers quiet_handlers = {
     .on_close = on_close,
 };
 
+/* The relay is ours. */
+static const struct outlet_handlers ruled_handlers = {
+    .size = sizeof(struct outlet_handlers),
+    .on_accept = on_accept,
+    .on_open = on_open,
+    .on_message = relay_rules_message,
+    .on_writable = on_writable,
+    .on_event = on_event,
+    .on_close = on_close,
+};
+
 const struct outlet_handlers *
 session_handlers(const struct eng_session *s)
 {
     bool quiet = s->opts.to && s->opts.sink->quiet_messages && !s->opts.expect.len &&
                  !s->opts.recorder;
 
-    return quiet ? &quiet_handlers : &handlers;
+    return s->ruled ? &ruled_handlers : quiet ? &quiet_handlers : &handlers;
 }
 
 void
