@@ -9,6 +9,7 @@ import statistics
 
 # Figures of a sample: (key, what is better).
 LOWER = {"cpu": True, "memory": True, "rate": False}
+MEDIAN_ERROR = 1.4826 * 1.2533  # of the median distance: to a deviation, to a median's error
 UNITS = {"cpu": "CPU per message", "rate": "messages per second", "memory": "bytes each"}
 
 
@@ -42,33 +43,51 @@ def best_of(row, names, metric):
     return pick(known, key=lambda s: s[metric]["median"]) if known else None
 
 
+def noise(values):
+    """How far off the median of so many values may be: its standard error, from the median
+    distance to it, which one spoilt round does not move."""
+    middle = statistics.median(values)
+    away = statistics.median(abs(v - middle) for v in values)
+    return MEDIAN_ERROR * away / len(values) ** 0.5
+
+
 def judge(goal, rows):
-    """One goal: its figure and whether it holds; None when something was not measured."""
+    """One goal: its figure, how far off that may be, and whether it holds; None when something was
+    not measured."""
     row = next((r for r in rows if r["name"] == goal.row), None)
     a = best_of(row, goal.a, goal.metric) if row else None
     others = [s for s in row["servers"] if s["name"] in goal.b and s.get(goal.metric)] if row \
         else []
     answer = {"text": goal.text, "row": goal.row, "metric": goal.metric, "limit": goal.limit,
-              "at_least": goal.at_least, "value": None, "holds": None}
+              "at_least": goal.at_least, "value": None, "noise": None, "holds": None}
     if not a or not others:
         return answer
     each = [ratios(a["samples"], b["samples"], goal.metric) for b in others]
-    medians = [statistics.median(e) for e in each if e]
-    if not medians:
+    known = [(statistics.median(e), noise(e)) for e in each if e]
+    if not known:
         return answer
-    value = max(medians) if LOWER[goal.metric] else min(medians)  # against the hardest
+    # Against the hardest.
+    value, answer["noise"] = max(known) if LOWER[goal.metric] else min(known)
     answer["value"] = value
     answer["holds"] = value >= goal.limit if goal.at_least else value <= goal.limit
     return answer
 
 
+def is_undecided(goal, row):
+    """Is a goal nearer to its limit than the noise?  Whether it holds or not."""
+    got = judge(goal, [row])
+    return got["value"] is not None and abs(got["value"] - got["limit"]) < 2 * got["noise"]
+
+
 def peers_ahead(rows):
-    """Peers whose worst round is better than the best round of ours, where CPU is what counts."""
+    """Peers that need less CPU than ours in every round but at most one, and by more than noise."""
     for row in rows:
         ours = best_of(row, [s["name"] for s in row["servers"] if s["family"] == "outlet"], "cpu")
         for peer in row["servers"]:
-            if ours and row["metric"] == "cpu" and peer["family"] == "peer" and peer.get("cpu") \
-                    and peer["cpu"]["max"] < ours["cpu"]["min"]:
+            if not ours or row["metric"] != "cpu" or peer["family"] != "peer":
+                continue
+            each = ratios(peer["samples"], ours["samples"], "cpu")
+            if each and trimmed(each)[1] < 1 and statistics.median(each) < 1 - NOISE:
                 yield f"{row['name']}: {peer['name']} is ahead of {ours['name']}"
 
 
@@ -131,11 +150,11 @@ def goal_table(result):
     yield "goals (medians of ratios within a round)"
     words = {True: "holds", False: "DOES NOT HOLD", None: "not measured"}
     for g in goals:
-        value = "" if g["value"] is None else f"{g['value']:.2f}"
+        value = "" if g["value"] is None else f"{g['value']:.2f} +-{g['noise']:.2f}"
         sign = ">=" if g["at_least"] else "<="
-        yield f"  {words[g['holds']]:<14}{value:>6} {sign} {g['limit']:<5} {g['text']}"
+        yield f"  {words[g['holds']]:<14}{value:>12} {sign} {g['limit']:<5} {g['text']}"
     for line in result["peers_ahead"]:
-        yield f"  PEER AHEAD            {line}"
+        yield f"  PEER AHEAD                  {line}"
 
 
 def machine_table(result):

@@ -101,11 +101,36 @@ class ResultsTest(unittest.TestCase):
             text = (DOCS / page).read_text(encoding="utf-8")
             self.assertEqual([n for n in sorted(names) if f"`{n}`" not in text], [])
 
-    def test_a_peer_is_ahead_only_beyond_the_spread(self):
-        near = row("a", epoll=[1000] * 2, outlet_epoll=[1000, 1100], libuv=[950, 1050])
-        far = row("b", epoll=[1000] * 2, outlet_epoll=[1000, 1100], libuv=[900, 950])
+    def test_a_peer_is_ahead_when_it_is_in_every_round(self):
+        # Both drift alike; in `near` one round is ours.
+        near = row("a", epoll=[1000] * 2, outlet_epoll=[1000, 1100], libuv=[950, 1150])
+        far = row("b", epoll=[1000] * 2, outlet_epoll=[1000, 1100], libuv=[950, 1050])
         self.assertEqual(list(results.peers_ahead([near, far])),
                          ["b: libuv is ahead of outlet-epoll"])
+
+    def test_a_peer_is_not_ahead_by_less_than_the_noise(self):
+        r = row("a", epoll=[1000] * 7, outlet_epoll=[1000] * 7, libuv=[990] * 7)
+        self.assertEqual(list(results.peers_ahead([r])), [])
+        # Of many rounds one may be spoilt.
+        r = row("a", epoll=[1000] * 7, outlet_epoll=[1000] * 7, libuv=[950] * 6 + [1200])
+        self.assertEqual(len(list(results.peers_ahead([r]))), 1)
+
+    def test_a_row_goes_on_while_its_goal_is_undecided(self):
+        goal = rows.Goal("", "churn", "cpu", rows.OURS, rows.LIMITS, 1.10)
+        for ours, expected in (([1100, 1150, 1050, 1120, 1080], True),
+                               ([1105, 1155, 1055, 1125, 1085], True),  # too much, and not sure
+                               ([1300, 1350, 1250, 1320, 1280], False),
+                               ([900, 950, 850, 920, 880], False)):
+            r = row("churn", epoll=[1000] * 5, outlet_epoll=ours)
+            self.assertEqual(results.is_undecided(goal, r), expected, ours)
+        self.assertFalse(results.is_undecided(goal, row("churn", epoll=[None],
+                                                        outlet_epoll=[1000])))
+
+    def test_noise_shrinks_with_rounds_and_ignores_one_spoilt(self):
+        few = results.noise([1.0, 1.1, 0.9])
+        self.assertLess(results.noise([1.0, 1.1, 0.9] * 4), few / 1.9)
+        self.assertAlmostEqual(results.noise([1.0, 1.1, 0.9, 1.1, 0.9]),
+                               results.noise([1.0, 1.1, 0.9, 1.1, 9.0]))
 
     def test_the_table_shows_every_server_and_why_one_is_missing(self):
         r = row("tcp", epoll=[1000], outlet_epoll=[1020], libuv=[None])

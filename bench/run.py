@@ -8,7 +8,8 @@
     bench/run.py --smoke                                         does everything echo?  No figures
 
 A round runs every server of a row once, the next round does it again in another order: whatever the
-machine does besides, it does to all.  Server and client have a CPU each.
+machine does besides, it does to all.  Server and client have a CPU each.  A row goes on for more
+rounds while one of its goals is nearer to its limit, on either side, than its figures tell.
 
 Every run is a new process and is given so long and no longer.  The exit code is 1 when a server
 answered wrongly or not at all, and with --strict also when a goal is not met.
@@ -39,6 +40,8 @@ import rows
 
 HERE = pathlib.Path(__file__).resolve().parent
 SPARE_FDS = 100  # of a process with many connections, for other things
+ROUNDS = 5
+ROUNDS_MOST = 15  # of a row with a goal that is still undecided
 IDLE_ROUNDS = 2  # memory hardly differs from round to round
 PATIENCE = 90  # seconds that a client may take beyond what it was told; it has 60 itself
 WARM_MS = 300
@@ -298,6 +301,11 @@ class Book:
                 sample = None
             out["samples"].append(sample)
 
+    def is_undecided(self):
+        """Would more rounds tell more?"""
+        row = self.summary()
+        return any(results.is_undecided(g, row) for g in rows.GOALS if g.row == row["name"])
+
     def summary(self):
         """What goes into the results."""
         gone = {name for name, _ in self.skipped}
@@ -378,24 +386,28 @@ def parse():
     parser.add_argument("--out", help="write results.json, .svg and .txt there")
     parser.add_argument("--rows", default="", help="names, with * and ?, separated by commas")
     parser.add_argument("--servers", default="", help="the same for servers")
-    parser.add_argument("--rounds", type=int, help="5")
+    parser.add_argument("--rounds", type=int,
+                        help=f"so many; else {ROUNDS}, up to {ROUNDS_MOST} to decide a goal")
     parser.add_argument("--seconds", type=float, help="of one measured run; 0.6")
     parser.add_argument("--quick", action="store_true", help="2 rounds of 0.3 s")
     parser.add_argument("--smoke", action="store_true", help="only whether everything echoes")
     parser.add_argument("--strict", action="store_true", help="a goal that is not met fails")
     parser.add_argument("--list", action="store_true", help="the rows, and end")
     options = parser.parse_args()
+    if options.rounds is None and (options.smoke or options.quick):
+        options.rounds = 1 if options.smoke else 2
+    options.rounds_most = ROUNDS_MOST if options.rounds is None else options.rounds
     if options.rounds is None:
-        options.rounds = 1 if options.smoke else 2 if options.quick else 5
+        options.rounds = ROUNDS
     if options.seconds is None:
         options.seconds = 0.3 if options.quick else 0.6
-    if options.rounds < 1 or options.seconds <= 0:
+    if options.rounds_most < 1 or options.seconds <= 0:
         parser.error("nothing to measure")
     return options
 
 
 def rounds_of(setting, row):
-    """How often a row is measured."""
+    """How often a row is measured at least."""
     return min(setting.options.rounds, IDLE_ROUNDS) if row.metric == "memory" \
         else setting.options.rounds
 
@@ -405,7 +417,9 @@ def measure_all(setting, chosen):
     done = []
     for row in chosen:
         book = Book(setting, row)
-        for number in range(rounds_of(setting, row)):
+        for number in range(setting.options.rounds_most):
+            if number >= rounds_of(setting, row) and not book.is_undecided():
+                break
             if sys.stderr.isatty():
                 print(f"\r{row.name}: round {number + 1} ", end="", file=sys.stderr, flush=True)
             book.round(setting, number)
@@ -447,7 +461,8 @@ def run(setting):
         runs = sum(len(r.servers) * rounds_of(setting, r) for r in chosen)
         minutes = runs * (setting.seconds + WARM_MS / 1000 + 0.3) / 60
         say("\n".join(results.machine_table(result)))
-        say(f"{len(chosen)} rows, at most {runs} runs, about {minutes:.0f} minutes\n")
+        say(f"{len(chosen)} rows, {runs} runs in about {minutes:.0f} minutes, more where the "
+            "figures do not tell\n")
 
     result["rows"] = measure_all(setting, chosen)
     result["goals"] = [results.judge(g, result["rows"]) for g in rows.GOALS if g.row in names]

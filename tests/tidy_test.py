@@ -307,6 +307,37 @@ class TidyTest(unittest.TestCase):
         self.add("README.md", "[x](docs/none.md) [y](https://example.org) [z](#it)\n")
         self.bites("links", "docs/none.md")
 
+    def catalogue(self, *lines):
+        self.write("tool/cli/said.def", HEAD.format("said.def") + "".join(lines))
+
+    def test_a_sentence_without_its_translation(self):
+        self.add("src/addr/addr.c", 'const char *s = "the port is missing";\n')
+        self.bites("sentences", "src/addr/addr.c", '"the port is missing" has no translation')
+        self.catalogue('SAID("the port is missing", "缺少端口")\n')
+        self.assertEqual(self.found("sentences"), [])
+
+    def test_a_sentence_in_pieces_and_by_a_macro(self):
+        self.add("src/addr/addr.c",
+                 '#define BUILT "tcp, udp"\nf("no `%s`: " BUILT\n  " and \\"%%\\"");\n')
+        self.catalogue('SAID("no `%s`: tcp, udp and \\"%%\\"", "没有 `{0}`")\n')
+        self.bites("sentences", '"tcp, udp"')
+
+    def test_either_side_of_a_question_mark(self):
+        self.add("src/addr/addr.c", 'f(x ? "one thing" : "another thing");\n')
+        self.catalogue('SAID("one thing", "一")\n')
+        self.bites("sentences", '"another thing"')
+
+    def test_a_translation_of_nothing(self):
+        self.catalogue('SAID("the port is missing", "缺少端口")\n')
+        self.bites("sentences", "said.def", 'nobody says "the port is missing"')
+
+    def test_what_nobody_is_told_needs_no_translation(self):
+        self.add("src/addr/addr.c",
+                 '/* "a comment" */\n_Static_assert(sizeof(int) == 4, "two lines");\n'
+                 "char q = '\"'; f(x, \"%d\"); g(\"word\"); char r = '\"';\n")
+        self.add("src/base/base_test.c", 'const char *s = "a test says so";\n')
+        self.assertEqual(self.found("sentences"), [])
+
     def test_sizes_are_only_said(self):
         body = "int\nlong_one(void)\n{\n" + "    x();\n" * 61 + "}\n"
         self.add("src/addr/addr.c", body)

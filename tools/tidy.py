@@ -23,6 +23,7 @@ import subprocess
 import sys
 
 import man
+import said
 
 CODE = (".c", ".h", ".hpp", ".cpp")
 SCRIPT = (".py", ".sh")
@@ -470,8 +471,13 @@ def translations(tree):
                 break
 
 
+def sentences(tree):
+    """What the library and the engine say is said in Chinese, too."""
+    yield from said.problems(tree)
+
+
 RULES = (layers, one_place, banned_calls, four_labels, symbol_map, man_pages, public_structs,
-         registered, openings, layout, words, snippets, links, translations)
+         registered, openings, layout, words, snippets, links, translations, sentences)
 
 
 # ---- the built libraries -----------------------------------------------------------------------

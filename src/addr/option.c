@@ -357,9 +357,10 @@ ol_option_read(const struct ol_option *o, const char *text, ptrdiff_t at, int64_
         break;
     }
     if (!good)
-        return ol_refuse(why, OUTLET_EINVAL, at, o->key, "the key `%s` takes %s%s", o->key,
-                         examples[o->type],
-                         o->may_off && o->type != OL_OPTION_SWITCH ? ", or off" : "");
+        return ol_refuse(why, OUTLET_EINVAL, at, o->key,
+                         o->may_off && o->type != OL_OPTION_SWITCH ? "the key `%s` takes %s, or off"
+                                                                   : "the key `%s` takes %s",
+                         o->key, examples[o->type]);
     return OUTLET_OK;
 }
 
@@ -397,8 +398,9 @@ ol_option_check(const struct ol_option *o, enum ol_scheme s, int64_t value, ptrd
         return ol_refuse(why, OUTLET_EINVAL, at, o->key, "the key `%s` takes %s", o->key,
                          examples[o->type]);
     return ol_refuse(why, OUTLET_EINVAL, at, o->key,
-                     "the value of `%s` is out of range; it takes %s to %s%s", o->key, text[0],
-                     text[1], o->may_off ? ", or off" : "");
+                     o->may_off ? "the value of `%s` is out of range; it takes %s to %s, or off"
+                                : "the value of `%s` is out of range; it takes %s to %s",
+                     o->key, text[0], text[1]);
 }
 
 static void

@@ -24,6 +24,16 @@ from tool import Running, environment
 OUTLET = ""
 VERB_WORDS = ("connect", "listen", "load", "ps", "demo", "completion", "help", "version")
 
+PRESETS = """\
+[read]
+note = ten registers: of unit 1
+hex = 01 03
+[reset]
+text = $(touch broken) `touch broken`
+[modbus.write]
+url = tcp://:1
+"""
+
 ASK_BASH = """
 source "$1"
 COMP_LINE=$2 COMP_POINT=${#2}
@@ -44,6 +54,9 @@ class CompletionTest(unittest.TestCase):
         bin_folder.mkdir()
         (bin_folder / "outlet").symlink_to(os.path.abspath(OUTLET))
         (cls.folder / "some file.bin").write_text("x", encoding="utf-8")
+        (cls.folder / ".config/outlet").mkdir(parents=True)
+        (cls.folder / ".config/outlet/presets").write_text(PRESETS, encoding="utf-8")
+        (cls.folder / "others").write_text("[elsewhere]\nhex = 01\n", encoding="utf-8")
         cls.env = environment(PATH=f"{bin_folder}:{os.environ['PATH']}", PS1="% ",
                               HOME=str(cls.folder))
         for shell in ("bash", "zsh", "fish"):
@@ -102,6 +115,17 @@ class CompletionTest(unittest.TestCase):
         self.assertEqual(self.ask_bash("outlet connect -f so"), ["some file.bin"])
         self.assertEqual(self.ask_bash("outlet load --plot=so"), ["some file.bin"])
 
+    def test_bash_completes_the_names_of_presets(self):
+        self.assertEqual(self.ask_bash("outlet send -p "), ["read", "reset", "modbus.write"])
+        self.assertEqual(self.ask_bash("outlet send --preset=m"), ["modbus.write"])
+        self.assertEqual(self.ask_bash("outlet listen --save rea"), ["read"])
+        self.assertEqual(self.ask_bash("outlet load -p rea"), ["read"])
+        self.assertEqual(self.ask_bash("outlet preset rea"), ["read"])
+        self.assertEqual(self.ask_bash("outlet send --presets others -p "), ["elsewhere"])
+        self.assertEqual(self.ask_bash("outlet preset --presets ~/others "), ["elsewhere"])
+        self.assertEqual(self.ask_bash("outlet send --presets none -p "), [])
+        self.assertFalse((self.folder / "broken").exists())
+
     def test_bash_replaces_only_what_stands_behind_the_colon(self):
         self.assertEqual(self.ask_bash("outlet ps state:time"), ["time-wait"])
         self.assertEqual(self.ask_bash("outlet listen tcp:"), ["//"])
@@ -130,6 +154,9 @@ class CompletionTest(unittest.TestCase):
         self.typed(["zsh", "-f", "-i"], setup, b"outlet listen --ech", "--echo")
         self.typed(["zsh", "-f", "-i"], setup, b"outlet listen --eol cr", "crlf")
         self.typed(["zsh", "-f", "-i"], setup, b"outlet ps state:time", "time-wait")
+        self.typed(["zsh", "-f", "-i"], setup, b"outlet send -p mod", "modbus.write")
+        self.typed(["zsh", "-f", "-i"], setup, b"outlet preset mod", "modbus.write")
+        self.typed(["zsh", "-f", "-i"], setup, b"outlet send --presets ~/others -p ", "elsewhere")
 
     def ask_fish(self, line, lang="en"):
         ask = f"source {self.script('fish', lang)}; complete -C {shlex.quote(line)}"
@@ -145,6 +172,10 @@ class CompletionTest(unittest.TestCase):
         self.assertIn("some file.bin", self.ask_fish("outlet connect --file "))
         self.assertNotIn("some file.bin", self.ask_fish("outlet connect "))
         self.assertIn("state:listen", self.ask_fish("outlet ps state"))
+        self.assertEqual(self.ask_fish("outlet send -p rea"), {"read": "ten registers: of unit 1"})
+        self.assertEqual(list(self.ask_fish("outlet preset mod")), ["modbus.write"])
+        self.assertEqual(list(self.ask_fish("outlet send --presets others --preset ")),
+                         ["elsewhere"])
         self.assertIn("内容", self.ask_fish("outlet connect --quie", "zh")["--quiet"])
 
     def test_an_unknown_shell_is_refused(self):

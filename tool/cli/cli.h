@@ -83,10 +83,12 @@ enum cli_text {
 
 enum { CLI_ARGS = 8 };
 
-/* {0}.. of the sentence are args[0].., which end with NULL. */
+/* {0}.. of the sentence are args[0].., which end with NULL; {=0} is one that cli_said() says. */
 void cli_format(enum cli_lang lang, enum cli_text id, const char *const args[],
                 struct eng_bytes *out);
 const char *cli_text(enum cli_lang lang, enum cli_text id);
+/* A sentence of the library or of the engine, which are in English (said.c). */
+void cli_said(enum cli_lang lang, const char *text, struct eng_bytes *out);
 enum cli_lang cli_lang_from(const char *option); /* NULL: from the environment */
 
 /* ---- one run of the command ---- */

@@ -79,6 +79,13 @@ is_file(const char *argument)
     return argument && strcmp(argument, "FILE") == 0;
 }
 
+/* Names that only a run of the command knows: those of the presets. */
+static bool
+is_preset(const struct cli_option_info *option)
+{
+    return option == &cli_option_infos[OPT_PRESET] || option == &cli_option_infos[OPT_SAVE];
+}
+
 static void
 add_set(struct eng_bytes *out, const char *argument)
 {
@@ -159,7 +166,8 @@ bash_verb(struct eng_bytes *out, int verb)
     }
     eng_bytes_text(out, "'\n        values='");
     add_words(out, &cli_verb_infos[verb]);
-    eng_bytes_printf(out, "'\n        files=%s\n        ;;\n",
+    eng_bytes_printf(out, "'%s\n        files=%s\n        ;;\n",
+                     verb == CLI_PRESET ? "$(_outlet_presets)" : "",
                      takes_file(&cli_verb_infos[verb]) ? "yes" : "");
 }
 
@@ -186,7 +194,8 @@ bash_value(struct eng_bytes *out, const struct cli_option_info *o)
     eng_bytes_text(out, ")\n        options= values='");
     if (is_set(o->argument))
         add_set(out, o->argument);
-    eng_bytes_printf(out, "' files=%s\n        ;;\n", is_file(o->argument) ? "yes" : "");
+    eng_bytes_printf(out, "'%s files=%s\n        ;;\n", is_preset(o) ? "$(_outlet_presets)" : "",
+                     is_file(o->argument) ? "yes" : "");
 }
 
 static void
@@ -194,6 +203,20 @@ bash(struct eng_bytes *out)
 {
     eng_bytes_text(
         out, "# bash completion of outlet, as \"outlet completion bash\" writes it\n\n"
+             "# The names of the presets, of the file that the line itself gives.\n"
+             "_outlet_presets()\n"
+             "{\n"
+             "    local -a file=()\n"
+             "    local i\n\n"
+             "    for ((i = 1; i < ${#words[@]} - 1; i++)); do\n"
+             "        case ${words[i]} in\n"
+             "        --presets) file=(--presets \"${words[i + 1]/#\\~/$HOME}\") ;;\n"
+             "        --presets=*) file=(\"${words[i]}\") ;;\n"
+             "        esac\n"
+             "    done\n"
+             "    \"${words[0]/#\\~/$HOME}\" preset \"${file[@]}\" 2>/dev/null |\n"
+             "        while read -r i _; do echo \"$i\"; done\n"
+             "}\n\n"
              "_outlet()\n"
              "{\n"
              "    local line=${COMP_LINE:0:COMP_POINT} options= values= files= verb= i n cur prev\n"
@@ -286,6 +309,8 @@ zsh_option(struct eng_bytes *out, const struct cli *cli, const struct cli_option
         eng_bytes_text(out, ":");
         if (is_file(o->argument)) {
             eng_bytes_text(out, "_files");
+        } else if (is_preset(o)) {
+            eng_bytes_text(out, "_outlet_presets");
         } else if (is_set(o->argument)) {
             eng_bytes_text(out, "(");
             add_set(out, o->argument);
@@ -307,6 +332,8 @@ zsh_verb(struct eng_bytes *out, const struct cli *cli, int verb)
     }
     if (takes_file(v)) {
         eng_bytes_text(out, " \\\n        '1:file:_files'");
+    } else if (verb == CLI_PRESET) {
+        eng_bytes_text(out, " \\\n        '1:word:_outlet_presets'");
     } else if (v->arguments[0]) {
         eng_bytes_printf(out, " \\\n        '%s:word:{compadd -S \"\" -- ",
                          strstr(v->arguments, "FILTER") ? "*" : "1");
@@ -321,6 +348,20 @@ zsh(struct eng_bytes *out, const struct cli *cli)
 {
     eng_bytes_text(out, "#compdef outlet\n"
                         "# zsh completion of outlet, as \"outlet completion zsh\" writes it\n\n"
+                        "# The names of the presets, of the file that the line itself gives.\n"
+                        "_outlet_presets()\n"
+                        "{\n"
+                        "    local -a file names\n"
+                        "    local i\n\n"
+                        "    for ((i = 1; i < CURRENT; i++)); do\n"
+                        "        case $words[i] in\n"
+                        "        --presets) file=(--presets ${${(Q)words[i+1]}/#\\~/$HOME}) ;;\n"
+                        "        --presets=*) file=(${(Q)words[i]}) ;;\n"
+                        "        esac\n"
+                        "    done\n"
+                        "    names=(${(f)\"$(outlet preset $file 2>/dev/null)\"})\n"
+                        "    compadd -- ${names%% *}\n"
+                        "}\n\n"
                         "_outlet()\n"
                         "{\n"
                         "    local state line\n"
@@ -373,6 +414,8 @@ fish_option(struct eng_bytes *out, const struct cli *cli, const struct cli_optio
     eng_bytes_printf(out, " -l %s", o->word);
     if (is_file(o->argument)) {
         eng_bytes_text(out, " -r -F");
+    } else if (is_preset(o)) {
+        eng_bytes_text(out, " -x -a '(__outlet_presets)'");
     } else if (is_set(o->argument)) {
         eng_bytes_text(out, " -x -a '");
         add_set(out, o->argument);
@@ -389,6 +432,22 @@ static void
 fish(struct eng_bytes *out, const struct cli *cli)
 {
     eng_bytes_text(out, "# fish completion of outlet, as \"outlet completion fish\" writes it\n\n"
+                        "# The names of the presets, of the file that the line itself gives.\n"
+                        "function __outlet_presets\n"
+                        "    set -l words (commandline -opc)\n"
+                        "    set -l file\n"
+                        "    for i in (seq (count $words))\n"
+                        "        switch $words[$i]\n"
+                        "            case --presets\n"
+                        "                set file --presets (string replace -r '^~' $HOME -- "
+                        "$words[(math $i + 1)])\n"
+                        "            case '--presets=*'\n"
+                        "                set file $words[$i]\n"
+                        "        end\n"
+                        "    end\n"
+                        "    outlet preset $file 2>/dev/null | "
+                        "string replace -r '^(\\S+) +' '$1\\t'\n"
+                        "end\n\n"
                         "complete -c outlet -f\n");
     for (int i = 0; i < CLI_VERBS; i++) {
         eng_bytes_text(out, "complete -c outlet -n 'not __fish_seen_subcommand_from ");
@@ -413,6 +472,8 @@ fish(struct eng_bytes *out, const struct cli *cli)
             continue;
         }
         eng_bytes_text(out, " -a '");
+        if (i == CLI_PRESET)
+            eng_bytes_text(out, "(__outlet_presets)");
         add_words(out, v);
         eng_bytes_text(out, "'\n");
     }

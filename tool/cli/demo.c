@@ -49,7 +49,7 @@ show_round(struct cli *cli, const struct eng_demo_result *r)
             cli_format(cli->lang, TEXT_DEMO_LINE,
                        (const char *const[CLI_ARGS]){messages, bytes, ms}, &line);
         else
-            eng_bytes_text(&line, r->text);
+            cli_said(cli->lang, r->text, &line);
         eng_bytes_text(&line, "\n");
     }
     if (!cli->quiet || cli->json || (!r->ok && !r->skipped))

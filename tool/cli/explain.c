@@ -138,7 +138,7 @@ cli_explain(enum cli_lang lang, const char *url, enum outlet_role role,
     struct about a = {.lang = lang, .url = masked, .role = role, .why = why, .out = out};
 
     if (!url) { /* a file, the input, memory: the text says all */
-        eng_bytes_text(out, why->text);
+        cli_said(lang, why->text, out);
         return;
     }
     eng_url_masked(url, masked, sizeof masked);

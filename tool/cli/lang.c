@@ -27,13 +27,19 @@ cli_format(enum cli_lang lang, enum cli_text id, const char *const args[], struc
 
     while (*at) {
         size_t plain = strcspn(at, "{");
+        bool is_sentence;
+        char n;
 
         eng_bytes_add(out, at, plain);
         at += plain;
-        if (*at && at[1] >= '0' && at[1] < '0' + CLI_ARGS && at[2] == '}') {
-            if (args[at[1] - '0'])
-                eng_bytes_text(out, args[at[1] - '0']);
-            at += 3;
+        is_sentence = *at && at[1] == '=';
+        n = *at ? at[is_sentence ? 2 : 1] : '\0';
+        if (n >= '0' && n < '0' + CLI_ARGS && at[is_sentence ? 3 : 2] == '}') {
+            if (args[n - '0'] && is_sentence)
+                cli_said(lang, args[n - '0'], out);
+            else if (args[n - '0'])
+                eng_bytes_text(out, args[n - '0']);
+            at += is_sentence ? 4 : 3;
         } else if (*at) {
             eng_bytes_add(out, at++, 1);
         }

@@ -33,8 +33,8 @@ bad(struct load_job *j, enum cli_option id, const char *example)
     char name[40];
 
     snprintf(name, sizeof name, "--%s", cli_option_infos[id].word);
-    cli_usage(j->cli, TEXT_USAGE_BAD_VALUE, name, j->cli->options.value[id], example);
-    return false;
+    return cli_refuse(j->cli, id, 0, TEXT_USAGE_BAD_VALUE, name, j->cli->options.value[id],
+                      example);
 }
 
 static bool
@@ -206,8 +206,8 @@ payload(struct load_job *j)
         1)
         return cli_usage(j->cli, TEXT_USAGE_ONE_LOAD, NULL);
     if (size && !eng_load_size_parse(size, &n)) {
-        bad(j, OPT_SIZE, "64");
-        return ENG_USAGE;
+        (void)bad(j, OPT_SIZE, "64"); /* it says so */
+        return j->cli->refusal;
     }
     j->opts.size = (size_t)n;
     j->opts.check = !o->has[OPT_NO_CHECK];
@@ -217,7 +217,7 @@ payload(struct load_job *j)
     if (o->has[OPT_FILE] && !read_file(j, o->value[OPT_FILE]))
         return ENG_FILE;
     if (!own_payload(j))
-        return ENG_USAGE;
+        return j->cli->refusal;
     if (j->payload.len == 0 || j->payload.len > ENG_LOAD_SIZE_MAX)
         return cli_usage(j->cli, TEXT_USAGE_LOAD_SIZE, NULL);
     j->opts.payload = j->payload.data;
@@ -246,9 +246,9 @@ rules(struct load_job *j)
             snprintf(text, sizeof text, "%.*s", (int)len, at);
             if (j->rule_count == LOAD_RULES ||
                 !eng_load_rule_parse(text, &j->rules[j->rule_count])) {
-                cli_usage(j->cli, TEXT_USAGE_BAD_VALUE, "--require", text,
-                          "'p99<2ms', 'rate>50000', 'errors=0'");
-                return false;
+                return cli_refuse(j->cli, OPT_REQUIRE, (size_t)(at - o->list[i]),
+                                  TEXT_USAGE_BAD_VALUE, "--require", text,
+                                  "'p99<2ms', 'rate>50000', 'errors=0'");
             }
             j->rule_count++;
             at += len + (at[len] == ',');
@@ -286,8 +286,10 @@ cli_load_options(struct load_job *j)
     if (outlet_url_check(j->opts.url, OUTLET_TO_CONNECT, &why))
         return ENG_DONE; /* the start of the run refuses it, with the reason */
     if (!modes(j) || !numbers(j) || !rules(j))
-        return ENG_USAGE;
+        return j->cli->refusal;
     code = payload(j);
+    if (!code && !cli_preset_save(j->cli))
+        code = j->cli->refusal;
     if (!code && (!open_file(j, OPT_PLOT, &j->plot) || !open_file(j, OPT_HIST, &j->hist)))
         code = ENG_FILE;
     return code;

@@ -153,6 +153,8 @@ keys_are_known(struct cli *cli)
     return true;
 }
 
+enum { GROUPS = 6 };
+
 /* Options of one group take each other's place. */
 static int
 group_of(int id)
@@ -163,6 +165,7 @@ group_of(int id)
     case OPT_ESCAPE:
     case OPT_FILE:
     case OPT_BASE64:
+    case OPT_SIZE:
         return 1;
     case OPT_ECHO:
     case OPT_REPLY:
@@ -172,6 +175,13 @@ group_of(int id)
     case OPT_EXPECT:
     case OPT_EXPECT_HEX:
         return 3;
+    case OPT_CHURN:
+    case OPT_HOLD:
+    case OPT_FANOUT:
+        return 4;
+    case OPT_CHECK:
+    case OPT_NO_CHECK:
+        return 5;
     default:
         return 0;
     }
@@ -180,7 +190,7 @@ group_of(int id)
 /* What the command line itself says, before anything of the preset is put to it. */
 struct said {
     bool has[CLI_OPTIONS];
-    bool group[4];
+    bool group[GROUPS];
 };
 
 static struct said
@@ -211,6 +221,8 @@ put_value(struct cli *cli, int id, const struct eng_preset_entry *e)
     }
     o->has[id] = true;
     o->value[id] = e->value;
+    if (id == OPT_REQUIRE) /* it stands there once, and the command line has none */
+        o->list[o->list_count++] = e->value;
 }
 
 static bool
@@ -326,6 +338,25 @@ add_value(struct cli *cli, const char *key, const char *value, struct eng_bytes 
     return true;
 }
 
+/* What may stand several times on the command line is one value with commas. */
+static bool
+add_list(struct cli *cli, const char *key, struct eng_bytes *out)
+{
+    struct eng_bytes all = {0};
+    bool ok;
+
+    for (int i = 0; i < cli->options.list_count; i++) {
+        eng_bytes_text(&all, i > 0 ? "," : "");
+        eng_bytes_text(&all, cli->options.list[i]);
+    }
+    eng_bytes_add(&all, "", 1);
+    ok = !all.failed && add_value(cli, key, (const char *)all.data, out);
+    if (all.failed)
+        (void)file_failed(cli, ENOMEM); /* it says so */
+    eng_bytes_free(&all);
+    return ok;
+}
+
 static bool
 make_section(struct cli *cli, const char *name, struct eng_bytes *out)
 {
@@ -340,7 +371,9 @@ make_section(struct cli *cli, const char *name, struct eng_bytes *out)
     if (ok && o->word_count > 1)
         ok = add_value(cli, "text", o->words[1], out);
     for (int i = 0; ok && i < CLI_OPTIONS; i++) {
-        if (o->has[i] && may_stand_in_a_preset(i))
+        if (o->has[i] && i == OPT_REQUIRE)
+            ok = add_list(cli, cli_option_infos[i].word, out);
+        else if (o->has[i] && may_stand_in_a_preset(i))
             ok = add_value(cli, cli_option_infos[i].word, o->value[i] ? o->value[i] : "on", out);
     }
     return ok;

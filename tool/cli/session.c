@@ -147,9 +147,13 @@ static void
 log_line(void *user, enum outlet_log_level level, const char *line)
 {
     static const char *const names[] = {"", "error", "warning", "info", "debug"};
+    const struct cli *cli = user;
+    struct eng_bytes said = {0};
 
-    (void)user;
-    fprintf(stderr, "outlet: %s: %s\n", names[level], line);
+    cli_said(cli->json ? CLI_EN : cli->lang, line, &said);
+    eng_bytes_add(&said, "", 1);
+    fprintf(stderr, "outlet: %s: %s\n", names[level], said.failed ? line : (const char *)said.data);
+    eng_bytes_free(&said);
 }
 
 static void
@@ -173,7 +177,7 @@ signal_came(outlet_watch w, int events, void *arg)
         return;
     run->show.signalled = true;
     if (run->signals++ == 0)
-        eng_session_stop(run->session, ENG_DONE);
+        eng_session_finish(run->session, ENG_DONE);
     else
         outlet_loop_stop(run->loop); /* asked twice: at once */
 }
@@ -332,6 +336,7 @@ cli_loop_open(struct cli *cli, outlet_loop **loop)
 
     if (cli->verbose)
         opts.log = log_line;
+    opts.log_user = cli;
     if (driver && strcmp(driver, "sim") == 0)
         return cli_usage(cli, TEXT_USAGE_DRIVER, driver);
     err = outlet_loop_new(loop, &opts);

@@ -177,7 +177,7 @@ text_shown(const struct eng_event *e)
 static void
 add_check(struct eng_bytes *line, const struct cli *cli, const struct eng_event *e, bool colours)
 {
-    int digits = (int)eng_sum_size(e->sum) * 2;
+    int digits = (int)e->sum->row->width / 4;
     char has[24];
     char want[24];
 

@@ -483,7 +483,7 @@ static void
 do_quit(struct cli_talk *t, const char *rest)
 {
     (void)rest;
-    eng_session_stop(t->session, ENG_DONE);
+    eng_session_finish(t->session, ENG_DONE);
 }
 
 static const struct {

@@ -303,6 +303,9 @@ enum eng_result eng_session_start(outlet_loop *loop, const struct eng_session_op
 /* Close in order, for at most a second, then say `ended` with `result` (perhaps inside this
  * call). */
 void eng_session_stop(struct eng_session *s, enum eng_result result);
+/* The same after what has arrived by now: datagrams wait in the kernel, at most as many as its
+ * buffer holds.  In a callback of the loop. */
+void eng_session_finish(struct eng_session *s, enum eng_result result);
 void eng_session_flow(struct eng_session *s); /* the sink can take more */
 void eng_session_totals(const struct eng_session *s, struct eng_totals *out);
 /* For the next message on; takes them (NULL: none) and frees those before.  Not for a relay, nor

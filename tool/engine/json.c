@@ -111,7 +111,7 @@ json_decoded(struct eng_bytes *out, const struct eng_event *e, enum eng_form for
 static void
 json_check(struct eng_bytes *out, const struct eng_event *e)
 {
-    int digits = (int)eng_sum_size(e->sum) * 2;
+    int digits = (int)e->sum->row->width / 4;
 
     eng_json_text(out, "check", e->check == ENG_GOOD ? "good" : "bad");
     eng_json_text(out, "sum", e->sum->row->name);

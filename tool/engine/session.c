@@ -142,6 +142,7 @@ stop_too_slow(outlet_timer t, void *arg)
 static void
 close_listener(struct eng_session *s)
 {
+    session_count_dropped(s);
     if (s->listener.id)
         outlet_listener_close(s->listener);
     s->listener.id = 0;
@@ -151,7 +152,6 @@ static void
 stop_peers(struct peer *first)
 {
     for (struct peer *p = first; p; p = p->next) {
-        feed_stop(p);
         if (p->state == PEER_CONNECTING)
             outlet_abort(p->c);
         else if (p->state == PEER_OPEN)
@@ -161,16 +161,24 @@ stop_peers(struct peer *first)
 }
 
 void
+session_stop_sending(struct eng_session *s)
+{
+    timer_end(&s->time);
+    tick_stop(s);
+    input_stop(s);
+    for (struct peer *p = s->peers; p; p = p->next)
+        feed_stop(p);
+}
+
+void
 eng_session_stop(struct eng_session *s, enum eng_result result)
 {
     if (s->state != SESSION_RUNNING)
         return;
     s->state = SESSION_STOPPING;
     s->result = result == ENG_DONE && s->totals.bad ? ENG_UNMET : result;
-    timer_end(&s->time);
-    tick_stop(s);
-    input_stop(s);
-    session_count_dropped(s);
+    timer_end(&s->last.look);
+    session_stop_sending(s);
     close_listener(s);
     stop_peers(s->peers);
     stop_peers(s->branches);
@@ -259,7 +267,7 @@ session_time_is_over(outlet_timer t, void *arg)
     if (!reached)
         session_fail(s, result, OUTLET_ETIMEDOUT, 0, s->opts.url);
     else
-        eng_session_stop(s, result);
+        eng_session_finish(s, result);
 }
 
 /* The time to wait for an answer begins when there is nothing left to ask. */
@@ -405,7 +413,6 @@ peer_close(struct peer *p)
     p->state = PEER_CLOSING;
     feed_stop(p);
     session_rules_drop(p);
-    session_count_dropped(p->s);
     outlet_close(p->c);
 }
 
@@ -732,6 +739,7 @@ on_close(outlet_conn c, const struct outlet_reason *from, void *user)
         return;
     peer_record_pass(p);
     forward_left(p, why);
+    peer_count_dropped(p);
     if (s->opts.to && !relay_closed(p, &told)) {
         peer_free(p);
         return;

@@ -130,6 +130,15 @@ struct tick {
     int64_t at_ns; /* when it will ring; 0: it will not */
 };
 
+/* The session shall end, and hears what has arrived before. */
+struct last {
+    outlet_timer look; /* id 0: it does not */
+    enum eng_result result;
+    uint64_t unread;   /* bytes that waited when it began; 0: not looked at yet */
+    uint64_t received; /* ... had been by then */
+    int64_t until_ms;
+};
+
 enum session_state { SESSION_RUNNING, SESSION_STOPPING, SESSION_ENDED };
 
 struct eng_session {
@@ -152,11 +161,13 @@ struct eng_session {
     bool was_busy;
     int64_t looked_up_ns;    /* when the process at the other end was last looked for */
     uint64_t dropped_before; /* the recording began */
+    uint64_t dropped_ended;  /* by sockets that are closed */
     bool datagrams;          /* that are lost while nobody receives */
     bool trusts_high;        /* no high= in the URL: QUEUE_HIGH is where on_writable is owed */
     size_t *fallback;        /* of the search for `expect` */
     outlet_timer time;
     outlet_timer deadline;
+    struct last last;
     struct tick tick;
     struct input input;
 };
@@ -178,9 +189,10 @@ char *session_url_new(const struct eng_session *s);
 /* session.c */
 const struct outlet_handlers *session_handlers(const struct eng_session *s);
 void session_time_is_over(outlet_timer t, void *arg);
-int64_t session_now_ms(void);                 /* of a clock that only goes forward */
-int64_t session_real_ns(void);                /* since 1970 */
-struct peer *peer_new(struct eng_session *s); /* NULL: no memory */
+void session_stop_sending(struct eng_session *s); /* of itself; answers go on */
+int64_t session_now_ms(void);                     /* of a clock that only goes forward */
+int64_t session_real_ns(void);                    /* since 1970 */
+struct peer *peer_new(struct eng_session *s);     /* NULL: no memory */
 struct peer *peer_new_in(struct eng_session *s, struct peer **list);
 void session_maybe_ended(struct eng_session *s);
 void peer_free(struct peer *p);
@@ -251,11 +263,14 @@ void session_address_of(outlet_conn c, const char *key, char *text, size_t room)
 /* session_record.c: nothing without a recorder */
 void session_record_start(struct eng_session *s, const char *url);
 void session_record_lost(struct eng_session *s);
-void session_count_dropped(struct eng_session *s);
 void peer_record_open(struct peer *p, const char *local);
 void peer_record_message(struct peer *p, bool out, const void *bytes, size_t len);
 void peer_record_pass(struct peer *p); /* the side of a relay that is left goes on with it */
 void peer_record_close(struct peer *p, const struct outlet_reason *why);
+
+/* session_lost.c, in a callback of the loop */
+void session_count_dropped(struct eng_session *s);
+void peer_count_dropped(struct peer *p); /* at its end */
 
 /* feed.c */
 enum eng_result feed_prepare(struct eng_session *s, struct outlet_reason *why);

@@ -213,7 +213,7 @@ eng_sum_of(const struct eng_sum *sum, const uint8_t *bytes, size_t len)
 size_t
 eng_sum_size(const struct eng_sum *sum)
 {
-    return sum->row->width / 8;
+    return sum->row->width / (sum->form == ENG_SUM_BYTES ? 8 : 4);
 }
 
 bool
@@ -333,6 +333,33 @@ parse_range(const char **at, struct eng_sum *sum)
     return **at == '\0' && ((sum->from < 0) != (sum->to < 0) || sum->from <= sum->to);
 }
 
+/* :be, :le, :hex and :HEX, of each kind one.  *at is left at what is none of them. */
+static bool
+parse_form(const char **at, struct eng_sum *sum)
+{
+    bool ordered = false;
+
+    while (**at == ':') {
+        const char *word = ++*at;
+        size_t len = strcspn(word, ":@");
+
+        if (len == 2 && !ordered && (strncmp(word, "be", 2) == 0 || strncmp(word, "le", 2) == 0)) {
+            ordered = true;
+            sum->low_first = *word == 'l';
+        } else if (len == 3 && !sum->form && strncmp(word, "hex", 3) == 0) {
+            sum->form = ENG_SUM_LOWER;
+        } else if (len == 3 && !sum->form && strncmp(word, "HEX", 3) == 0) {
+            sum->form = ENG_SUM_UPPER;
+        } else {
+            return false;
+        }
+        *at += len;
+    }
+    if (sum->form && !ordered)
+        sum->low_first = false;
+    return true;
+}
+
 bool
 eng_sum_parse(const char *text, struct eng_sum *out, struct eng_mistake *mistake)
 {
@@ -344,14 +371,9 @@ eng_sum_parse(const char *text, struct eng_sum *out, struct eng_mistake *mistake
     if (!sum.row)
         return false;
     sum.low_first = eng_sum_order_low(sum.row);
-    if (*at == ':') {
-        at++;
-        if (strncmp(at, "be", 2) != 0 && strncmp(at, "le", 2) != 0)
-            goto wrong_order;
-        sum.low_first = *at == 'l';
-        at += 2;
-        if (*at && *at != '@')
-            goto wrong_order;
+    if (!parse_form(&at, &sum)) {
+        *mistake = (struct eng_mistake){.wrong = ENG_WRONG_ORDER, .at = (size_t)(at - text)};
+        return false;
     }
     if (*at == '@') {
         at++;
@@ -364,10 +386,6 @@ eng_sum_parse(const char *text, struct eng_sum *out, struct eng_mistake *mistake
         fill_table(&sum);
     *out = sum;
     return true;
-
-wrong_order:
-    *mistake = (struct eng_mistake){.wrong = ENG_WRONG_ORDER, .at = (size_t)(at - text)};
-    return false;
 }
 
 /* ---- in a message ---- */
@@ -390,12 +408,40 @@ void
 eng_sum_append(const struct eng_sum *sum, struct eng_bytes *message)
 {
     uint64_t value = sum_of_range(sum, message->data, message->len);
-    size_t size = eng_sum_size(sum);
-    uint8_t bytes[8];
+    size_t size = sum->row->width / 8;
 
-    for (size_t i = 0; i < size; i++)
-        bytes[sum->low_first ? i : size - 1 - i] = (uint8_t)(value >> 8 * i);
-    eng_bytes_add(message, bytes, size);
+    for (size_t i = 0; i < size; i++) {
+        uint8_t byte = (uint8_t)(value >> 8 * (sum->low_first ? i : size - 1 - i));
+
+        if (sum->form == ENG_SUM_BYTES)
+            eng_bytes_add(message, &byte, 1);
+        else
+            eng_bytes_printf(message, sum->form == ENG_SUM_UPPER ? "%02X" : "%02x", byte);
+    }
+}
+
+/* The number at the end, of bytes or of digits.  False: these are no digits. */
+static bool
+read_sum(const struct eng_sum *sum, const uint8_t *at, uint64_t *out)
+{
+    size_t size = sum->row->width / 8;
+    uint64_t value = 0;
+
+    for (size_t i = 0; i < size; i++) {
+        size_t k = sum->low_first ? size - 1 - i : i;
+        char digits[3] = {0};
+
+        if (sum->form == ENG_SUM_BYTES) {
+            value = value << 8 | at[k];
+            continue;
+        }
+        memcpy(digits, at + 2 * k, 2);
+        if (!isxdigit((unsigned char)digits[0]) || !isxdigit((unsigned char)digits[1]))
+            return false;
+        value = value << 8 | strtoul(digits, NULL, 16);
+    }
+    *out = value;
+    return true;
 }
 
 enum eng_check
@@ -403,15 +449,11 @@ eng_sum_check(const struct eng_sum *sum, const uint8_t *bytes, size_t len, uint6
               uint64_t *want)
 {
     size_t size = eng_sum_size(sum);
-    const uint8_t *at;
 
     *has = 0;
     *want = 0;
     if (len < size)
         return ENG_BAD;
-    at = bytes + len - size;
-    for (size_t i = 0; i < size; i++)
-        *has = *has << 8 | at[sum->low_first ? size - 1 - i : i];
     *want = sum_of_range(sum, bytes, len - size);
-    return *has == *want ? ENG_GOOD : ENG_BAD;
+    return read_sum(sum, bytes + len - size, has) && *has == *want ? ENG_GOOD : ENG_BAD;
 }

@@ -2,11 +2,12 @@
  * sum.h - checksums by their catalogue names: chosen by a word, put behind a message, looked for
  * at the end of one.
  *
- *     NAME[:be|:le][@FROM[..TO]]        crc16/modbus   crc32/bzip2:le   xor8@1..-2
+ *     NAME[:be|:le][:hex|:HEX][@FROM[..TO]]    crc16/modbus   crc32/bzip2:le   xor8:HEX@1..-2
  *
- * FROM and TO are the first and the last byte that is covered, from 0, or from the end: -1 is the
- * last.  Names are those of the CRC RevEng catalogue; case, '-' and '_' do not matter.  A
- * newcomer's mistake: to write "crc16".  Thirty-one checksums are called that, so it is refused.
+ * With :hex or :HEX it stands there as text, two digits a byte: 4a or 4A.  FROM and TO are the
+ * first and the last byte that is covered, from 0, or from the end: -1 is the last.  Names are
+ * those of the CRC RevEng catalogue; case, '-' and '_' do not matter.  A newcomer's mistake: to
+ * write "crc16".  Thirty-one checksums are called that, so it is refused.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -43,10 +44,15 @@ enum { ENG_SUMS = 89 };
 
 extern const struct eng_sum_row eng_sums[ENG_SUMS];
 
+enum eng_sum_form { ENG_SUM_BYTES, ENG_SUM_LOWER, ENG_SUM_UPPER /* hexadecimal digits */ };
+
 /* One of them, ready to work. */
 struct eng_sum {
     const struct eng_sum_row *row;
-    bool low_first; /* on the wire; as the protocol has it unless :be or :le says otherwise */
+    /* On the wire: as the protocol has it, but text as people write a number, unless :be or :le
+     * says otherwise. */
+    bool low_first;
+    enum eng_sum_form form;
     int64_t from;
     int64_t to; /* the last one that is covered */
     uint64_t table[256];
@@ -55,7 +61,7 @@ struct eng_sum {
 bool eng_sum_parse(const char *text, struct eng_sum *out, struct eng_mistake *mistake);
 /* Of all these bytes, whatever range was chosen. */
 uint64_t eng_sum_of(const struct eng_sum *sum, const uint8_t *bytes, size_t len);
-size_t eng_sum_size(const struct eng_sum *sum); /* bytes on the wire */
+size_t eng_sum_size(const struct eng_sum *sum); /* bytes on the wire, or digits */
 bool eng_sum_order_low(const struct eng_sum_row *row);
 
 /* Put it behind `message`, of which the range is covered as far as it is there. */
@@ -63,7 +69,8 @@ void eng_sum_append(const struct eng_sum *sum, struct eng_bytes *message);
 
 enum eng_check { ENG_UNCHECKED, ENG_GOOD, ENG_BAD };
 
-/* Is it at the end of the message?  *has and *want are numbers; a message too short has 0. */
+/* Is it at the end of the message?  *has and *want are numbers; a message that is too short, or
+ * ends in no digits where it should, has 0.  Digits are right in either case. */
 enum eng_check eng_sum_check(const struct eng_sum *sum, const uint8_t *bytes, size_t len,
                              uint64_t *has, uint64_t *want);
 

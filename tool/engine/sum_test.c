@@ -159,6 +159,18 @@ static const struct {
     {"xor8@0..100", "\x01\x02\x04", 3, "\x07", 1},
     {"sum8@5", "\x01\x02\x04", 3, "\x00", 1}, /* nothing is covered */
     {"crc16/modbus", "", 0, "\xff\xff", 2},
+    /* NMEA 0183: two digits behind the '*', of what stands between it and the '$'. */
+    {"xor8:HEX@1..-2", "$GPGLL,5300.97914,N,00259.98174,E,125926,A*", 43, "28", 2},
+    {"xor8:HEX@1..-2", "$PMTK605*", 9, "31", 2},
+    /* The remote protocol of gdb: a sum, in small letters. */
+    {"sum8:hex@1..-2", "$vMustReplyEmpty#", 17, "3a", 2},
+    {"sum8:HEX@1..-2", "$vMustReplyEmpty#", 17, "3A", 2},
+    /* A number as people write it, also where its bytes go low first. */
+    {"crc16/modbus:hex", "\x01\x03\x00\x00\x00\x0a", 6, "cdc5", 4},
+    {"crc16/modbus:hex:le", "\x01\x03\x00\x00\x00\x0a", 6, "c5cd", 4},
+    {"crc16/modbus:le:HEX@0..-1", "\x01\x03\x00\x00\x00\x0a", 6, "C5CD", 4},
+    {"crc32:hex", "123456789", 9, "cbf43926", 8},
+    {"crc64/xz:HEX", "123456789", 9, "995DC9BBDF1939FA", 16},
 };
 
 static void
@@ -212,6 +224,42 @@ one_flipped_bit_and_one_missing_byte_are_bad(void **state)
     eng_bytes_free(&message);
 }
 
+static void
+digits_are_right_in_either_case_and_nothing_else_is(void **state)
+{
+    static const struct {
+        const char *message;
+        enum eng_check check;
+        uint64_t has;
+    } rows[] = {
+        {"$vMustReplyEmpty#3a", ENG_GOOD, 0x3a},
+        {"$vMustReplyEmpty#3A", ENG_GOOD, 0x3a},
+        {"$vMustReplyEmpty#3b", ENG_BAD, 0x3b},
+        {"$vMustReplyEmpty#a3", ENG_BAD, 0xa3},
+        {"$vMustReplyEmpty#3", ENG_BAD, 0},
+        {"$vMustReplyEmpty# 3", ENG_BAD, 0},
+        {"$vMustReplyEmpty#+3", ENG_BAD, 0},
+        {"$vMustReplyEmpty#0x", ENG_BAD, 0},
+        {"$vMustReplyEmpty#3g", ENG_BAD, 0},
+        {"a", ENG_BAD, 0},
+        {"zz", ENG_BAD, 0},
+        {"00", ENG_GOOD, 0},
+        {"", ENG_BAD, 0},
+    };
+    struct eng_sum sum = sum_named("sum8:hex@1..-2");
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        uint64_t has;
+        uint64_t want;
+
+        if (eng_sum_check(&sum, (const uint8_t *)rows[i].message, strlen(rows[i].message), &has,
+                          &want) != rows[i].check ||
+            has != rows[i].has)
+            fail_msg("'%s' has %llx", rows[i].message, (unsigned long long)has);
+    }
+}
+
 static const struct {
     const char *text;
     enum eng_wrong wrong;
@@ -224,7 +272,12 @@ static const struct {
     {"crc16", ENG_WRONG_SUM_FAMILY, 0, "crc16/modbus"},
     {"CRC-8", ENG_WRONG_SUM_FAMILY, 0, "crc8/smbus"},
     {"sum8:", ENG_WRONG_ORDER, 5, ""},
-    {"sum8:bee", ENG_WRONG_ORDER, 7, ""},
+    {"sum8:bee", ENG_WRONG_ORDER, 5, ""},
+    {"sum8:be:le", ENG_WRONG_ORDER, 8, ""},
+    {"sum8:hex:be:HEX", ENG_WRONG_ORDER, 12, ""},
+    {"sum8:Hex", ENG_WRONG_ORDER, 5, ""},
+    {"sum8:hex:@1", ENG_WRONG_ORDER, 9, ""},
+    {"sum8:hex@x", ENG_WRONG_RANGE, 9, ""},
     {"sum16:me", ENG_WRONG_ORDER, 6, ""},
     {"sum8@", ENG_WRONG_RANGE, 5, ""},
     {"sum8@x", ENG_WRONG_RANGE, 5, ""},
@@ -261,6 +314,7 @@ main(void)
         cmocka_unit_test(names_are_unlike_each_other_and_aliases_lead_to_one),
         cmocka_unit_test(a_checksum_stands_behind_what_it_covers),
         cmocka_unit_test(one_flipped_bit_and_one_missing_byte_are_bad),
+        cmocka_unit_test(digits_are_right_in_either_case_and_nothing_else_is),
         cmocka_unit_test(a_mistake_has_its_place_and_a_way_out),
     };
 

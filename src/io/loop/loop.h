@@ -55,6 +55,13 @@ uint64_t ol_handle_pack(struct ol_handle h);
 bool ol_handle_unpack(uint64_t id, enum ol_kind kind, struct ol_handle *out);
 bool ol_handle_alive(uint64_t id, enum ol_kind kind); /* any thread */
 
+/* Of an id that ol_handle_pack() made. */
+static inline uint32_t
+ol_handle_slot(uint64_t id)
+{
+    return (uint32_t)(id >> OL_GENERATION_BITS) & ((UINT32_C(1) << OL_SLOT_BITS) - 1);
+}
+
 /* ---- the registry: what outlives every loop ---------------------------------------------- */
 
 struct ol_reactor;
@@ -93,8 +100,11 @@ uint32_t ol_fork_count(void);               /* how many forks deep this process 
 /*
  * Objects of one kind, in two parts: the hot one starts on a cache line, the cold one lies apart.
  * Taking and giving back lock, because connect and timers come from any thread; looking up does
- * not.
+ * not.  A reactor that makes and ends objects itself keeps some of its own at hand: no lock, and
+ * the one that ended last is still in the cache.
  */
+enum { OL_SLOTS_AT_HAND = 64 };
+
 struct ol_slots {
     struct ol_generations *generations;
     const ol_heap *heap;
@@ -106,11 +116,15 @@ struct ol_slots {
     uint32_t free_first; /* oldest first, so that generations last; OL_SLOT_NONE: empty */
     uint32_t free_last;
     _Atomic uint32_t live;
+    struct ol_reactor *owner; /* who alone touches what is below, and only while it runs */
+    uint32_t at_hand_count;
+    uint32_t at_hand[OL_SLOTS_AT_HAND];
 };
 #define OL_SLOT_NONE UINT32_MAX
 
 outlet_err ol_slots_init(struct ol_slots *s, struct ol_generations *g, const ol_heap *heap,
                          size_t hot_size, size_t cold_size);
+void ol_slots_set_owner(struct ol_slots *s, struct ol_reactor *r);
 void ol_slots_fini(struct ol_slots *s); /* every live generation ends: its handles become stale */
 /* Both parts come zeroed.  The handle, made of *slot and *generation, answers "stale" until
  * ol_slot_publish(); a slot that was never published can be given back at once. */

@@ -3,7 +3,8 @@
  *
  * Life of a slot: take (zeroed, nobody can see it) -> publish (its handle works) -> hide (stale for
  * ever) -> give back, once no visitor can be looking at it.  Free slots are used oldest first: 16
- * million generations then last for 16 million lives of every slot, not of one.
+ * million generations then last for 16 million lives of every slot, not of one.  The few that the
+ * owner keeps at hand go the other way around, and wear out sooner: then others take their place.
  *
  * A free slot's first bytes hold the next free slot.
  *
@@ -76,6 +77,12 @@ cold_of(const struct ol_slots *s, uint32_t slot)
 }
 
 void
+ol_slots_set_owner(struct ol_slots *s, struct ol_reactor *r)
+{
+    s->owner = r;
+}
+
+void
 ol_slots_fini(struct ol_slots *s)
 {
     for (uint32_t slot = 0; slot < s->made; slot++) {
@@ -137,24 +144,43 @@ take_new(struct ol_slots *s, uint32_t *slot)
     return OUTLET_OK;
 }
 
-outlet_err
-ol_slot_take(struct ol_slots *s, uint32_t *slot, uint32_t *generation, void **hot, void **cold)
+static bool
+is_owner(const struct ol_slots *s)
+{
+    return s->owner && ol_current() == s->owner;
+}
+
+static outlet_err
+take_any(struct ol_slots *s, uint32_t *got)
 {
     outlet_err err = OUTLET_OK;
-    uint32_t got;
 
     pthread_mutex_lock(&s->lock);
-    got = s->free_first;
-    if (got != OL_SLOT_NONE) {
-        memcpy(&s->free_first, hot_of(s, got), sizeof s->free_first);
+    if (s->free_first != OL_SLOT_NONE) {
+        *got = s->free_first;
+        memcpy(&s->free_first, hot_of(s, *got), sizeof s->free_first);
         if (s->free_first == OL_SLOT_NONE)
             s->free_last = OL_SLOT_NONE;
     } else {
-        err = take_new(s, &got);
+        err = take_new(s, got);
     }
     pthread_mutex_unlock(&s->lock);
-    if (err)
-        return err;
+    return err;
+}
+
+outlet_err
+ol_slot_take(struct ol_slots *s, uint32_t *slot, uint32_t *generation, void **hot, void **cold)
+{
+    uint32_t got;
+
+    if (is_owner(s) && s->at_hand_count) {
+        got = s->at_hand[--s->at_hand_count];
+    } else {
+        outlet_err err = take_any(s, &got);
+
+        if (err)
+            return err;
+    }
     *slot = got;
     *generation = (atomic_load_explicit(generation_of(s, got), memory_order_relaxed) >> 1) + 1;
     OL_ASSERT(*generation <= GENERATION_MAX);
@@ -194,6 +220,10 @@ ol_slot_give_back(struct ol_slots *s, uint32_t slot)
     OL_ASSERT(!(atomic_load(generation_of(s, slot)) & 1));
     if (used_up(s, slot))
         return; /* retired: its handles stay stale for ever */
+    if (is_owner(s) && s->at_hand_count < OL_SLOTS_AT_HAND) {
+        s->at_hand[s->at_hand_count++] = slot;
+        return;
+    }
     pthread_mutex_lock(&s->lock);
     memcpy(hot_of(s, slot), &none, sizeof none);
     if (s->free_last == OL_SLOT_NONE) {

@@ -12,6 +12,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 
 enum { HOT = 72, COLD = 24, GENERATION_MAX = (1 << OL_GENERATION_BITS) - 1 };
@@ -218,6 +219,49 @@ a_used_up_slot_is_retired(void **state)
     free_generations(g);
 }
 
+/* What an owner has at hand is its own; what is more than that, others find. */
+static void
+an_owner_takes_back_what_it_gave_last(void **state)
+{
+    enum { N = OL_SLOTS_AT_HAND + 1 };
+    struct ol_generations *g = new_generations();
+    struct ol_reactor *owner = calloc(1, sizeof *owner);
+    struct ol_slots s;
+    struct made m[N];
+    struct made other;
+    struct made again;
+
+    (void)state;
+    assert_non_null(owner);
+    assert_int_equal(ol_slots_init(&s, g, &ol_heap_system, HOT, COLD), OUTLET_OK);
+    ol_slots_set_owner(&s, owner);
+    ol_current_set(owner);
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(take(&s, &m[i]), OUTLET_OK);
+    }
+    for (int i = 0; i < N; i++) {
+        live_and_die(&s, &m[i]);
+    }
+    ol_current_set(NULL);
+    assert_int_equal(take(&s, &other), OUTLET_OK);
+    assert_int_equal(other.slot, m[N - 1].slot);
+    assert_int_equal(take(&s, &other), OUTLET_OK);
+    assert_int_equal(other.slot, N); /* a new one */
+    ol_current_set(owner);
+    for (int i = N - 2; i >= 0; i--) {
+        assert_int_equal(take(&s, &again), OUTLET_OK);
+        assert_int_equal(again.slot, m[i].slot);
+        assert_int_equal(again.generation, m[i].generation + 1);
+        assert_false(ol_slot_alive(&s, m[i].slot, m[i].generation));
+    }
+    assert_int_equal(take(&s, &again), OUTLET_OK);
+    assert_int_equal(again.slot, N + 1);
+    ol_current_set(NULL);
+    ol_slots_fini(&s);
+    free(owner);
+    free_generations(g);
+}
+
 static void
 a_later_reactor_in_the_same_cell_keeps_old_handles_stale(void **state)
 {
@@ -389,6 +433,7 @@ main(void)
         cmocka_unit_test(a_slot_that_was_never_published_gives_its_generation_to_the_next),
         cmocka_unit_test(free_slots_are_used_oldest_first),
         cmocka_unit_test(a_used_up_slot_is_retired),
+        cmocka_unit_test(an_owner_takes_back_what_it_gave_last),
         cmocka_unit_test(a_later_reactor_in_the_same_cell_keeps_old_handles_stale),
         cmocka_unit_test(chunks_are_added_without_moving_what_is_there),
         cmocka_unit_test(without_memory_nothing_is_taken_and_it_works_again_later),

@@ -28,8 +28,12 @@ void
 ol_conn_move(struct ol_conn *c, enum ol_conn_state to)
 {
     OL_ASSERT(moves[ol_conn_state(c)] & OL_BIT(to));
-    /* In one order with the extra part, for names.c: who names and who ends must see each other. */
-    atomic_store(&c->state, (uint8_t)to);
+    if (to == CONN_CLOSED)
+        /* In one order with the extra part, for names.c: who names and who ends must see each
+         * other. */
+        atomic_store(&c->state, (uint8_t)to);
+    else
+        atomic_store_explicit(&c->state, (uint8_t)to, memory_order_release);
     if (to >= CONN_FLUSHING)
         ol_relay_leave(c, to);
 }
@@ -43,15 +47,6 @@ ol_conn_state_name(enum ol_conn_state s)
         [CONN_CLOSING] = "closing", [CONN_CLOSED] = "closed"};
 
     return names[s];
-}
-
-static uint32_t
-slot_of(const struct ol_conn *c)
-{
-    struct ol_handle h;
-
-    OL_ASSERT(ol_handle_unpack(c->id, OL_KIND_CONN, &h));
-    return h.slot;
 }
 
 static struct ol_slots *
@@ -89,7 +84,7 @@ ol_conn_new(struct ol_reactor *r, struct ol_settings *s, void *user, struct ol_c
 void
 ol_conn_publish(struct ol_conn *c)
 {
-    ol_slot_publish(slots_of(c->cold->reactor), slot_of(c));
+    ol_slot_publish(slots_of(c->cold->reactor), ol_handle_slot(c->id));
 }
 
 void
@@ -133,7 +128,7 @@ destroy(struct ol_reactor *r, struct ol_retired *x)
         ol_free(r->heap, extra);
     }
     ol_settings_unref(ol_conn_settings(c));
-    ol_slot_give_back(slots_of(r), slot_of(c));
+    ol_slot_give_back(slots_of(r), ol_handle_slot(c->id));
 }
 
 void
@@ -160,7 +155,7 @@ ol_conn_abandon(struct ol_conn *c, bool at_rest)
     ol_name_forget(c);
     ol_relay_forget(c);
     ol_alarm_clear(r, &c->cold->alarm);
-    ol_slot_hide(slots_of(r), slot_of(c));
+    ol_slot_hide(slots_of(r), ol_handle_slot(c->id));
     destroy(r, &c->cold->retired);
 }
 
@@ -211,7 +206,7 @@ ol_conn_linked_up(struct ol_conn *c)
     atomic_store_explicit(&c->active, r->now, memory_order_relaxed);
     ol_conn_move(c, CONN_SHAKING);
     ol_conn_move(c, CONN_OPEN); /* no filter has a handshake yet */
-    ol_conn_limits_start(c);
+    ol_conn_limits_open(c);
     sys = s->fds ? ol_fds_start(c) : 0;
     if (sys < 0) {
         ol_conn_fail(c, -sys);
@@ -329,7 +324,6 @@ ol_conn_close(struct ol_conn *c, enum outlet_side side)
     ol_cause_set(c, side == OUTLET_BY_US ? CAUSE_US : CAUSE_PEER, OUTLET_OK, side, 0);
     ol_conn_move(c, CONN_FLUSHING);
     atomic_store_explicit(&c->active, c->cold->reactor->now, memory_order_relaxed);
-    ol_conn_limits_start(c);
     discard_input(c);
     if (ol_conn_state(c) != CONN_FLUSHING)
         return; /* it could not be started: the link is broken and being closed */
@@ -339,6 +333,8 @@ ol_conn_close(struct ol_conn *c, enum outlet_side side)
         ol_conn_mark_dirty(c);
     else
         ol_conn_flush_step(c);
+    if (ol_conn_state(c) < CONN_CLOSING)
+        ol_conn_limits_start(c); /* it waits for the peer, and not for ever */
 }
 
 void
@@ -421,7 +417,7 @@ ol_conn_closed(struct ol_conn *c)
     ol_name_forget(c);
     ol_conn_uncount(c);
     ol_alarm_clear(r, &c->cold->alarm);
-    ol_slot_hide(slots_of(r), slot_of(c));
+    ol_slot_hide(slots_of(r), ol_handle_slot(c->id));
     ol_retire(r, &c->cold->retired, destroy);
     r->live--;
     r->busy--;

@@ -137,6 +137,14 @@ ol_conn_limits_start(struct ol_conn *c)
     ol_conn_limit_by(c, next_deadline(c).at);
 }
 
+/* Set so early that nothing which this connection may ask for later is earlier: one that is short
+ * never moves its alarm.  One that stays looks once at what it waits for, and goes by that. */
+void
+ol_conn_limits_open(struct ol_conn *c)
+{
+    ol_conn_limit_by(c, after(c->cold->reactor->now, ol_conn_settings(c)->soonest));
+}
+
 /* We did not read: the time that passed says nothing about the peer. */
 void
 ol_conn_limits_resume(struct ol_conn *c)

@@ -89,6 +89,7 @@ net_init(struct ol_net *n, struct ol_reactor *r)
 
     if (err)
         return err;
+    ol_slots_set_owner(&r->slots[OL_KIND_CONN], r);
     err = ol_slots_init(&r->slots[OL_KIND_LISTENER], r->cell->generations[OL_KIND_LISTENER],
                         r->heap, OL_LISTENER_SIZE, 0);
     if (err) {

@@ -16,6 +16,12 @@ duration(int64_t ms)
     return ms < 0 ? OL_NEVER : ms * OL_MS;
 }
 
+static ol_time
+earlier(ol_time a, ol_time b)
+{
+    return a < b ? a : b;
+}
+
 static size_t
 size_or_none(int64_t bytes)
 {
@@ -144,6 +150,7 @@ ol_settings_new(struct outlet_loop *l, const struct ol_endpoint *e, struct outle
     s->partial = duration(o->partial_ms);
     s->stall = duration(o->stall_ms);
     s->flush = duration(o->flush_ms);
+    s->soonest = earlier(earlier(s->idle, s->partial), earlier(s->stall, s->flush));
     s->high = size_or_none(o->high);
     s->low = size_or_none(o->low);
     s->cap = size_or_none(o->cap);
