@@ -461,6 +461,9 @@ show_summary(struct cli_show *show, const struct eng_event *e)
         cli_say(cli, TEXT_SUMMARY_DROPPED, numbers[0]);
     if (t->skipped)
         cli_say(cli, TEXT_SUMMARY_SKIPPED, numbers[1]);
+    snprintf(numbers[0], sizeof numbers[0], "%llu", (unsigned long long)t->overrun);
+    if (t->overrun)
+        cli_say(cli, TEXT_SUMMARY_OVERRUN, numbers[0]);
     if (t->good || t->bad) {
         snprintf(numbers[0], sizeof numbers[0], "%llu", (unsigned long long)t->good);
         snprintf(numbers[1], sizeof numbers[1], "%llu", (unsigned long long)t->bad);

@@ -157,6 +157,7 @@ struct eng_totals {
     uint64_t bad;
     bool counts_dropped; /* datagrams that the kernel had no room for are counted */
     uint64_t dropped;
+    uint64_t overrun; /* datagrams on which no rule acted, because too much waited */
     uint64_t skipped; /* messages that were not shown: the screen could not keep up */
     int64_t ms;
 };

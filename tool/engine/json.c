@@ -171,6 +171,8 @@ json_totals(struct eng_bytes *out, const struct eng_totals *t)
     }
     if (t->counts_dropped)
         eng_json_number(out, "dropped", (int64_t)t->dropped);
+    if (t->overrun)
+        eng_json_number(out, "overrun", (int64_t)t->overrun);
     if (t->skipped)
         eng_json_number(out, "skipped", (int64_t)t->skipped);
     eng_json_number(out, "ms", t->ms);

@@ -197,14 +197,16 @@ relay_rules_message(outlet_conn c, outlet_msg *m, void *user)
     size_t len;
     const uint8_t *bytes = outlet_msg_data(m, &len);
     struct eng_rule_acts *rule;
+    bool overrun;
     bool passes;
 
     (void)c;
     if (p->state != PEER_OPEN || p->closes)
         return;
-    rule = session_rules_match(p->s, p->far, bytes, len);
+    overrun = peer_is_overrun(p);
+    rule = overrun ? NULL : session_rules_match(p->s, p->far, bytes, len);
     /* A datagram without its tail is not what was sent. */
-    passes = (!rule || rule->passes) && !(outlet_msg_flags(m) & OUTLET_MSG_TRUNCATED);
+    passes = !overrun && (!rule || rule->passes) && !(outlet_msg_flags(m) & OUTLET_MSG_TRUNCATED);
     take(p, rule, !passes && !(rule && rule->forward == ENG_FORWARD_URL), bytes, len);
     if (p->state != PEER_OPEN)
         return;

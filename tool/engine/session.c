@@ -385,18 +385,44 @@ session_answers(const struct eng_session *s)
     return s->opts.rule == ENG_RULE_ECHO || s->opts.rule == ENG_RULE_REPLY || s->rules;
 }
 
-void
-peer_flow(struct peer *p)
+/* May what comes make more than can wait? */
+static bool
+answers_block(const struct peer *p)
 {
     bool ruled = p->s->ruled && !p->to;
     bool answers = session_answers(p->s) && !ruled && !p->to;
     bool forwards = eng_rules_forward(p->s->rules, ENG_FORWARD_URL) ||
                     eng_rules_forward(p->s->rules, ENG_FORWARD_OTHERS);
+
+    return (answers && !forwards && (p->full || p->held)) ||
+           (answers && session_rules_is_full(p, false)) || (ruled && relay_rules_is_blocked(p)) ||
+           forward_is_blocked(p);
+}
+
+/* With rules what such a client sends is counted when there is no room for what they do. */
+static bool
+counts_overrun(const struct peer *p)
+{
+    const char *scheme = p->s->url.scheme;
+
+    return p->s->rules && p->s->opts.role == OUTLET_TO_LISTEN && !p->far && !p->to &&
+           (strcmp(scheme, "udp") == 0 || strcmp(scheme, "unix-dgram") == 0);
+}
+
+bool
+peer_is_overrun(struct peer *p)
+{
+    bool overrun = counts_overrun(p) && answers_block(p);
+
+    p->s->totals.overrun += overrun;
+    return overrun;
+}
+
+void
+peer_flow(struct peer *p)
+{
     bool loses = p->s->datagrams && p->s->opts.recorder; /* what comes while it is paused */
-    bool pause = (session_is_busy(p->s) && !loses) ||
-                 (answers && !forwards && (p->full || p->held)) ||
-                 (answers && session_rules_is_full(p, false)) ||
-                 (ruled && relay_rules_is_blocked(p)) || forward_is_blocked(p);
+    bool pause = (session_is_busy(p->s) && !loses) || (answers_block(p) && !counts_overrun(p));
 
     if (pause == p->paused)
         return;
@@ -513,18 +539,34 @@ take_message(struct peer *p, const uint8_t *bytes, size_t len)
 }
 
 static void
+answer(struct peer *p, struct eng_rule_acts *rule, outlet_msg *m)
+{
+    size_t len;
+    const uint8_t *bytes = outlet_msg_data(m, &len);
+
+    if (rule && p->state == PEER_OPEN)
+        session_rules_act(p, rule, m);
+    else if (p->s->opts.rule == ENG_RULE_ECHO)
+        session_rules_answer(p, bytes, len, m);
+    else if (p->s->opts.rule == ENG_RULE_REPLY)
+        send_reply(p);
+}
+
+static void
 on_message(outlet_conn c, outlet_msg *m, void *user)
 {
     struct peer *p = user;
     struct eng_session *s = p->s;
     struct eng_rule_acts *rule;
+    bool overrun;
     size_t len;
     const uint8_t *bytes = outlet_msg_data(m, &len);
 
     (void)c;
     if (p->state != PEER_OPEN || p->closes)
         return;
-    p->rule = session_rules_match(s, false, bytes, len);
+    overrun = peer_is_overrun(p);
+    p->rule = overrun ? NULL : session_rules_match(s, false, bytes, len);
     p->from = session_hears_many(s) ? m : NULL;
     peer_record_message(p, p->far, bytes, len);
     take_message(p, bytes, len);
@@ -535,12 +577,8 @@ on_message(outlet_conn c, outlet_msg *m, void *user)
         eng_session_stop(s, ENG_DONE);
         return;
     }
-    if (rule && p->state == PEER_OPEN)
-        session_rules_act(p, rule, m);
-    else if (s->opts.rule == ENG_RULE_ECHO)
-        session_rules_answer(p, bytes, len, m);
-    else if (s->opts.rule == ENG_RULE_REPLY)
-        send_reply(p);
+    if (!overrun)
+        answer(p, rule, m);
     if (s->opts.answer && p->feed.state == FEED_DONE && !s->opts.expect.len && is_answered(p)) {
         eng_session_stop(s, ENG_DONE);
         return;

@@ -200,6 +200,9 @@ void peer_send(struct peer *p, const void *bytes, size_t len, outlet_msg *from);
 bool peer_can_send(const struct peer *p);
 void peer_settle(struct peer *p); /* pause or resume, half-close, close: whatever is due now */
 void peer_flow(struct peer *p);   /* pause or resume */
+/* A datagram of a listener's client, for which there is no room: counted.  A pause would lose it
+ * without a count. */
+bool peer_is_overrun(struct peer *p);
 void peer_close(struct peer *p);
 void session_fail(struct eng_session *s, enum eng_result result, outlet_err code, int sys_errno,
                   const char *about);
