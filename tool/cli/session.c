@@ -176,10 +176,10 @@ signal_came(outlet_watch w, int events, void *arg)
     if (!cli_signals_read(run->signal_fd))
         return;
     run->show.signalled = true;
-    if (run->signals++ == 0)
-        eng_session_stop(run->session, ENG_DONE);
-    else
+    if (run->signals++ > 0)
         outlet_loop_stop(run->loop); /* asked twice: at once */
+    else if (!run->talk || !cli_talk_quit(run->talk))
+        eng_session_stop(run->session, ENG_DONE);
 }
 
 static void
