@@ -32,7 +32,7 @@ SILENT = {
     "tool/engine/reader_pcap.c": {"outlet "},
     "tool/engine/record_impl.h": {"rule: "},
     "tool/engine/record_pcap.c": {"outlet %s", "listen ", "connect "},
-    "tool/engine/rules_parse.c": {"on, off", "none, lf, crlf", "on, off, reset",
+    "tool/engine/rules_parse.c": {"on, off", "none, lf, crlf", "on, off, reset", "in, out",
                                   "200ms, 1.5s, 2m"},
     "tool/engine/session_record.c": {"outlet %s", "%s, pid %ld"},
     "tool/engine/template.c": {"start=N step=N width=N base=N", "s ms us ns utc %H:%M:%S",

@@ -311,6 +311,8 @@ outlet_by_name(outlet_loop *loop, const char *name);
  *     queued           as outlet_queued()
  *     dropped          messages that were to be sent and were not: by `full`, or in a publish
  *     rtt_us, retransmits          of the kernel; tcp, on its own reactor
+ *     lost, unread     as outlet_listener_info(), of its socket, which the connections of a
+ *                                  listener share; udp and unix-dgram, on its own reactor
  *     peer_pid, peer_uid, peer_gid who connected, or listened, as the kernel saw it then; unix,
  *                                  unix-seqpacket and pair, on its own reactor
  *
@@ -322,6 +324,7 @@ outlet_by_name(outlet_loop *loop, const char *name);
  * Calls   nothing.
  * Errors  OUTLET_ENOENT   there is no such key here.
  *         OUTLET_ESTATE   rtt_us to peer_gid: it has no socket now.
+ *         OUTLET_ENOTSUP  lost, unread: the system does not tell (Linux before 4.12).
  *         OUTLET_EINVAL, OUTLET_ETHREAD, OUTLET_ESTALE
  */
 OUTLET_API int64_t

@@ -72,15 +72,24 @@ outlet_listener_close(outlet_listener l);
  *     pauses       how often a socket stopped accepting for accepts_per_second
  *     dropped      datagrams of peers that could not be taken, or of outlet_send_to() from another
  *                  thread that the socket had no room for
+ *     lost         datagrams that arrived and that the system had no room for; a train of
+ *                  one sender may count as one.  udp, unix-dgram
+ *     unread       bytes that have arrived there and wait to be received, the system's bookkeeping
+ *                  included; 0: none do.  unix-dgram: 1 when some do.  What this
+ *                  turn has received and not yet delivered is none of them: a timer's
+ *                  function, which is called after that, sees all
  *
  * Answers the length of the text, which is cut to `room` and always ends in NUL; with room 0 only
  * the length.
  *
  * Memory  copies into `text`.
- * Thread  any, reads.
+ * Thread  any, reads; lost and unread are asked of the system: on the reactor of the listener's
+ *         connections only.
  * Calls   nothing.
- * Errors  OUTLET_ENOENT  there is no such key.
- *         OUTLET_EINVAL, OUTLET_ESTALE
+ * Errors  OUTLET_ENOENT   there is no such key here.
+ *         OUTLET_ESTATE   lost, unread: it has no socket now.
+ *         OUTLET_ENOTSUP  lost, unread: the system does not tell (Linux before 4.12).
+ *         OUTLET_EINVAL, OUTLET_ETHREAD, OUTLET_ESTALE
  */
 OUTLET_API int64_t
 outlet_listener_info(outlet_listener l, const char *key, char *text, size_t room);

@@ -33,6 +33,9 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests/support"))
+import children
+
 KEPT = 1 << 16  # bytes of an output
 PATIENCE = 120  # seconds that any one line may take: reached only by failures
 
@@ -125,6 +128,7 @@ class Child:
             self.child = subprocess.Popen(["bash", "-c", text], cwd=folder, env=env, stdin=stdin,
                                           stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                           start_new_session=True)
+        children.running.add(self.child)
         self.readers = [threading.Thread(target=self.read, args=each, daemon=True)
                         for each in zip((self.child.stdout, self.child.stderr), self.said)]
         for reader in self.readers:
@@ -175,6 +179,7 @@ class Child:
         self.clean()
 
     def clean(self):
+        children.running.discard(self.child)
         for reader in self.readers:
             reader.join(PATIENCE)
         self.child.stdout.close()
@@ -332,6 +337,7 @@ def inline_problems(path, known):
 
 def main(argv):
     outlet, examples, *only = argv
+    children.end_with_us()
     documents = [ROOT / name for name in only] or sorted(
         [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("packaging/man/**/*.1")])
     known = Known(outlet)

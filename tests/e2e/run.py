@@ -55,6 +55,9 @@ import time
 import tomllib
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "support"))
+import children
+
 PATIENCE = 60  # seconds that any one wait may take: reached only by failures
 SKIPPED = 77
 
@@ -65,8 +68,6 @@ class Failure(Exception):
 
 class Process:
     """A program that runs, with what it has written so far."""
-
-    running = set()  # those of all cases
 
     def __init__(self, argv, step, env, data):
         self.argv = argv
@@ -83,7 +84,7 @@ class Process:
         finally:
             for fd in files["ours"]:
                 os.close(fd)
-        Process.running.add(self.child)
+        children.running.add(self.child)
         self.read("stderr", self.child.stderr.fileno())
         if self.typed is not None:
             self.read("stdout", self.typed)
@@ -187,7 +188,7 @@ class Process:
         if self.child.poll() is None:
             self.child.kill()
             self.child.wait()
-        Process.running.discard(self.child)
+        children.running.discard(self.child)
         for reader in self.readers:  # one that still reads would get what the number is given to
             reader.join(PATIENCE)
         if self.typed is not None:
@@ -425,13 +426,6 @@ def cases_of(paths, outlet, driver):
             yield Case(path, row, outlet, driver)
 
 
-def stop(number, _):
-    """Programs have sessions of their own: what ends us would leave them, listening for ever."""
-    for child in list(Process.running):
-        child.kill()
-    os._exit(128 + number)
-
-
 def works(outlet, driver):
     """Does this driver work on this machine?  A fallback to another one shows in the event."""
     done = subprocess.run([outlet, "--json", "listen", "tcp://127.0.0.1:0", "--time", "1ms"],
@@ -459,8 +453,7 @@ def main():
         return SKIPPED
     cases = list(cases_of(paths, outlet, args.driver))
     failed = 0
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+    children.end_with_us()
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         for case, problem in zip(cases, pool.map(Case.run, cases)):
             if problem:

@@ -327,6 +327,158 @@ answers_leave_from_the_address_that_was_asked(void **state)
     net_close(&n);
 }
 
+/* ---- what the system had no room for
+ * -----------------------------------------------------------------------------------------------
+ */
+
+/* More than a receive buffer holds, and less than what a network between may drop: as few packets
+ * as that takes. */
+enum { FLOODERS = 3, FLOOD_EACH = 300, FLOOD_SIZE = 60000, FLOOD_ROUND = 12 };
+
+struct flood {
+    struct server *to;
+    struct server from[FLOODERS];
+    int64_t sent;
+    int64_t lost;
+    int64_t unread;
+};
+
+/* In one callback: nobody can receive meanwhile. */
+static void
+flood(void *arg)
+{
+    static const uint8_t bytes[FLOOD_SIZE];
+    struct flood *f = arg;
+
+    for (int i = 0; i < FLOODERS; i++) {
+        for (int k = 0; k < FLOOD_EACH && net_listener_number(f->to, "lost") <= 0; k++)
+            f->sent += outlet_send_to(f->from[i].l, f->to->at, bytes, sizeof bytes) >= 0;
+    }
+}
+
+static void
+ask_what_is_lost(void *arg)
+{
+    struct flood *f = arg;
+
+    f->lost = net_listener_number(f->to, "lost");
+    f->unread = net_listener_number(f->to, "unread");
+}
+
+static size_t
+messages_of(const struct server *s)
+{
+    size_t sum = 0;
+
+    for (int i = 0; i < s->count; i++) {
+        sum += s->ends[i].messages;
+    }
+    return sum;
+}
+
+static void
+what_the_system_dropped_is_known(void **state)
+{
+    struct net n;
+    struct server s = {.forget = true};
+    struct flood f = {.to = &s};
+
+    (void)state;
+    net_open(&n, NULL);
+    net_listen(&n, &s, NULL, "udp://127.0.0.1:0");
+    for (int i = 0; i < FLOODERS; i++) {
+        net_listen(&n, &f.from[i], NULL, "udp://127.0.0.1:0");
+    }
+    assert_int_equal(net_listener_number(&s, "lost"), OUTLET_ETHREAD);
+    assert_int_equal(net_listener_number(&s, "unread"), OUTLET_ETHREAD);
+    net_do(&n, ask_what_is_lost, &f);
+    assert_int_equal(f.lost, 0);
+    assert_int_equal(f.unread, 0);
+    net_do(&n, flood, &f);
+    do {
+        net_run_ms(&n, 1);
+        net_do(&n, ask_what_is_lost, &f);
+        assert_true(messages_of(&s) + (size_t)f.lost <= (size_t)f.sent);
+    } while (messages_of(&s) + (size_t)f.lost < (size_t)f.sent);
+    assert_true(f.lost > 0);
+    assert_int_equal(f.unread, 0);
+    for (int i = 0; i < FLOODERS; i++) {
+        net_server_fini(&f.from[i]);
+    }
+    net_server_fini(&s);
+    net_close(&n);
+}
+
+static void
+ask_end(void *arg)
+{
+    struct end *e = arg;
+
+    e->results[0] = net_number(e->c, "lost");
+    e->results[1] = net_number(e->c, "unread");
+}
+
+static void
+flood_a_client(void *arg)
+{
+    static const uint8_t bytes[FLOOD_SIZE];
+    struct end *e = arg; /* of the server; its arg is the client */
+    struct end *to = e->arg;
+
+    for (int k = 0; k < FLOOD_ROUND && net_number(to->c, "lost") <= 0; k++)
+        e->result += outlet_send(e->c, bytes, sizeof bytes) >= 0;
+}
+
+static void
+ask_at_the_end(struct end *e)
+{
+    ask_end(e);
+}
+
+/* It is paused meanwhile, and asks once more when its socket is gone. */
+static void
+a_client_knows_what_it_lost(void **state)
+{
+    static const struct does asks = {.on_close = ask_at_the_end};
+    struct net n;
+    struct server s = {0};
+    struct end e = {.does = &asks, .forget = true};
+    struct end *p = &s.ends[0];
+
+    (void)state;
+    net_open(&n, NULL);
+    net_listen(&n, &s, NULL, "udp://127.0.0.1:0");
+    net_connect(&n, &e, NULL, "%s#connect_ms=off", s.at);
+    assert_true(outlet_send(e.c, "x", 1) >= 0);
+    UNTIL(&n, e.opens && s.count && p->messages);
+    assert_int_equal(net_number(e.c, "lost"), OUTLET_ETHREAD);
+    net_do(&n, ask_end, p);
+    assert_int_equal(p->results[0], 0);
+    assert_int_equal(outlet_pause(e.c), OUTLET_OK);
+    p->arg = &e;
+    do {
+        net_do(&n, flood_a_client, p);
+        UNTIL(&n, outlet_queued(p->c) == 0);
+        net_run_ms(&n, 1);
+        net_do(&n, ask_end, &e);
+    } while (e.results[0] == 0);
+    assert_true(e.results[1] > 0);
+    assert_int_equal(outlet_resume(e.c), OUTLET_OK);
+    do {
+        net_run_ms(&n, 1);
+        net_do(&n, ask_end, &e);
+    } while (e.results[1] > 0 || e.messages + (size_t)e.results[0] < (size_t)p->result);
+    assert_int_equal(e.messages + (size_t)e.results[0], p->result);
+    assert_int_equal(outlet_close(e.c), OUTLET_OK);
+    e.results[0] = 0;
+    UNTIL(&n, e.closes);
+    assert_int_equal(e.messages + (size_t)e.results[0], p->result);
+    assert_int_equal(e.results[1], 0);
+    net_end_fini(&e);
+    net_server_fini(&s);
+    net_close(&n);
+}
+
 /* ---- errors
  * -----------------------------------------------------------------------------------------------
  */
@@ -406,6 +558,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(confirmed_peers_stay_and_newcomers_are_dropped),
     cmocka_unit_test(a_listener_may_speak_first),
     cmocka_unit_test(answers_leave_from_the_address_that_was_asked),
+    cmocka_unit_test(what_the_system_dropped_is_known),
+    cmocka_unit_test(a_client_knows_what_it_lost),
     cmocka_unit_test(a_closed_port_is_told_and_traffic_goes_on),
     cmocka_unit_test(closing_the_listener_lets_its_peers_finish),
 };

@@ -4,13 +4,20 @@ SPDX-License-Identifier: MIT
 """
 import fcntl
 import os
+import pathlib
 import pty
 import select
 import signal
 import struct
 import subprocess
+import sys
 import termios
 import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+import children
+
+children.end_with_us()
 
 PATIENCE = 60  # seconds that any one wait may take: reached only by failures
 
@@ -43,6 +50,7 @@ class Running:
                 preexec_fn=(lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) if size else None)
         finally:
             os.close(slave)
+        children.running.add(self.child)
 
     def resize(self, size):
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
@@ -96,6 +104,7 @@ class Running:
         if self.child.poll() is None:
             self.child.send_signal(signal.SIGKILL)
             self.child.communicate()
+        children.running.discard(self.child)
         if self.child.stderr:
             self.child.stderr.close()
         os.close(self.fd)

@@ -12,9 +12,10 @@ add_line(struct eng_bytes *out, const char *left, const char *right)
 {
     enum { WIDTH = 32 };
 
-    eng_bytes_printf(out, "  %-*s ", WIDTH, left);
     if (strlen(left) > WIDTH)
-        eng_bytes_printf(out, "\n  %-*s ", WIDTH, "");
+        eng_bytes_printf(out, "  %s\n  %-*s ", left, WIDTH, "");
+    else
+        eng_bytes_printf(out, "  %-*s ", WIDTH, left);
     eng_bytes_text(out, right);
     eng_bytes_text(out, "\n");
 }
@@ -24,9 +25,8 @@ cli_help_verb(struct cli *cli, enum cli_verb verb, struct eng_bytes *out)
 {
     const struct cli_verb_info *v = &cli_verb_infos[verb];
 
-    cli_format(cli->lang, TEXT_HELP_USAGE_VERB,
-               (const char *const[CLI_ARGS]){v->word, v->arguments}, out);
-    eng_bytes_printf(out, "\n  ");
+    cli_format(cli->lang, TEXT_HELP_USAGE_VERB, (const char *const[CLI_ARGS]){v->word}, out);
+    eng_bytes_printf(out, "%s%s\n  ", *v->arguments ? " " : "", v->arguments);
     eng_bytes_text(out, cli_text(cli->lang, (enum cli_text)v->text));
     eng_bytes_text(out, "\n\n");
     eng_bytes_text(out, cli_text(cli->lang, TEXT_HELP_OPTIONS));

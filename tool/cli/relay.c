@@ -2,16 +2,20 @@
  * relay.c - outlet relay FROM TO
  *
  * Each client of FROM gets a connection of its own to TO.  Without a terminal both directions are
- * still shown as lines: bytes of two directions in one stream would be of use to nobody.
+ * still shown as lines: bytes of two directions in one stream would be of use to nobody.  Rules
+ * decide what passes.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "cli.h"
 
+#include <sys/random.h>
+
 int
 cli_relay(struct cli *cli)
 {
     struct eng_session_opts opts = {.role = OUTLET_TO_LISTEN, .eol = ""};
+    int code;
 
     if (cli->options.word_count < 2)
         return cli_usage(cli, TEXT_USAGE_TWO_URLS, NULL);
@@ -22,7 +26,12 @@ cli_relay(struct cli *cli)
     opts.once = cli->options.has[OPT_ONCE];
     if (!cli_parse_time(cli, &opts.time_ms))
         return ENG_USAGE;
+    (void)!getrandom(&opts.seed, sizeof opts.seed, GRND_NONBLOCK); /* as without --seed */
+    if (!cli_payload_charset(cli, &opts.charset) || !cli_rules_options(cli, &opts))
+        return cli->refusal;
     if (cli->form == FORM_DEFAULT)
         cli->form = FORM_TEXT;
-    return cli_run_session(cli, &opts);
+    code = cli_run_session(cli, &opts);
+    eng_rules_free(opts.rules);
+    return code;
 }

@@ -64,8 +64,12 @@ bool
 cli_rules_read(struct cli *cli, const char *path, const struct eng_session_opts *opts,
                struct eng_rules **out)
 {
-    struct eng_rules_opts with = {
-        .charset = opts->charset, .append = opts->append, .eol = opts->eol};
+    struct eng_rules_opts with = {.who = opts->to                         ? ENG_RULES_RELAY
+                                         : opts->role == OUTLET_TO_LISTEN ? ENG_RULES_LISTEN
+                                                                          : ENG_RULES_CONNECT,
+                                  .charset = opts->charset,
+                                  .append = opts->append,
+                                  .eol = opts->eol};
     struct eng_rules_mistake mistake;
     struct eng_bytes text = {0};
     int error = eng_file_load(path, ENG_PRESET_BYTES_MAX, &text);

@@ -179,7 +179,7 @@ signal_came(outlet_watch w, int events, void *arg)
     if (run->signals++ > 0)
         outlet_loop_stop(run->loop); /* asked twice: at once */
     else if (!run->talk || !cli_talk_quit(run->talk))
-        eng_session_stop(run->session, ENG_DONE);
+        eng_session_finish(run->session, ENG_DONE);
 }
 
 static void

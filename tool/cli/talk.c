@@ -167,7 +167,7 @@ maybe_over(struct cli_talk *t)
     if (t->first || !t->session)
         return;
     if (t->quitting)
-        eng_session_stop(t->session, ENG_DONE);
+        eng_session_finish(t->session, ENG_DONE);
     else if (t->ended)
         eng_session_end_input(t->session);
 }
@@ -179,7 +179,7 @@ waited_enough(outlet_timer timer, void *arg)
 
     (void)timer;
     t->late.id = 0;
-    eng_session_stop(t->session, ENG_DONE);
+    eng_session_finish(t->session, ENG_DONE);
 }
 
 /* From now on.  False: no memory for a timer. */
@@ -213,7 +213,7 @@ pump(struct cli_talk *t)
     }
     t->pumping = false;
     if (t->quitting && left < SLICE && !wait_for_rest(t))
-        eng_session_stop(t->session, ENG_DONE);
+        eng_session_finish(t->session, ENG_DONE);
     if (!left && !t->again.id &&
         outlet_timer_start(t->loop, 0, 0, next_turn, t, &t->again) != OUTLET_OK)
         say(t, TEXT_USAGE_NO_MEMORY, "outlet");
@@ -612,7 +612,7 @@ do_quit(struct cli_talk *t, const char *rest)
 {
     (void)rest;
     if (!cli_talk_quit(t))
-        eng_session_stop(t->session, ENG_DONE);
+        eng_session_finish(t->session, ENG_DONE);
 }
 
 static const struct {

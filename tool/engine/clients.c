@@ -95,7 +95,6 @@ eng_session_kick(struct eng_session *s, uint64_t id, bool reset)
         p->state = PEER_CLOSING;
         feed_stop(p);
         session_rules_drop(p);
-        session_count_dropped(s);
         if (reset)
             outlet_abort(p->c);
         else

@@ -179,6 +179,7 @@ struct eng_event {
     const char *local;  /* OPEN */
     const char *sender; /* MESSAGE: who sent it, where that is not the peer (a group); else NULL */
     const char *rule;   /* MESSAGE: that acts on it; NULL: none */
+    bool stays;         /* MESSAGE: a rule of a relay keeps it from the other side */
     bool out;           /* MESSAGE: sent, not received */
     const uint8_t *bytes;
     size_t size;
@@ -259,12 +260,13 @@ struct eng_session_opts {
     const char *payload_eol;               /* of what it makes */
     struct eng_template *reply_template;
     const char *reply_eol;
-    uint64_t seed;                 /* of what templates draw */
-    struct eng_sum *append;        /* to what is made and to lines of the input; NULL: none */
-    struct eng_sum *verify;        /* what is received; NULL: nothing */
-    bool strip;                    /* a good checksum is not shown */
-    const char *charset;           /* checked; NULL: bytes are bytes */
-    struct eng_rules *rules;       /* taken if the session starts; tried before `rule` */
+    uint64_t seed;          /* of what templates draw */
+    struct eng_sum *append; /* to what is made and to lines of the input; NULL: none */
+    struct eng_sum *verify; /* what is received; NULL: nothing */
+    bool strip;             /* a good checksum is not shown */
+    const char *charset;    /* checked; NULL: bytes are bytes */
+    /* Taken if the session starts; tried before `rule`, or before a relay passes a message on. */
+    struct eng_rules *rules;
     struct eng_recorder *recorder; /* lent; NULL: nothing is recorded */
     bool answer; /* end at the first answer to the last message; without one, time out */
     /* Once, at the end.  The session may be freed after it returned, not inside. */
@@ -281,9 +283,13 @@ enum eng_result eng_session_start(outlet_loop *loop, const struct eng_session_op
 /* Close in order, for at most a second, then say `ended` with `result` (perhaps inside this
  * call). */
 void eng_session_stop(struct eng_session *s, enum eng_result result);
+/* The same after what has arrived by now: datagrams wait in the kernel, at most as many as its
+ * buffer holds.  In a callback of the loop. */
+void eng_session_finish(struct eng_session *s, enum eng_result result);
 void eng_session_flow(struct eng_session *s); /* the sink can take more */
 void eng_session_totals(const struct eng_session *s, struct eng_totals *out);
-/* For the next message on; takes them (NULL: none) and frees those before.  Not inside emit(). */
+/* For the next message on; takes them (NULL: none) and frees those before.  Not for a relay, nor
+ * inside emit(). */
 void eng_session_set_rules(struct eng_session *s, struct eng_rules *rules);
 struct eng_rules *eng_session_rules(struct eng_session *s);
 /* From now on: with whom is connected as if they came now.  Lends it; for a session that is no

@@ -299,6 +299,8 @@ feed_start(struct peer *p)
 
     if (o->payload != ENG_PAYLOAD_BYTES && o->payload != ENG_PAYLOAD_FILE)
         return;
+    if (p->s->last.look.id)
+        return; /* it came too late */
     p->feed.state = FEED_RUNNING;
     p->feed.rounds = o->count ? o->count : o->every_ms ? -1 : 1;
     p->feed.due = true;
@@ -599,7 +601,7 @@ input_pump(struct eng_session *s)
 {
     struct input *in = &s->input;
 
-    if (s->opts.payload != ENG_PAYLOAD_INPUT || s->state != SESSION_RUNNING)
+    if (s->opts.payload != ENG_PAYLOAD_INPUT || s->state != SESSION_RUNNING || s->last.look.id)
         return;
     if (s->opts.input < 0) {
         if (s->opts.ready)

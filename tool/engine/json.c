@@ -230,6 +230,8 @@ eng_json_event(struct eng_bytes *out, const struct eng_event *e, enum eng_form f
             json_check(out, e);
         if (e->rule)
             eng_json_text(out, "rule", e->rule);
+        if (e->stays)
+            json_flag(out, "passed", false);
         break;
     case ENG_CLOSE:
         eng_json_number(out, "id", (int64_t)e->id);

@@ -157,9 +157,4 @@ int eng_recorder_error(struct eng_recorder *r); /* errno that ended it; 0: fine 
  * file is as it was. */
 int eng_recorder_close(struct eng_recorder *r);
 
-/* ---- datagrams that the kernel dropped (drops.c) ---- */
-
-/* Of all udp sockets of this process, since they were opened.  False: the system does not say. */
-bool eng_udp_drops(uint64_t *out);
-
 #endif

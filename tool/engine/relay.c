@@ -5,7 +5,7 @@
  *
  * The library passes on bytes, ends and backpressure; what is left is to tell the two as one: one
  * number, what the client sent as received and what it got as sent, and one end with the reason of
- * whichever side it came from.
+ * whichever side it came from.  With rules the session passes on itself: relay_rules.c.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -31,10 +31,14 @@ relay_count(const struct peer *p, struct eng_totals *t)
 {
     if (p->state == PEER_CONNECTING)
         return;
-    if (p->far) {
+    if (p->s->ruled && !p->far) { /* what it got is not what came from the other side */
+        t->messages_out += fact(p->c, "messages_out");
+        t->bytes_out += fact(p->c, "bytes_out");
+    } else if (p->far && !p->s->ruled) {
         t->messages_out += fact(p->c, "messages_in");
         t->bytes_out += fact(p->c, "bytes_in");
-    } else {
+    }
+    if (!p->far) {
         t->messages_in += fact(p->c, "messages_in");
         t->bytes_in += fact(p->c, "bytes_in");
     }
@@ -64,15 +68,17 @@ relay_open(struct peer *near, const struct outlet_handlers *on)
         far->far = true;
         far->id = near->id;
         memcpy(far->name, near->name, sizeof far->name);
+        far->chance = s->opts.seed - near->id;
         opts.user = far;
-        err = outlet_connect(s->loop, s->opts.to, &opts, &far->c);
+        err = s->ruled ? relay_rules_connect(near, far, &opts)
+                       : outlet_connect(s->loop, s->opts.to, &opts, &far->c);
         if (err)
             peer_free(far);
     }
     if (!err) {
         far->twin = near;
         near->twin = far;
-        err = outlet_relay(near->c, far->c);
+        err = s->ruled ? OUTLET_OK : outlet_relay(near->c, far->c);
         if (err)
             (void)outlet_abort(far->c); /* it was made just now */
     }
@@ -103,6 +109,8 @@ relay_closed(struct peer *p, struct outlet_reason *why)
     const struct outlet_reason *before = &p->twin_why;
 
     relay_count(p, &s->totals);
+    if (p->failed.code)
+        *why = p->failed;
     if (p->far && p->state == PEER_CONNECTING && why->code != OUTLET_OK && !follows(why) &&
         s->state == SESSION_RUNNING) {
         tell_far_error(s, why); /* its clients have done nothing wrong */
@@ -113,6 +121,8 @@ relay_closed(struct peer *p, struct outlet_reason *why)
         twin->twin = NULL;
         twin->twin_why = *why;
         twin->has_twin_why = true;
+        if (s->ruled)
+            relay_rules_left(twin, why);
         return false;
     }
     if (!p->has_twin_why)

@@ -32,6 +32,7 @@ is_at(const struct eng_bytes *text, const uint8_t *bytes, size_t len, size_t at)
 /* A message while rules are tried on it: what several of them ask is found out once. */
 struct looked_at {
     const struct eng_rules *rules;
+    bool out;
     const uint8_t *bytes;
     size_t len;
     size_t bare;           /* without the end of a line */
@@ -101,6 +102,8 @@ regex_holds(struct looked_at *m, struct rule *r)
 static bool
 holds(struct looked_at *m, struct rule *r)
 {
+    if (r->not_of[m->out])
+        return false;
     if (r->has_size && (m->len < r->size_least || m->len > r->size_most))
         return false;
     if (!texts_hold(r, m->bytes, m->len, m->bare))
@@ -115,11 +118,12 @@ holds(struct looked_at *m, struct rule *r)
 }
 
 struct eng_rule_acts *
-eng_rules_match(struct eng_rules *rules, const uint8_t *bytes, size_t len,
+eng_rules_match(struct eng_rules *rules, bool out, const uint8_t *bytes, size_t len,
                 void (*gave_up)(void *user, const struct eng_rule_acts *acts), void *user)
 {
     struct eng_rule_acts *acts = NULL;
     struct looked_at m = {.rules = rules,
+                          .out = out,
                           .bytes = bytes,
                           .len = len,
                           .bare = eng_without_eol(bytes, len, rules->opts.eol),

@@ -31,8 +31,12 @@ struct eng_template;
 
 enum { ENG_RULES_MAX = 4096, ENG_RULE_TOKENS_MAX = 1024, ENG_RULE_FIELDS_MAX = 16 };
 
+/* For whom they are: a file may say more for a relay. */
+enum eng_rules_for { ENG_RULES_LISTEN, ENG_RULES_CONNECT, ENG_RULES_RELAY };
+
 /* What the command line says; lent until the rules are freed. */
 struct eng_rules_opts {
+    enum eng_rules_for who;
     const char *charset;          /* checked; NULL: UTF-8 */
     const struct eng_sum *append; /* NULL: none */
     const char *eol;              /* NULL: none */
@@ -66,6 +70,7 @@ struct eng_rule_acts {
     const struct eng_sum *append;        /* behind what it makes */
     const char *eol;
     enum eng_rule_close close;
+    bool passes;      /* relay: on to the other side */
     int64_t delay_ms; /* that all of it happens later */
     struct eng_rule_counts counts;
 };
@@ -77,9 +82,11 @@ void eng_rules_free(struct eng_rules *rules); /* NULL is allowed */
 size_t eng_rules_count(const struct eng_rules *rules);
 struct eng_rule_acts *eng_rules_at(struct eng_rules *rules, size_t i);
 
-/* The rule that acts on this message, counted; NULL: none.  `gave_up` (NULL: nobody) is told of a
- * rule whose regular expression gives up for the first time. */
-struct eng_rule_acts *eng_rules_match(struct eng_rules *rules, const uint8_t *bytes, size_t len,
+/* The rule that acts on this message, counted; NULL: none.  `out`: the server of a relay has sent
+ * it.  `gave_up` (NULL: nobody) is told of a rule whose regular expression gives up for the first
+ * time. */
+struct eng_rule_acts *eng_rules_match(struct eng_rules *rules, bool out, const uint8_t *bytes,
+                                      size_t len,
                                       void (*gave_up)(void *user, const struct eng_rule_acts *acts),
                                       void *user);
 

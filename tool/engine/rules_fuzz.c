@@ -66,8 +66,8 @@ LLVMFuzzerTestOneInput(const uint8_t *in, size_t len)
     demand(rules[1] != NULL);
     for (int i = 0; end && i < TIMES; i++) {
         size_t left = len - (size_t)(end + 1 - in);
-        struct eng_rule_acts *a = eng_rules_match(rules[0], end + 1, left, NULL, NULL);
-        struct eng_rule_acts *b = eng_rules_match(rules[1], end + 1, left, NULL, NULL);
+        struct eng_rule_acts *a = eng_rules_match(rules[0], false, end + 1, left, NULL, NULL);
+        struct eng_rule_acts *b = eng_rules_match(rules[1], false, end + 1, left, NULL, NULL);
 
         demand((a != NULL) == (b != NULL) && (!a || strcmp(a->name, b->name) == 0));
     }

@@ -40,6 +40,7 @@ struct rule {
     struct eng_regex *regex;
     struct rule_field *fields;
     size_t field_count;
+    bool not_of[2]; /* directions: in, out */
     bool has_size;
     size_t size_least;
     size_t size_most;

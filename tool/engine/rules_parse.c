@@ -20,6 +20,7 @@ enum key {
     KEY_REGEX,
     KEY_FIELD,
     KEY_SIZE,
+    KEY_DIR,
     KEY_TIMES,
     KEY_EVERY,
     KEY_REPLY,
@@ -30,6 +31,7 @@ enum key {
     KEY_TEMPLATE,
     KEY_APPEND,
     KEY_EOL,
+    KEY_DROP,
     KEY_CLOSE,
     KEY_DELAY,
     KEY_NOTE,
@@ -37,9 +39,9 @@ enum key {
 };
 
 static const char *const key_names[KEYS] = {
-    "is",   "starts",   "ends",   "contains", "hex",          "regex",     "field",
-    "size", "times",    "every",  "reply",    "reply-escape", "reply-hex", "reply-base64",
-    "echo", "template", "append", "eol",      "close",        "delay",     "note"};
+    "is",       "starts", "ends",  "contains", "hex",          "regex",     "field",        "size",
+    "dir",      "times",  "every", "reply",    "reply-escape", "reply-hex", "reply-base64", "echo",
+    "template", "append", "eol",   "drop",     "close",        "delay",     "note"};
 
 struct reader {
     struct eng_rules *rules;
@@ -146,6 +148,19 @@ parse_counts(struct reader *r, struct rule *rule)
     if (every && !eng_parse_count(every->value, &rule->every))
         return wrong(r, every, false, ENG_WRONG_NUMBER, "1..");
     return true;
+}
+
+static bool
+parse_dir(struct reader *r, struct rule *rule)
+{
+    const struct eng_preset_entry *e = r->entries[KEY_DIR];
+
+    if (!e)
+        return true;
+    rule->not_of[true] = strcmp(e->value, "in") == 0;
+    rule->not_of[false] = strcmp(e->value, "out") == 0;
+    return rule->not_of[true] || rule->not_of[false] ||
+           wrong(r, e, false, ENG_WRONG_CHOICE, "in, out");
 }
 
 /* ---- what is answered ---- */
@@ -273,6 +288,20 @@ parse_close(struct reader *r, struct rule *rule)
            wrong(r, e, false, ENG_WRONG_CHOICE, "on, off, reset");
 }
 
+/* A relay passes on what a rule does nothing else with. */
+static bool
+parse_passing(struct reader *r, struct rule *rule)
+{
+    struct eng_rule_acts *a = &rule->acts;
+    bool drops = false;
+
+    if (!parse_switch(r, KEY_DROP, &drops))
+        return false;
+    a->passes = r->rules->opts.who == ENG_RULES_RELAY && !drops && !a->replies && !a->echo &&
+                a->close == ENG_CLOSE_NOT;
+    return true;
+}
+
 static bool
 parse_delay(struct reader *r, struct rule *rule)
 {
@@ -283,7 +312,7 @@ parse_delay(struct reader *r, struct rule *rule)
         return true;
     if (!eng_parse_duration(e->value, &rule->acts.delay_ms))
         return wrong(r, e, false, ENG_WRONG_CHOICE, "200ms, 1.5s, 2m");
-    return a->replies || a->echo || a->close != ENG_CLOSE_NOT ||
+    return a->replies || a->echo || a->close != ENG_CLOSE_NOT || a->passes ||
            wrong(r, e, true, ENG_WRONG_NEEDS, "reply");
 }
 
@@ -311,8 +340,8 @@ parse_rule(struct reader *r, struct rule *rule)
 {
     return parse_texts(r, rule) && parse_own_notation(r, KEY_HEX, rule, rule_parse_glob) &&
            parse_regex(r, rule) && parse_own_notation(r, KEY_FIELD, rule, rule_parse_fields) &&
-           parse_counts(r, rule) && parse_answer(r, rule) && parse_close(r, rule) &&
-           parse_delay(r, rule);
+           parse_counts(r, rule) && parse_dir(r, rule) && parse_answer(r, rule) &&
+           parse_close(r, rule) && parse_passing(r, rule) && parse_delay(r, rule);
 }
 
 /* Keys of a section stand behind it, up to the next one: a section is in a file once. */

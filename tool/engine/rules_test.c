@@ -30,7 +30,8 @@ rules_of(const char *text, const struct eng_rules_opts *opts)
 static const char *
 who_acts(struct eng_rules *rules, const char *bytes, size_t len)
 {
-    struct eng_rule_acts *acts = eng_rules_match(rules, (const uint8_t *)bytes, len, NULL, NULL);
+    struct eng_rule_acts *acts = eng_rules_match(rules, false, (const uint8_t *)bytes, len, NULL,
+                                                 NULL);
 
     return acts ? acts->name : "";
 }
@@ -185,6 +186,45 @@ a_charset_is_that_of_texts_and_regular_expressions(void **state)
 }
 
 static void
+a_direction_is_one_side_of_a_relay(void **state)
+{
+    struct eng_rules *rules = rules_of("[a]\ndir = in\n[b]\ndir = out\ntimes = 1\n[c]\n", NULL);
+    const uint8_t *bytes = (const uint8_t *)"";
+
+    (void)state;
+    assert_string_equal(eng_rules_match(rules, false, bytes, 0, NULL, NULL)->name, "a");
+    assert_string_equal(eng_rules_match(rules, true, bytes, 0, NULL, NULL)->name, "b");
+    assert_string_equal(eng_rules_match(rules, true, bytes, 0, NULL, NULL)->name, "c");
+    eng_rules_free(rules);
+}
+
+static void
+a_relay_passes_on_what_a_rule_does_nothing_else_with(void **state)
+{
+    static const struct {
+        const char *actions;
+        bool passes;
+    } rows[] = {
+        {"note = x\n", true},    {"delay = 1s\n", true},  {"drop = off\n", true},
+        {"drop = on\n", false},  {"reply = x\n", false},  {"echo = on\n", false},
+        {"close = on\n", false}, {"close = off\n", true}, {"close = reset\n", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct eng_rules_opts opts = {.who = ENG_RULES_RELAY};
+        struct eng_rules *rules;
+        char text[64];
+
+        snprintf(text, sizeof text, "[a]\n%s", rows[i].actions);
+        rules = rules_of(text, &opts);
+        if (eng_rules_at(rules, 0)->passes != rows[i].passes)
+            fail_msg("%s: passes is not %d", rows[i].actions, rows[i].passes);
+        eng_rules_free(rules);
+    }
+}
+
+static void
 count_told(void *user, const struct eng_rule_acts *acts)
 {
     assert_string_equal(acts->name, "bad");
@@ -202,7 +242,7 @@ a_regular_expression_that_explodes_gives_up_and_others_act(void **state)
     memset(text, 'a', sizeof text);
     text[sizeof text - 1] = '!';
     for (int i = 0; i < 2; i++) {
-        const struct eng_rule_acts *acts = eng_rules_match(rules, (const uint8_t *)text,
+        const struct eng_rule_acts *acts = eng_rules_match(rules, false, (const uint8_t *)text,
                                                            sizeof text, count_told, &told);
 
         assert_non_null(acts);
@@ -266,6 +306,9 @@ static const struct {
     {"[a]\nfield = u8@0 == 1,\n", ENG_WRONG_FIELD, 2, 19,
      "u8 u16be u16le u32be u32le u64be u64le, i8 .. i64le"},
     {"[a]\nsize = 4-12\n", ENG_WRONG_CHOICE, 2, 8, "64, 10.., ..100, 10..100"},
+    {"[a]\ndir = both\n", ENG_WRONG_CHOICE, 2, 7, "in, out"},
+    {"[a]\ndrop = yes\n", ENG_WRONG_CHOICE, 2, 8, "on, off"},
+    {"[a]\ndrop = on\ndelay = 1s\n", ENG_WRONG_NEEDS, 3, 1, "reply"},
     {"[a]\ntimes = 0\n", ENG_WRONG_NUMBER, 2, 9, "1.."},
     {"[a]\nevery = x\n", ENG_WRONG_NUMBER, 2, 9, "1.."},
     {"[a]\nreply = a\nreply-hex = 01\n", ENG_WRONG_BOTH, 3, 1, "reply"},
@@ -351,6 +394,8 @@ main(void)
         cmocka_unit_test(times_ends_a_rule_and_every_lets_others_act_between),
         cmocka_unit_test(answers_are_complete),
         cmocka_unit_test(a_charset_is_that_of_texts_and_regular_expressions),
+        cmocka_unit_test(a_direction_is_one_side_of_a_relay),
+        cmocka_unit_test(a_relay_passes_on_what_a_rule_does_nothing_else_with),
         cmocka_unit_test(a_regular_expression_that_explodes_gives_up_and_others_act),
         cmocka_unit_test(the_bound_is_of_the_whole_message),
         cmocka_unit_test(each_mistake_has_its_line_and_column),

@@ -144,9 +144,20 @@ stop_too_slow(outlet_timer t, void *arg)
 static void
 close_listener(struct eng_session *s)
 {
+    session_count_dropped(s);
     if (s->listener.id)
         outlet_listener_close(s->listener);
     s->listener.id = 0;
+}
+
+void
+session_stop_sending(struct eng_session *s)
+{
+    timer_end(&s->time);
+    tick_stop(s);
+    input_stop(s);
+    for (struct peer *p = s->peers; p; p = p->next)
+        feed_stop(p);
 }
 
 void
@@ -156,13 +167,10 @@ eng_session_stop(struct eng_session *s, enum eng_result result)
         return;
     s->state = SESSION_STOPPING;
     s->result = result == ENG_DONE && s->totals.bad ? ENG_UNMET : result;
-    timer_end(&s->time);
-    tick_stop(s);
-    input_stop(s);
-    session_count_dropped(s);
+    timer_end(&s->last.look);
+    session_stop_sending(s);
     close_listener(s);
     for (struct peer *p = s->peers; p; p = p->next) {
-        feed_stop(p);
         if (p->state == PEER_CONNECTING)
             outlet_abort(p->c);
         else if (p->state == PEER_OPEN)
@@ -254,7 +262,7 @@ session_time_is_over(outlet_timer t, void *arg)
     if (!reached)
         session_fail(s, result, OUTLET_ETIMEDOUT, 0, s->opts.url);
     else
-        eng_session_stop(s, result);
+        eng_session_finish(s, result);
 }
 
 /* The time to wait for an answer begins when there is nothing left to ask. */
@@ -314,8 +322,14 @@ send_answer(struct peer *p, int64_t answer, const void *bytes, size_t len)
 {
     if (answer >= 0) {
         p->full = p->s->trusts_high && answer > QUEUE_HIGH;
+        if (p->s->ruled) {
+            relay_rules_sent(p, bytes, len);
+            return;
+        }
         peer_record_message(p, true, bytes, len);
         peer_tell_message(p, true, bytes, len);
+    } else if (p->s->ruled) {
+        relay_rules_cannot(p, (outlet_err)answer, len);
     } else if (answer != OUTLET_ESTATE && answer != OUTLET_ESTALE) {
         session_fail(p->s, answer == OUTLET_ENOMEM ? ENG_INTERNAL : ENG_BROKEN, (outlet_err)answer,
                      0, "a message could not be sent");
@@ -362,13 +376,15 @@ session_answers(const struct eng_session *s)
     return s->opts.rule == ENG_RULE_ECHO || s->opts.rule == ENG_RULE_REPLY || s->rules;
 }
 
-static void
+void
 peer_flow(struct peer *p)
 {
-    bool answers = session_answers(p->s);
+    bool ruled = p->s->ruled;
+    bool answers = session_answers(p->s) && !ruled;
     bool loses = p->s->datagrams && p->s->opts.recorder; /* what comes while it is paused */
     bool pause = (session_is_busy(p->s) && !loses) ||
-                 (answers && (p->full || p->held || session_rules_is_full(p)));
+                 (answers && (p->full || p->held || session_rules_is_full(p, false))) ||
+                 (ruled && relay_rules_is_blocked(p));
 
     if (pause == p->paused)
         return;
@@ -379,13 +395,12 @@ peer_flow(struct peer *p)
         outlet_resume(p->c);
 }
 
-static void
+void
 peer_close(struct peer *p)
 {
     p->state = PEER_CLOSING;
     feed_stop(p);
     session_rules_drop(p);
-    session_count_dropped(p->s);
     outlet_close(p->c);
 }
 
@@ -415,6 +430,8 @@ peer_settle(struct peer *p)
     if (p->state != PEER_OPEN)
         return;
     peer_flow(p);
+    if (p->s->ruled)
+        relay_rules_settle(p);
     if (p->s->opts.to)
         return; /* the relay does the rest */
     if (p->closes && !p->held) {
@@ -490,7 +507,7 @@ on_message(outlet_conn c, outlet_msg *m, void *user)
     (void)c;
     if (p->state != PEER_OPEN || p->closes)
         return;
-    p->rule = session_rules_match(s, bytes, len);
+    p->rule = session_rules_match(s, false, bytes, len);
     p->from = session_hears_many(s) ? m : NULL;
     peer_record_message(p, p->far, bytes, len);
     take_message(p, bytes, len);
@@ -572,6 +589,7 @@ peer_free(struct peer *p)
 {
     feed_stop(p);
     session_rules_drop(p);
+    timer_end(&p->silence);
     outlet_buf_unref(p->held);
     eng_coder_close(p->coders[0]);
     eng_coder_close(p->coders[1]);
@@ -631,6 +649,7 @@ on_open(outlet_conn c, void *user)
     p->c = c;
     p->state = PEER_OPEN;
     if (p->far) {
+        session_rules_pump(p);
         peer_settle(p);
         return;
     }
@@ -696,6 +715,7 @@ on_close(outlet_conn c, const struct outlet_reason *from, void *user)
     if (p == &s->nobody)
         return;
     peer_record_pass(p);
+    peer_count_dropped(p);
     if (s->opts.to && !relay_closed(p, &told)) {
         peer_free(p);
         return;
@@ -736,13 +756,24 @@ static const struct outlet_handlers quiet_handlers = {
     .on_close = on_close,
 };
 
+/* The relay is ours. */
+static const struct outlet_handlers ruled_handlers = {
+    .size = sizeof(struct outlet_handlers),
+    .on_accept = on_accept,
+    .on_open = on_open,
+    .on_message = relay_rules_message,
+    .on_writable = on_writable,
+    .on_event = on_event,
+    .on_close = on_close,
+};
+
 const struct outlet_handlers *
 session_handlers(const struct eng_session *s)
 {
     bool quiet = s->opts.to && s->opts.sink->quiet_messages && !s->opts.expect.len &&
                  !s->opts.recorder;
 
-    return quiet ? &quiet_handlers : &handlers;
+    return s->ruled ? &ruled_handlers : quiet ? &quiet_handlers : &handlers;
 }
 
 void

@@ -14,6 +14,7 @@
 enum {
     CHUNK = 64 * 1024,       /* read at once from a file or the input */
     QUEUE_HIGH = 256 * 1024, /* queued bytes above which a peer is fed no more */
+    FLUSH_MS = 60000,        /* what is queued at the peer's end is still delivered */
     DATAGRAM_MAX = 65507,
     EXPECT_MS = 5000 /* for what is expected, unless a time is given */
 };
@@ -42,9 +43,21 @@ struct feed {
 struct later {
     struct later_act *first; /* NULL: nothing waits */
     struct later_act *last;
-    size_t count;
-    size_t bytes;
+    size_t count[2]; /* of ours, and of what passes */
+    size_t bytes[2];
     outlet_timer timer;
+};
+
+/* What is to happen on a connection, now or when it is its turn. */
+struct session_act {
+    bool sends;
+    bool passes;                      /* what another connection has received */
+    const struct eng_rule_acts *rule; /* by which it passes; NULL: none */
+    const void *bytes;
+    size_t len;
+    outlet_msg *from; /* that they are of; NULL: none */
+    enum eng_rule_close close;
+    int64_t delay_ms;
 };
 
 struct peer {
@@ -75,8 +88,15 @@ struct peer {
     uint64_t chance;        /* of what templates draw */
     uint64_t replies;
     struct eng_rule_acts *rule; /* for the message that is received; NULL: none */
+    bool stays;                 /* and a relay does not pass it on */
     bool closes;                /* a rule wants it, when all has gone */
     struct later later;
+    bool has_borders; /* what it sends comes as messages */
+    size_t portion;   /* at most as much is sent to it at once, of what has none */
+    bool passes;      /* what was sent last, or is held */
+    const struct eng_rule_acts *passed_by; /* then; NULL: no rule */
+    struct outlet_reason failed;           /* why we ended it; code 0: we did not */
+    outlet_timer silence;                  /* no half-close: when both sides are closed */
     uint64_t answers;
     struct eng_bytes piece;       /* of an answer whose checksum is not there yet */
     struct eng_coder *coders[2];  /* decode what is received, what is sent; NULL until needed */
@@ -103,6 +123,15 @@ struct tick {
     int64_t at_ns; /* when it will ring; 0: it will not */
 };
 
+/* The session shall end, and hears what has arrived before. */
+struct last {
+    outlet_timer look; /* id 0: it does not */
+    enum eng_result result;
+    uint64_t unread;   /* bytes that waited when it began; 0: not looked at yet */
+    uint64_t received; /* ... had been by then */
+    int64_t until_ms;
+};
+
 enum session_state { SESSION_RUNNING, SESSION_STOPPING, SESSION_ENDED };
 
 struct eng_session {
@@ -117,15 +146,18 @@ struct eng_session {
     struct eng_totals totals;
     int64_t started_ms;
     struct eng_rules *rules; /* ours; NULL: none */
+    bool ruled;              /* a relay that passes on by them, and not in the library */
     bool opened;             /* some peer was open once */
     bool was_busy;
     int64_t looked_up_ns;    /* when the process at the other end was last looked for */
     uint64_t dropped_before; /* the recording began */
+    uint64_t dropped_ended;  /* by sockets that are closed */
     bool datagrams;          /* that are lost while nobody receives */
     bool trusts_high;        /* no high= in the URL: QUEUE_HIGH is where on_writable is owed */
     size_t *fallback;        /* of the search for `expect` */
     outlet_timer time;
     outlet_timer deadline;
+    struct last last;
     struct tick tick;
     struct input input;
 };
@@ -147,13 +179,16 @@ char *session_url_new(const struct eng_session *s);
 /* session.c */
 const struct outlet_handlers *session_handlers(const struct eng_session *s);
 void session_time_is_over(outlet_timer t, void *arg);
-int64_t session_now_ms(void);                 /* of a clock that only goes forward */
-int64_t session_real_ns(void);                /* since 1970 */
-struct peer *peer_new(struct eng_session *s); /* NULL: no memory */
+void session_stop_sending(struct eng_session *s); /* of itself; answers go on */
+int64_t session_now_ms(void);                     /* of a clock that only goes forward */
+int64_t session_real_ns(void);                    /* since 1970 */
+struct peer *peer_new(struct eng_session *s);     /* NULL: no memory */
 void peer_free(struct peer *p);
 void peer_send(struct peer *p, const void *bytes, size_t len, outlet_msg *from);
 bool peer_can_send(const struct peer *p);
 void peer_settle(struct peer *p); /* pause or resume, half-close, close: whatever is due now */
+void peer_flow(struct peer *p);   /* pause or resume */
+void peer_close(struct peer *p);
 void session_fail(struct eng_session *s, enum eng_result result, outlet_err code, int sys_errno,
                   const char *about);
 void timer_end(outlet_timer *t);
@@ -165,11 +200,14 @@ bool peer_render_with(struct peer *p, const struct eng_template *t, uint64_t n,
                       const struct eng_sum *append, const char *eol, struct eng_bytes *out);
 
 /* session_rules.c */
-struct eng_rule_acts *session_rules_match(struct eng_session *s, const uint8_t *bytes, size_t len);
+struct eng_rule_acts *session_rules_match(struct eng_session *s, bool out, const uint8_t *bytes,
+                                          size_t len);
 void session_rules_pump(struct peer *p); /* does what is due, as far as there is room */
+void session_rules_do(struct peer *p, const struct session_act *act);
 void session_rules_answer(struct peer *p, const void *bytes, size_t len, outlet_msg *from);
-bool session_rules_is_full(const struct peer *p); /* no more may be received for now */
-void session_rules_drop(struct peer *p);          /* what waits */
+/* Of answers, or of what passes: no more of it may be received for now. */
+bool session_rules_is_full(const struct peer *p, bool passes);
+void session_rules_drop(struct peer *p); /* what waits */
 void session_rules_act(struct peer *p, struct eng_rule_acts *acts, outlet_msg *m);
 
 /* relay.c */
@@ -177,6 +215,16 @@ void relay_open(struct peer *near, const struct outlet_handlers *on);
 void relay_count(const struct peer *p, struct eng_totals *t); /* adds what its side received */
 /* One side has ended.  false: the other one has not; true: *why is that of both. */
 bool relay_closed(struct peer *p, struct outlet_reason *why);
+
+/* relay_rules.c: a relay that has rules (`ruled`) */
+void relay_rules_message(outlet_conn c, outlet_msg *m, void *user);
+outlet_err relay_rules_connect(struct peer *near, struct peer *far, struct outlet_opts *opts);
+bool relay_rules_is_blocked(const struct peer *p);
+void relay_rules_settle(struct peer *p);
+void relay_rules_end(struct peer *p, enum eng_rule_close close);        /* both sides */
+void relay_rules_left(struct peer *p, const struct outlet_reason *why); /* by the other side */
+void relay_rules_sent(struct peer *p, const void *bytes, size_t len);
+void relay_rules_cannot(struct peer *p, outlet_err code, size_t len); /* be sent to it */
 
 bool session_is_busy(const struct eng_session *s); /* nothing more may come or go for now */
 
@@ -186,11 +234,14 @@ void session_address_of(outlet_conn c, const char *key, char *text, size_t room)
 /* session_record.c: nothing without a recorder */
 void session_record_start(struct eng_session *s, const char *url);
 void session_record_lost(struct eng_session *s);
-void session_count_dropped(struct eng_session *s);
 void peer_record_open(struct peer *p, const char *local);
 void peer_record_message(struct peer *p, bool out, const void *bytes, size_t len);
 void peer_record_pass(struct peer *p); /* the side of a relay that is left goes on with it */
 void peer_record_close(struct peer *p, const struct outlet_reason *why);
+
+/* session_lost.c, in a callback of the loop */
+void session_count_dropped(struct eng_session *s);
+void peer_count_dropped(struct peer *p); /* at its end */
 
 /* feed.c */
 enum eng_result feed_prepare(struct eng_session *s, struct outlet_reason *why);

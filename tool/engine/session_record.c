@@ -124,19 +124,6 @@ peer_record_pass(struct peer *p)
     p->conn = NULL;
 }
 
-/* Asked while the sockets are open: the kernel forgets it with them. */
-void
-session_count_dropped(struct eng_session *s)
-{
-    uint64_t dropped;
-
-    if (!s->datagrams || !eng_udp_drops(&dropped))
-        return;
-    s->totals.counts_dropped = true;
-    if (dropped > s->totals.dropped)
-        s->totals.dropped = dropped;
-}
-
 void
 peer_record_close(struct peer *p, const struct outlet_reason *why)
 {

@@ -34,11 +34,11 @@ tell_gave_up(void *user, const struct eng_rule_acts *acts)
 }
 
 struct eng_rule_acts *
-session_rules_match(struct eng_session *s, const uint8_t *bytes, size_t len)
+session_rules_match(struct eng_session *s, bool out, const uint8_t *bytes, size_t len)
 {
     struct asked asked = {s, len};
 
-    return s->rules ? eng_rules_match(s->rules, bytes, len, tell_gave_up, &asked) : NULL;
+    return s->rules ? eng_rules_match(s->rules, out, bytes, len, tell_gave_up, &asked) : NULL;
 }
 
 /* ---- later ---- */
@@ -47,15 +47,17 @@ struct later_act {
     struct later_act *next;
     int64_t due_ms;
     bool sends;
+    bool passes;
+    const struct eng_rule_acts *rule;
     outlet_buf *bytes; /* NULL: none */
     size_t len;
     enum eng_rule_close close;
 };
 
 bool
-session_rules_is_full(const struct peer *p)
+session_rules_is_full(const struct peer *p, bool passes)
 {
-    return p->later.count >= LATER_MAX || p->later.bytes >= LATER_BYTES_MAX;
+    return p->later.count[passes] >= LATER_MAX || p->later.bytes[passes] >= LATER_BYTES_MAX;
 }
 
 static struct later_act *
@@ -67,8 +69,8 @@ later_take(struct peer *p)
     l->first = a->next;
     if (!l->first)
         l->last = NULL;
-    l->count--;
-    l->bytes -= a->len;
+    l->count[a->passes]--;
+    l->bytes[a->passes] -= a->len;
     return a;
 }
 
@@ -92,6 +94,10 @@ end_peer(struct peer *p, enum eng_rule_close close)
 {
     if (p->state != PEER_OPEN || close == ENG_CLOSE_NOT)
         return;
+    if (p->s->ruled) {
+        relay_rules_end(p, close);
+        return;
+    }
     p->closes = true;
     session_rules_drop(p); /* it came behind this */
     if (close == ENG_CLOSE_RESET) {
@@ -102,6 +108,16 @@ end_peer(struct peer *p, enum eng_rule_close close)
     }
 }
 
+/* What stands behind a message that the queue refused is known when that leaves. */
+static void
+send_now(struct peer *p, bool passes, const struct eng_rule_acts *rule, const void *bytes,
+         size_t len, outlet_msg *from)
+{
+    p->passes = passes;
+    p->passed_by = rule;
+    peer_send(p, bytes, len, from);
+}
+
 static void
 do_act(struct peer *p, struct later_act *a)
 {
@@ -109,7 +125,7 @@ do_act(struct peer *p, struct later_act *a)
     const uint8_t *bytes = a->bytes ? outlet_buf_data(a->bytes, &len) : (const uint8_t *)"";
 
     if (a->sends)
-        peer_send(p, bytes, len, NULL);
+        send_now(p, a->passes, a->rule, bytes, len, NULL);
     end_peer(p, a->close);
     later_free(a);
 }
@@ -143,23 +159,24 @@ session_rules_pump(struct peer *p)
 
 /* The first of them may stand in front of the bound with one message: that one was received. */
 static void
-act_later(struct peer *p, const struct eng_rule_acts *acts, bool sends, const void *bytes,
-          size_t len, outlet_msg *from)
+act_later(struct peer *p, const struct session_act *act)
 {
     struct later *l = &p->later;
     struct later_act *a = eng_alloc(sizeof *a);
 
-    if (a && len)
-        a->bytes = from ? outlet_msg_retain(from) : outlet_buf_copy(bytes, len);
-    if (!a || (len && !a->bytes)) {
+    if (a && act->len)
+        a->bytes = act->from ? outlet_msg_retain(act->from) : outlet_buf_copy(act->bytes, act->len);
+    if (!a || (act->len && !a->bytes)) {
         eng_free(a);
         session_fail(p->s, ENG_INTERNAL, OUTLET_ENOMEM, 0, "--rules");
         return;
     }
-    a->sends = sends;
-    a->len = len;
-    a->close = acts ? acts->close : ENG_CLOSE_NOT;
-    a->due_ms = session_now_ms() + (acts ? acts->delay_ms : 0);
+    a->sends = act->sends;
+    a->passes = act->passes;
+    a->rule = act->rule;
+    a->len = act->len;
+    a->close = act->close;
+    a->due_ms = session_now_ms() + act->delay_ms;
     if (l->last && l->last->due_ms > a->due_ms)
         a->due_ms = l->last->due_ms;
     if (l->last)
@@ -167,33 +184,31 @@ act_later(struct peer *p, const struct eng_rule_acts *acts, bool sends, const vo
     else
         l->first = a;
     l->last = a;
-    l->count++;
-    l->bytes += len;
+    l->count[a->passes]++;
+    l->bytes[a->passes] += a->len;
     session_rules_pump(p);
 }
 
-/* ---- now ---- */
+void
+session_rules_do(struct peer *p, const struct session_act *act)
+{
+    /* Two may send to one peer: the other side of a relay, and a rule that answers it. */
+    if (act->delay_ms || p->later.first || p->full || p->held || p->state == PEER_CONNECTING) {
+        act_later(p, act);
+        return;
+    }
+    if (act->sends)
+        send_now(p, act->passes, act->rule, act->bytes, act->len, act->from);
+    end_peer(p, act->close);
+}
+
+/* ---- answers ---- */
 
 void
 session_rules_answer(struct peer *p, const void *bytes, size_t len, outlet_msg *from)
 {
-    if (p->later.first)
-        act_later(p, NULL, true, bytes, len, from);
-    else
-        peer_send(p, bytes, len, from);
-}
-
-static void
-act(struct peer *p, const struct eng_rule_acts *acts, bool sends, const void *bytes, size_t len,
-    outlet_msg *from)
-{
-    if (acts->delay_ms || p->later.first) {
-        act_later(p, acts, sends, bytes, len, from);
-        return;
-    }
-    if (sends)
-        peer_send(p, bytes, len, from);
-    end_peer(p, acts->close);
+    session_rules_do(
+        p, &(struct session_act){.sends = true, .bytes = bytes, .len = len, .from = from});
 }
 
 void
@@ -214,7 +229,13 @@ session_rules_act(struct peer *p, struct eng_rule_acts *acts, outlet_msg *m)
         len = made.len;
     }
     acts->counts.replies += sends;
-    act(p, acts, sends, bytes, len, acts->echo ? m : NULL);
+    if (sends || acts->close != ENG_CLOSE_NOT)
+        session_rules_do(p, &(struct session_act){.sends = sends,
+                                                  .bytes = bytes,
+                                                  .len = len,
+                                                  .from = acts->echo ? m : NULL,
+                                                  .close = acts->close,
+                                                  .delay_ms = acts->delay_ms});
 
 free_made:
     eng_bytes_free(&made);

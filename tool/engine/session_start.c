@@ -12,7 +12,6 @@
 #include <string.h>
 
 enum {
-    FLUSH_MS = 60000,        /* what is queued at the peer's end is still delivered */
     ONCE_DATAGRAM_MS = 5000, /* datagrams have no end: silence is one */
 };
 
@@ -59,8 +58,10 @@ open_endpoint(struct eng_session *s, struct outlet_reason *why)
     opts.on = session_handlers(s);
     opts.user = &s->nobody;
     opts.why = why;
-    if (!s->opts.to) { /* a relay passes on the peers' ends itself */
-        opts.half_open = s->url.stream ? OUTLET_ON : 0;
+    if (!s->opts.to || s->ruled) { /* a relay of the library passes on the peers' ends itself */
+        bool ends = s->url.stream || (s->ruled && strcmp(s->url.scheme, "unix-seqpacket") == 0);
+
+        opts.half_open = ends ? OUTLET_ON : 0;
         opts.flush_ms = FLUSH_MS;
     }
     if (s->url.stream)
@@ -159,10 +160,12 @@ eng_session_start(outlet_loop *loop, const struct eng_session_opts *opts, struct
     s->loop = loop;
     s->opts = *opts;
     s->rules = opts->rules;
+    s->ruled = opts->to && opts->rules;
     s->nobody.s = s;
     s->started_ms = session_now_ms();
     s->tick.fd = -1;
-    s->trusts_high = !eng_url_option(opts->url, "high", high, sizeof high);
+    s->trusts_high = !eng_url_option(opts->url, "high", high, sizeof high) &&
+                     !(opts->to && eng_url_option(opts->to, "high", high, sizeof high));
     if (!expect_prepare(s)) {
         result = start_failed(why, OUTLET_ENOMEM);
         goto free_session;

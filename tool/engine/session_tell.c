@@ -99,10 +99,10 @@ peer_tell_message(struct peer *p, bool out, const void *bytes, size_t len)
         check_message(s, &e);
     if (s->opts.sink->quiet_messages)
         return;
-    if (!out) {
+    if (!out)
         e.sender = sender_of(p, sender, sizeof sender);
-        e.rule = p->rule ? p->rule->name : NULL;
-    }
+    e.rule = p->rule ? p->rule->name : NULL;
+    e.stays = p->stays;
     if (s->opts.charset)
         decode_message(p, &e);
     session_tell(s, &e);

@@ -190,6 +190,12 @@ struct ol_tcp_facts {
     uint32_t retransmits;
 };
 
+struct ol_dgram_facts {
+    uint64_t lost;   /* arrived, and the kernel had no room: since the socket was made */
+    uint64_t unread; /* bytes that wait to be received, the kernel's bookkeeping included; unix,
+                        where nothing is lost and its owner is the sender: 1.  0: none */
+};
+
 /* send() answers this when it keeps the pieces until OL_SENT. */
 #define OL_SEND_PENDING INT64_MIN
 
@@ -279,6 +285,8 @@ struct ol_driver_ops {
     int (*address)(struct ol_driver *d, struct ol_link *l, bool peer, struct ol_addr *out);
     int (*credentials)(struct ol_driver *d, struct ol_link *l, struct ol_credentials *out);
     int (*tcp_facts)(struct ol_driver *d, struct ol_link *l, struct ol_tcp_facts *out);
+    /* DGRAM and LOCAL.  -ENOPROTOOPT: the kernel does not tell (before Linux 4.12). */
+    int (*dgram_facts)(struct ol_driver *d, struct ol_link *l, struct ol_dgram_facts *out);
 
     /* A foreign descriptor, level-triggered; OL_READY while it is ready, at most once per wait.
      * close() stops watching and leaves the descriptor open. */

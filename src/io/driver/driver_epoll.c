@@ -930,6 +930,13 @@ epoll_tcp_facts(struct ol_driver *d, struct ol_link *l, struct ol_tcp_facts *out
     return ol_sock_tcp_facts(l->token, out);
 }
 
+static int
+epoll_dgram_facts(struct ol_driver *d, struct ol_link *l, struct ol_dgram_facts *out)
+{
+    (void)d;
+    return ol_sock_dgram_facts(l->token, l->kind == OL_LINK_LOCAL, out);
+}
+
 /* ---- foreign descriptors ----------------------------------------------------------------- */
 
 static int
@@ -1093,6 +1100,7 @@ const struct ol_driver_ops ol_driver_epoll = {
     .address = epoll_address,
     .credentials = epoll_credentials,
     .tcp_facts = epoll_tcp_facts,
+    .dgram_facts = epoll_dgram_facts,
     .watch = epoll_watch,
     .wait = epoll_driver_wait,
     .wake = epoll_wake,

@@ -404,6 +404,24 @@ op_tcp_facts(struct ol_driver *driver, struct ol_link *l, struct ol_tcp_facts *o
 }
 
 static int
+op_dgram_facts(struct ol_driver *driver, struct ol_link *l, struct ol_dgram_facts *out)
+{
+    struct sim_driver *d = sim_of(driver);
+    struct sim_socket *s = socket_of(d, l);
+    const struct sim_dgram *g;
+    int err = sim_call(d->world);
+
+    if (err)
+        return err;
+    if (s->kind != SIM_DGRAM)
+        return -EOPNOTSUPP;
+    g = sim_dgram_of(s);
+    out->lost = g->lost;
+    out->unread = g->local ? g->arrived.first != NULL : g->arrived.bytes;
+    return 0;
+}
+
+static int
 op_watch(struct ol_driver *driver, struct ol_link *l, int fd, unsigned events)
 {
     (void)driver;
@@ -536,6 +554,7 @@ const struct ol_driver_ops ol_driver_sim = {
     .address = op_address,
     .credentials = op_credentials,
     .tcp_facts = op_tcp_facts,
+    .dgram_facts = op_dgram_facts,
     .watch = op_watch,
     .wait = op_wait,
     .wake = op_wake,

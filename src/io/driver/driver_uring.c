@@ -1578,6 +1578,13 @@ uring_tcp_facts(struct ol_driver *d, struct ol_link *l, struct ol_tcp_facts *out
 }
 
 static int
+uring_dgram_facts(struct ol_driver *d, struct ol_link *l, struct ol_dgram_facts *out)
+{
+    (void)d;
+    return ol_sock_dgram_facts(l->token, l->kind == OL_LINK_LOCAL, out);
+}
+
+static int
 uring_watch(struct ol_driver *d, struct ol_link *l, int fd, unsigned events)
 {
     unsigned bits = 0;
@@ -1756,6 +1763,7 @@ const struct ol_driver_ops ol_driver_uring = {
     .address = uring_address,
     .credentials = uring_credentials,
     .tcp_facts = uring_tcp_facts,
+    .dgram_facts = uring_dgram_facts,
     .watch = uring_watch,
     .wait = uring_wait,
     .wake = uring_wake,

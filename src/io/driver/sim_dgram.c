@@ -243,6 +243,7 @@ sim_dgram_happens(struct ol_sim *w, struct sim_dgram *g)
             g->err = ECONNREFUSED;
             ol_free(w->heap, m);
         } else if (!g->local && g->arrived.bytes + cost(m) > ARRIVED_MAX) {
+            g->lost++;
             ol_free(w->heap, m);
         } else {
             insert(&g->arrived, m);

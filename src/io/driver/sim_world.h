@@ -118,6 +118,7 @@ struct sim_dgram {
     struct ol_addr peer;        /* with SIM_CONNECTED */
     struct sim_messages flying; /* by time of arrival */
     struct sim_messages arrived;
+    uint64_t lost;    /* arrived, and there was no room */
     ol_time last_at;  /* those that keep their order arrive no earlier */
     bool local;       /* of unix: nothing is lost, doubled or overtaken, and a full peer is said */
     ol_time retry_at; /* local: OL_SENT is owed then; 0: it is not */

@@ -60,6 +60,7 @@ int ol_sock_end_writing(int fd);
 
 int ol_sock_name(int fd, bool peer, struct ol_addr *out);
 int ol_sock_credentials(int fd, struct ol_credentials *out);
+int ol_sock_dgram_facts(int fd, bool local, struct ol_dgram_facts *out);
 int ol_sock_tcp_facts(int fd, struct ol_tcp_facts *out);
 
 /* One system call; bytes taken or a negated errno. */

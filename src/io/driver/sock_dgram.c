@@ -10,6 +10,7 @@
 #include "sock.h"
 
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <netinet/udp.h>
 #include <poll.h>
 
@@ -99,6 +100,27 @@ ol_sock_dgram_segment(const struct ol_sock_inbox *in, int i)
             memcpy(&size, CMSG_DATA(c), sizeof size);
     }
     return size > 0 && (unsigned)size < in->heads[i].msg_len ? (uint32_t)size : 0;
+}
+
+/* Whether something waits says poll: the kernel takes received bytes off its sum in steps. */
+int
+ol_sock_dgram_facts(int fd, bool local, struct ol_dgram_facts *out)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    uint32_t memory[SK_MEMINFO_VARS] = {0};
+    socklen_t len = sizeof memory;
+    bool waits;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &len) != 0)
+        return -errno;
+    if (len <= SK_MEMINFO_DROPS * sizeof memory[0])
+        return -ENOPROTOOPT;
+    waits = poll(&p, 1, 0) == 1 && (p.revents & POLLIN);
+    out->lost = local ? 0 : memory[SK_MEMINFO_DROPS];
+    out->unread = 0;
+    if (waits)
+        out->unread = local ? 1 : ol_max(memory[SK_MEMINFO_RMEM_ALLOC], 1u);
+    return 0;
 }
 
 bool

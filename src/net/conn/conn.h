@@ -70,6 +70,8 @@ struct ol_transport {
      * or a negated errno; -EOPNOTSUPP: not as a train. */
     int (*send_train)(struct ol_conn *c, const struct iovec *all, uint32_t segment); /* or NULL */
     int (*end_writing)(struct ol_conn *c);                                           /* or NULL */
+    /* Of its socket, which a listener's peers share; or NULL. */
+    int (*facts)(struct ol_conn *c, struct ol_dgram_facts *out);
     void (*close)(struct ol_conn *c, bool reset); /* leads to ol_conn_closed(), later */
 };
 
@@ -203,7 +205,10 @@ struct ol_extra {
     struct name *name; /* of names.c; under the loop's lock */
     _Atomic int64_t dropped;
     struct ol_dial *dial;
-    void *peer;                       /* datagram peers: what their socket keeps of them */
+    union {
+        void *peer;    /* a listener's datagram peers: what their socket keeps of them */
+        uint64_t lost; /* ... and who has a socket alone: how many it had lost, once it is closed */
+    };
     _Atomic(struct ol_local *) local; /* what only unix connections may have */
     _Atomic(struct ol_relay_end *) relay;
 };

@@ -5,6 +5,7 @@
  */
 #include "conn.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 struct asked {
@@ -214,6 +215,38 @@ peer_gid(const struct asked *a)
     return credential(a, offsetof(struct ol_credentials, gid));
 }
 
+static int64_t
+dgram_fact(const struct asked *a, size_t field)
+{
+    struct ol_conn *c = a->v->conn;
+    const struct ol_transport *t = settings(a)->transport;
+    struct ol_dgram_facts facts;
+    uint64_t value;
+    int sys;
+
+    if (!t->facts)
+        return OUTLET_ENOENT;
+    if (!a->v->own)
+        return OUTLET_ETHREAD;
+    sys = t->facts(c, &facts);
+    if (sys < 0)
+        return sys == -ENOPROTOOPT ? OUTLET_ENOTSUP : OUTLET_ESTATE;
+    memcpy(&value, (const char *)&facts + field, sizeof value);
+    return put_number(a, (int64_t)value);
+}
+
+static int64_t
+lost(const struct asked *a)
+{
+    return dgram_fact(a, offsetof(struct ol_dgram_facts, lost));
+}
+
+static int64_t
+unread(const struct asked *a)
+{
+    return dgram_fact(a, offsetof(struct ol_dgram_facts, unread));
+}
+
 static const struct {
     const char *key;
     int64_t (*tell)(const struct asked *a);
@@ -234,6 +267,8 @@ static const struct {
             {"name", name},
             {"rtt_us", rtt_us},
             {"retransmits", retransmits},
+            {"lost", lost},
+            {"unread", unread},
             {"peer_pid", peer_pid},
             {"peer_uid", peer_uid},
             {"peer_gid", peer_gid}};

@@ -320,6 +320,32 @@ dgram_send_train(struct ol_conn *c, const struct iovec *all, uint32_t segment)
     return ol_conn_send_train(c, &c->link, all, (struct ol_dgram){.segment = segment});
 }
 
+static int
+dgram_facts(struct ol_conn *c, struct ol_dgram_facts *out)
+{
+    const struct ol_extra *extra = atomic_load(&c->cold->extra);
+
+    if (c->flags & CONN_LINKED)
+        return c->cold->reactor->ops->dgram_facts(driver_of(c), &c->link, out);
+    *out = (struct ol_dgram_facts){.lost = extra ? extra->lost : 0};
+    return 0;
+}
+
+/* The kernel forgets with the socket what it dropped; on_close may want to know. */
+static void
+dgram_close(struct ol_conn *c, bool reset)
+{
+    struct ol_dgram_facts facts;
+    struct ol_extra *extra;
+
+    if (dgram_facts(c, &facts) == 0 && facts.lost > 0) {
+        extra = ol_conn_extra(c);
+        if (extra)
+            extra->lost = facts.lost;
+    }
+    link_close(c, reset);
+}
+
 /* Whole messages as with datagrams; none may be lost, and there is an end. */
 const struct ol_transport ol_transport_packet = {.name = "packets",
                                                  .link = OL_LINK_PACKET,
@@ -336,6 +362,7 @@ const struct ol_transport ol_transport_local = {.name = "unix datagram",
                                                 .receive_start = receive_start,
                                                 .receive_stop = receive_stop,
                                                 .flush = dgram_flush,
+                                                .facts = dgram_facts,
                                                 .close = link_close};
 
 const struct ol_transport ol_transport_dgram = {.name = "datagram",
@@ -344,7 +371,8 @@ const struct ol_transport ol_transport_dgram = {.name = "datagram",
                                                 .receive_stop = receive_stop,
                                                 .flush = dgram_flush,
                                                 .send_train = dgram_send_train,
-                                                .close = link_close};
+                                                .facts = dgram_facts,
+                                                .close = dgram_close};
 
 /* ---- datagrams to many -------------------------------------------------------------------- */
 
@@ -380,4 +408,5 @@ const struct ol_transport ol_transport_many = {.name = "datagrams to many",
                                                .receive_stop = receive_stop,
                                                .flush = many_flush,
                                                .send_train = many_send_train,
-                                               .close = link_close};
+                                               .facts = dgram_facts,
+                                               .close = dgram_close};

@@ -412,6 +412,17 @@ peer_send_train(struct ol_conn *c, const struct iovec *all, uint32_t segment)
     return ol_conn_send_train(c, &p->sock->link, all, like);
 }
 
+static int
+peer_facts(struct ol_conn *c, struct ol_dgram_facts *out)
+{
+    struct ol_extra *extra = atomic_load(&c->cold->extra);
+    struct peer *p = extra ? extra->peer : NULL;
+
+    if (!p)
+        return -ENOTCONN;
+    return p->sock->reactor->ops->dgram_facts(p->sock->reactor->driver, &p->sock->link, out);
+}
+
 static void
 peer_close(struct ol_conn *c, bool reset)
 {
@@ -428,6 +439,7 @@ const struct ol_transport ol_transport_peer = {.name = "datagram peer",
                                                .receive_stop = peer_receive_stop,
                                                .flush = peer_flush,
                                                .send_train = peer_send_train,
+                                               .facts = peer_facts,
                                                .close = peer_close};
 
 /* ---- to anyone --------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
  */
 #include "listener.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 /* ---- references -------------------------------------------------------------------------- */
@@ -304,8 +305,33 @@ put_number(char *text, size_t room, const _Atomic int64_t *n)
     return put(text, room, value);
 }
 
+/* A datagram listener's sockets are all of one reactor. */
 static int64_t
-tell(const struct ol_listener *l, const char *key, char *text, size_t room)
+put_dgram_fact(struct ol_listener *l, size_t field, char *text, size_t room)
+{
+    _Atomic int64_t sum = 0;
+
+    if (!ol_scheme_is_dgram(l->settings->scheme))
+        return OUTLET_ENOENT;
+    for (uint32_t i = 0; i < l->count; i++) {
+        struct ol_reactor *r = l->socks[i].reactor;
+        struct ol_dgram_facts facts;
+        uint64_t value;
+        int sys;
+
+        if (ol_current() != r)
+            return OUTLET_ETHREAD;
+        sys = r->ops->dgram_facts(r->driver, &l->socks[i].link, &facts);
+        if (sys < 0)
+            return sys == -ENOPROTOOPT ? OUTLET_ENOTSUP : OUTLET_ESTATE;
+        memcpy(&value, (const char *)&facts + field, sizeof value);
+        sum += (int64_t)value;
+    }
+    return put_number(text, room, &sum);
+}
+
+static int64_t
+tell(struct ol_listener *l, const char *key, char *text, size_t room)
 {
     const struct ol_counts *n = l->settings->counts;
     char addr[OL_ADDR_TEXT];
@@ -328,6 +354,10 @@ tell(const struct ol_listener *l, const char *key, char *text, size_t room)
         return put_number(text, room, &n->pauses);
     if (strcmp(key, "dropped") == 0)
         return put_number(text, room, &n->dropped);
+    if (strcmp(key, "lost") == 0)
+        return put_dgram_fact(l, offsetof(struct ol_dgram_facts, lost), text, room);
+    if (strcmp(key, "unread") == 0)
+        return put_dgram_fact(l, offsetof(struct ol_dgram_facts, unread), text, room);
     if (strcmp(key, "local") == 0) {
         ol_addr_print(l->count ? &l->socks[0].bound : &l->port_name, addr, sizeof addr);
         return put(text, room, addr);
