@@ -137,6 +137,7 @@ struct eng_totals {
     bool counts_dropped; /* datagrams that the kernel had no room for are counted */
     uint64_t dropped;
     uint64_t skipped; /* messages that were not shown: the screen could not keep up */
+    uint64_t unsent;  /* bytes that were queued in the end, and nobody took them in time */
     int64_t ms;
 };
 

@@ -173,6 +173,8 @@ json_totals(struct eng_bytes *out, const struct eng_totals *t)
         eng_json_number(out, "dropped", (int64_t)t->dropped);
     if (t->skipped)
         eng_json_number(out, "skipped", (int64_t)t->skipped);
+    if (t->unsent)
+        eng_json_number(out, "unsent", (int64_t)t->unsent);
     eng_json_number(out, "ms", t->ms);
 }
 
