@@ -1062,8 +1062,8 @@ lie_down(struct uring *u)
 
 /*
  * Whoever closes is told so before the kernel is entered, and may answer with more submissions:
- * they all go with one entry, the one that waits.  But not twice in a row, or two links that make and
- * close each other would keep everybody else from being heard.
+ * they all go with one entry, the one that waits.  But not twice in a row, or two links that make
+ * and close each other would keep everybody else from being heard.
  */
 static bool
 can_spare_entry(struct uring *u)
