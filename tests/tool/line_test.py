@@ -314,6 +314,105 @@ class LineTest(Base):
             self.peer.got += self.peer.conn.recv(4096)
         self.assertEqual(self.peer.got.replace(b"ab", b""), b"/")
 
+    def stuck(self):
+        """A listener with a client that reads nothing, and more for it than all queues take."""
+        server = self.start("listen", "-o", "hex", "tcp://127.0.0.1:0")
+        port = int(server.until(lambda t: re.search(r"listening at tcp://127.0.0.1:(\d+)", t))
+                   .group(1))
+        (self.folder / "large").write_bytes(bytes(16 << 20))
+        client = socket.socket()
+        self.addCleanup(client.close)
+        client.settimeout(PATIENCE)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        client.connect(("127.0.0.1", port))
+        server.until(lambda t: "connected" in t)
+        server.type(f"/file {self.folder}/large\r".encode())
+        for _ in range(1000):
+            if "behind" in self.say(server, "/clients", r"client 1 .* messages(, behind)?\r\n"
+                                    ).string:
+                return server, client
+        raise AssertionError("16 MiB fit into the queues")
+
+    def receive(self, server, client, end):
+        """How much comes until the end, or until `end`; what the terminal shows is read, too."""
+        got = 0
+        last = b""
+        while not (end and last.endswith(end)):
+            ready = select.select([client, server.fd], [], [], PATIENCE)[0]
+            self.assertTrue(ready)
+            if server.fd in ready:
+                server.more(0)
+            if client not in ready:
+                continue
+            more = client.recv(1 << 20)
+            if not more:
+                break
+            got += len(more)
+            last = (last + more)[-7:]
+        return got, last
+
+    def test_what_waits_is_sent_before_the_end(self):
+        for how in ("/quit\r", "\x03"):
+            server, client = self.stuck()
+            server.text = b""
+            self.say(server, "one\rtwo\r/clients", "client 1")
+            server.type(how.encode())
+            server.until(lambda t: re.search(
+                r"still to be sent: 3 messages, [\d.]+ MB; waiting", CONTROL.sub("", t)))
+            self.assertEqual(self.receive(server, client, None), ((16 << 20) + 6, b"\0onetwo"))
+            client.close()
+            server.until(lambda t: re.search(r"- 127\.0\.0\.1:\d+  closed", t))
+            code, text = server.rest()
+            self.assertEqual(code, 0)
+            self.assertNotIn("not sent", text)
+
+    def test_what_nobody_takes_in_time_is_counted(self):
+        server, _ = self.stuck()
+        self.say(server, "one\r/clients", "client 1")
+        server.type(b"\x03")
+        server.until(lambda t: "still to be sent: 2 messages" in t)
+        code, text = server.rest()
+        self.assertEqual(code, 0)
+        self.assertRegex(CONTROL.sub("", text), r"not sent: 2 messages, [\d.]+ MB; whom")
+        self.assertRegex(text, r"queued and not sent: [\d.]+ [KM]?B; who it was for")
+
+    def test_asked_twice_it_ends_at_once(self):
+        server, _ = self.stuck()
+        server.type(b"one\r/quit\r")
+        server.until(lambda t: "still to be sent: 2 messages" in t)
+        begun = time.monotonic()
+        server.type(b"\x03")
+        server.type(b"\x03")
+        code, text = server.rest()
+        self.assertEqual(code, 0)
+        self.assertIn("not sent: 2 messages", text)
+        self.assertLess(time.monotonic() - begun, PATIENCE)
+
+    def test_every_to_who_does_not_read_is_complained_of_once(self):
+        server, client = self.stuck()
+        self.say(server, "/every 1ms tick", "/every: somebody does not read as fast")
+        for _ in range(20):
+            self.say(server, "/clients", "client 1 .*, behind")
+        server.text = b""
+        server.type(b"/every off\rend\r")
+        left_out = server.until(lambda t: re.search(r"/every: left out (\d+) times", t)).group(1)
+        self.assertGreater(int(left_out), 1)
+        self.assertNotIn("does not read as fast", server.text.decode())
+        self.assertEqual(self.receive(server, client, b"end"),
+                         ((16 << 20) + 64 * 4 + 3, b"tickend"))
+
+    def test_every_to_nobody_is_complained_of_once(self):
+        server = self.start("listen", "tcp://127.0.0.1:0")
+        port = int(server.until(lambda t: re.search(r"listening at tcp://127.0.0.1:(\d+)", t))
+                   .group(1))
+        self.say(server, "/every 1ms tick", "/every: nobody is connected")
+        for _ in range(20):
+            self.say(server, "/clients", "nobody is connected")
+        self.assertNotIn(b"/every: nobody", server.text)
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+            self.assertEqual(client.recv(4), b"tick")
+            self.say(server, "/every off", r"/every: left out \d+ times")
+
     def test_rules_while_it_runs(self):
         client = self.connect("--eol", "lf")
         good = self.folder / "good.rules"
@@ -360,7 +459,8 @@ class LineTest(Base):
         os.mkfifo(self.folder / "pipe.jsonl")
         self.say(client, "/save day.txt", r"/save day\.txt: .*must end in \.jsonl or \.pcapng")
         self.say(client, "/save /no/such/day.jsonl", r"/no/such/day\.jsonl cannot be written: No")
-        self.say(client, f"/save {self.folder}/pipe.jsonl", "cannot be written: Invalid argument")
+        self.say(client, f"/save {self.folder}/pipe.jsonl",
+                 "is a pipe that nobody reads; start its reader")
         day = self.folder / "day.jsonl"
         self.say(client, f"/save {day}", f"recording to {day} from now on")
         self.say(client, f"/save {self.folder}/other.jsonl", f"recording to {day} already")
@@ -443,20 +543,7 @@ class LineTest(Base):
         self.say(server, "/kick 1", "there is no client 1")
 
     def test_who_does_not_read_holds_nothing_but_messages(self):
-        server = self.start("listen", "-o", "hex", "tcp://127.0.0.1:0")
-        port = int(server.until(lambda t: re.search(r"listening at tcp://127.0.0.1:(\d+)", t))
-                   .group(1))
-        (self.folder / "large").write_bytes(bytes(64 << 20))
-        client = socket.create_connection(("127.0.0.1", port), PATIENCE)
-        self.addCleanup(client.close)
-        server.until(lambda t: "connected" in t)
-        server.type(f"/file {self.folder}/large\r".encode())
-        for _ in range(1000):
-            if "behind" in self.say(server, "/clients", r"client 1 .* messages(, behind)?\r\n"
-                                    ).string:
-                break
-        else:
-            self.fail("64 MiB fit into the queues")
+        server, _ = self.stuck()
         self.say(server, "/kick 1 reset", "- 127.0.0.1")
         self.say(server, "/clients", "nobody is connected")
 

@@ -42,8 +42,11 @@ struct cli_talk *cli_talk_open(struct cli *cli, outlet_loop *loop, struct eng_se
 /* `save` begins a recording in the file of that name, and says what came of it. */
 void cli_talk_begin(struct cli_talk *t, struct eng_session *session,
                     void (*save)(void *user, const char *path), void *user);
-void cli_talk_flow(struct cli_talk *t);  /* somebody came, left, or has room again */
-void cli_talk_show(struct cli_talk *t);  /* before the loop waits */
+void cli_talk_flow(struct cli_talk *t); /* somebody came, left, or has room again */
+void cli_talk_show(struct cli_talk *t); /* before the loop waits */
+/* Somebody wants to end it.  False: nothing waits to be sent, or he has asked before; else the
+ * session is stopped when all of it is, or when for a while nothing of it was taken. */
+bool cli_talk_quit(struct cli_talk *t);
 void cli_talk_close(struct cli_talk *t); /* the terminal is as it was; NULL is allowed */
 
 #endif

@@ -176,10 +176,10 @@ signal_came(outlet_watch w, int events, void *arg)
     if (!cli_signals_read(run->signal_fd))
         return;
     run->show.signalled = true;
-    if (run->signals++ == 0)
-        eng_session_finish(run->session, ENG_DONE);
-    else
+    if (run->signals++ > 0)
         outlet_loop_stop(run->loop); /* asked twice: at once */
+    else if (!run->talk || !cli_talk_quit(run->talk))
+        eng_session_finish(run->session, ENG_DONE);
 }
 
 static void
@@ -250,6 +250,16 @@ record_changed(void *arg)
         return; /* the loop has ended; how the recorder ends is looked at anyway */
 }
 
+/* Why it cannot be written, as a sentence of {0} the path and {1} what the system says. */
+static enum cli_text
+record_refusal(const char *path, int error)
+{
+    struct stat st;
+
+    return error == ENXIO && stat(path, &st) == 0 && S_ISFIFO(st.st_mode) ? TEXT_ERROR_RECORD_PIPE
+                                                                          : TEXT_ERROR_RECORD;
+}
+
 static int
 record_open(struct run *run, struct eng_session_opts *opts)
 {
@@ -266,7 +276,7 @@ record_open(struct run *run, struct eng_session_opts *opts)
     }
     run->recorder = eng_recorder_open(path, format, record_changed, run, &error);
     if (!run->recorder) {
-        cli_fail(cli, OUTLET_ESYS, TEXT_ERROR_RECORD, path, strerror(error));
+        cli_fail(cli, OUTLET_ESYS, record_refusal(path, error), path, strerror(error));
         return ENG_FILE;
     }
     run->record_path = path;
@@ -295,7 +305,6 @@ record_save(void *arg, const char *path)
     struct cli *cli = run->cli;
     enum eng_record_format format;
     struct eng_recorder *recorder = NULL;
-    struct stat st;
     int error = 0;
 
     if (run->recorder && !eng_recorder_error(run->recorder)) {
@@ -308,12 +317,10 @@ record_save(void *arg, const char *path)
     }
     if (strlen(path) >= sizeof run->saved)
         error = ENAMETOOLONG;
-    else if (stat(path, &st) == 0 && S_ISFIFO(st.st_mode))
-        error = EINVAL; /* its opening would wait for a reader */
     else
         recorder = eng_recorder_open(path, format, record_changed, run, &error);
     if (!recorder) {
-        cli_say(cli, TEXT_ERROR_RECORD, path, strerror(error));
+        cli_say(cli, record_refusal(path, error), path, strerror(error));
         return;
     }
     if (run->recorder)

@@ -464,6 +464,9 @@ show_summary(struct cli_show *show, const struct eng_event *e)
     snprintf(numbers[0], sizeof numbers[0], "%llu", (unsigned long long)t->overrun);
     if (t->overrun)
         cli_say(cli, TEXT_SUMMARY_OVERRUN, numbers[0]);
+    eng_text_size(out, sizeof out, t->unsent);
+    if (t->unsent)
+        cli_say(cli, TEXT_SUMMARY_UNSENT, out);
     if (t->good || t->bad) {
         snprintf(numbers[0], sizeof numbers[0], "%llu", (unsigned long long)t->good);
         snprintf(numbers[1], sizeof numbers[1], "%llu", (unsigned long long)t->bad);

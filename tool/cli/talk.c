@@ -24,14 +24,17 @@ enum {
     WAITING_MAX = 16 * 1024 * 1024, /* bytes that wait to be sent */
     WHOLE_MAX = 16 * 1024 * 1024,   /* of a file that is one message */
     CLIENTS_SHOWN = 64,
-    SLICE = 64 /* messages, or chunks of a file, in one turn */
+    SLICE = 64,     /* messages, or chunks of a file, in one turn */
+    EVERY_MAX = 64, /* of /every that wait; what is due beyond is left out */
+    QUIT_MS = 5000  /* what waits is still sent, while some of it is taken in so long */
 };
 
 struct item {
     struct item *next;
     uint64_t to; /* 0: all */
     struct eng_bytes bytes;
-    int fd; /* of a file that is sent as it is read; -1: none */
+    int fd;     /* of a file that is sent as it is read; -1: none */
+    bool every; /* made by /every */
     char about[64];
 };
 
@@ -49,6 +52,7 @@ struct cli_talk {
     uint64_t to;
     bool whole; /* messages have borders */
     bool ended;
+    bool quitting; /* it ends when nothing waits any more, or nothing of it moves */
     bool watching;
     bool pumping;
     outlet_watch input;
@@ -57,7 +61,10 @@ struct cli_talk {
     outlet_watch resize;
     outlet_watch stop;
     outlet_timer again;
+    outlet_timer late;
     outlet_timer every;
+    int every_waiting;
+    uint64_t every_left_out;
     struct eng_bytes repeated;
     struct eng_bytes latest;
     char address[200];
@@ -88,6 +95,7 @@ drop_first(struct cli_talk *t)
     if (!t->first)
         t->last = &t->first;
     t->waiting -= i->bytes.len;
+    t->every_waiting -= i->every;
     eng_bytes_free(&i->bytes);
     if (i->fd >= 0)
         close(i->fd);
@@ -156,8 +164,32 @@ next_turn(outlet_timer timer, void *arg)
 static void
 maybe_over(struct cli_talk *t)
 {
-    if (t->ended && !t->first && t->session)
+    if (t->first || !t->session)
+        return;
+    if (t->quitting)
+        eng_session_finish(t->session, ENG_DONE);
+    else if (t->ended)
         eng_session_end_input(t->session);
+}
+
+static void
+waited_enough(outlet_timer timer, void *arg)
+{
+    struct cli_talk *t = arg;
+
+    (void)timer;
+    t->late.id = 0;
+    eng_session_finish(t->session, ENG_DONE);
+}
+
+/* From now on.  False: no memory for a timer. */
+static bool
+wait_for_rest(struct cli_talk *t)
+{
+    if (t->late.id)
+        outlet_timer_stop(t->late);
+    t->late.id = 0;
+    return outlet_timer_start(t->loop, QUIT_MS, 0, waited_enough, t, &t->late) == OUTLET_OK;
 }
 
 static void
@@ -180,26 +212,27 @@ pump(struct cli_talk *t)
             drop_first(t);
     }
     t->pumping = false;
+    if (t->quitting && left < SLICE && !wait_for_rest(t))
+        eng_session_finish(t->session, ENG_DONE);
     if (!left && !t->again.id &&
         outlet_timer_start(t->loop, 0, 0, next_turn, t, &t->again) != OUTLET_OK)
         say(t, TEXT_USAGE_NO_MEMORY, "outlet");
     maybe_over(t);
 }
 
-/* Takes the bytes. */
-static void
-enqueue(struct cli_talk *t, uint64_t to, struct eng_bytes *bytes, int fd, const char *about)
+/* Takes the bytes.  NULL: there is no room, and they are gone. */
+static struct item *
+append(struct cli_talk *t, uint64_t to, struct eng_bytes *bytes, int fd, const char *about)
 {
     struct item *i = NULL;
 
     if (!bytes->failed && t->waiting + bytes->len <= WAITING_MAX)
         i = eng_alloc(sizeof *i);
     if (!i) {
-        say(t, TEXT_TALK_TOO_MUCH, NULL);
         eng_bytes_free(bytes);
         if (fd >= 0)
             close(fd);
-        return;
+        return NULL;
     }
     i->to = to;
     i->bytes = *bytes;
@@ -209,7 +242,16 @@ enqueue(struct cli_talk *t, uint64_t to, struct eng_bytes *bytes, int fd, const 
     t->waiting += i->bytes.len;
     *t->last = i;
     t->last = &i->next;
-    pump(t);
+    return i;
+}
+
+static void
+enqueue(struct cli_talk *t, uint64_t to, struct eng_bytes *bytes, int fd, const char *about)
+{
+    if (append(t, to, bytes, fd, about))
+        pump(t);
+    else
+        say(t, TEXT_TALK_TOO_MUCH, NULL);
 }
 
 /* ---- what is typed, as bytes ---- */
@@ -306,23 +348,53 @@ do_file(struct cli_talk *t, const char *rest)
     enqueue(t, t->to, &bytes, -1, rest);
 }
 
+/* Said once, and counted: who does not read is told at no tick that he does not. */
+static void
+leave_out(struct cli_talk *t, enum cli_text why)
+{
+    if (t->every_left_out++ == 0)
+        say(t, why, NULL);
+}
+
 static void
 every_came(outlet_timer timer, void *arg)
 {
     struct cli_talk *t = arg;
     struct eng_bytes copy = {0};
+    struct item *i;
 
     (void)timer;
+    if (t->every_waiting >= EVERY_MAX) {
+        leave_out(t, TEXT_TALK_EVERY_BEHIND);
+        return;
+    }
+    if (t->opts->role == OUTLET_TO_LISTEN && eng_session_ready(t->session, t->to) == ENG_NOBODY) {
+        leave_out(t, TEXT_TALK_EVERY_NOBODY);
+        return;
+    }
     eng_bytes_add(&copy, t->repeated.data, t->repeated.len);
-    enqueue(t, t->to, &copy, -1, "/every");
+    i = append(t, t->to, &copy, -1, "/every");
+    if (!i) {
+        leave_out(t, TEXT_TALK_EVERY_BEHIND);
+        return;
+    }
+    i->every = true;
+    t->every_waiting++;
+    pump(t);
 }
 
 static void
 every_off(struct cli_talk *t)
 {
+    char count[24];
+
     if (t->every.id)
         outlet_timer_stop(t->every);
     t->every.id = 0;
+    snprintf(count, sizeof count, "%llu", (unsigned long long)t->every_left_out);
+    if (t->every_left_out)
+        say(t, TEXT_TALK_EVERY_LEFT_OUT, count);
+    t->every_left_out = 0;
 }
 
 static void
@@ -479,11 +551,68 @@ do_rules(struct cli_talk *t, const char *rest)
     say(t, TEXT_TALK_RULES, rest, count);
 }
 
+/* Messages that wait, and what there is of them; of a file as far as can be told. */
+static size_t
+count_waiting(const struct cli_talk *t, uint64_t *bytes)
+{
+    size_t count = 0;
+
+    *bytes = t->waiting;
+    for (const struct item *i = t->first; i; i = i->next) {
+        struct stat st;
+        off_t at = i->fd >= 0 ? lseek(i->fd, 0, SEEK_CUR) : -1;
+
+        if (at >= 0 && fstat(i->fd, &st) == 0 && st.st_size > at)
+            *bytes += (uint64_t)(st.st_size - at);
+        count++;
+    }
+    return count;
+}
+
+static void
+say_waiting(struct cli_talk *t, enum cli_text id)
+{
+    uint64_t bytes;
+    char count[24];
+    char size[32];
+
+    snprintf(count, sizeof count, "%zu", count_waiting(t, &bytes));
+    eng_text_size(size, sizeof size, bytes);
+    say(t, id, count, size);
+}
+
+/* Nothing more is typed. */
+static void
+end_typing(struct cli_talk *t)
+{
+    t->ended = true;
+    if (t->watching)
+        outlet_watch_stop(t->input);
+    t->watching = false;
+    cli_line_leave(t->line);
+}
+
+bool
+cli_talk_quit(struct cli_talk *t)
+{
+    bool asked = t->quitting;
+
+    every_off(t);
+    if (asked || !t->first || !wait_for_rest(t))
+        return false;
+    t->quitting = true;
+    if (!t->ended)
+        end_typing(t);
+    say_waiting(t, TEXT_TALK_QUITTING);
+    return true;
+}
+
 static void
 do_quit(struct cli_talk *t, const char *rest)
 {
     (void)rest;
-    eng_session_finish(t->session, ENG_DONE);
+    if (!cli_talk_quit(t))
+        eng_session_finish(t->session, ENG_DONE);
 }
 
 static const struct {
@@ -539,12 +668,10 @@ took(void *user, const char *line, size_t len, bool pasted)
 {
     struct cli_talk *t = user;
 
+    if (t->ended)
+        return; /* typed together with what ended it */
     if (!line) {
-        t->ended = true;
-        if (t->watching)
-            outlet_watch_stop(t->input);
-        t->watching = false;
-        cli_line_leave(t->line);
+        end_typing(t);
         maybe_over(t);
     } else if (pasted || line[0] != '/' || line[1] == '/') {
         send_text(t, t->to, "TEXT", ENG_AS_TEXT, line + (!pasted && line[0] == '/'));
@@ -730,8 +857,12 @@ cli_talk_close(struct cli_talk *t)
     every_off(t);
     if (t->again.id)
         outlet_timer_stop(t->again);
+    if (t->late.id)
+        outlet_timer_stop(t->late);
     cli_line_close(t->line);
     t->line = NULL;
+    if (t->first)
+        say_waiting(t, TEXT_TALK_LOST);
     while (t->first)
         drop_first(t);
     eng_bytes_free(&t->repeated);

@@ -159,6 +159,7 @@ struct eng_totals {
     uint64_t dropped;
     uint64_t overrun; /* datagrams on which no rule acted, because too much waited */
     uint64_t skipped; /* messages that were not shown: the screen could not keep up */
+    uint64_t unsent;  /* bytes that were queued in the end, and nobody took them in time */
     int64_t ms;
 };
 

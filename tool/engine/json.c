@@ -175,6 +175,8 @@ json_totals(struct eng_bytes *out, const struct eng_totals *t)
         eng_json_number(out, "overrun", (int64_t)t->overrun);
     if (t->skipped)
         eng_json_number(out, "skipped", (int64_t)t->skipped);
+    if (t->unsent)
+        eng_json_number(out, "unsent", (int64_t)t->unsent);
     eng_json_number(out, "ms", t->ms);
 }
 

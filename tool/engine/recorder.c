@@ -140,17 +140,21 @@ writer(void *arg)
 
 /* ---- the loop ---- */
 
-/* It must not be empty already when nothing comes to be recorded. */
+/* It must not be empty already when nothing comes to be recorded.  A pipe that nobody reads is
+ * ENXIO at once: its opening would wait for a reader, for ever. */
 static int
 file_open(struct eng_recorder *r)
 {
-    const int flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY;
+    const int flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
 
     r->fd = open(r->path, flags | O_EXCL, 0666);
     r->created = r->fd >= 0;
     if (r->fd < 0 && errno == EEXIST)
         r->fd = open(r->path, flags, 0666);
-    return r->fd < 0 ? errno : 0;
+    if (r->fd < 0)
+        return errno;
+    /* The thread may wait: for the disk, or for whoever reads the pipe. */
+    return fcntl(r->fd, F_SETFL, 0) == 0 ? 0 : errno;
 }
 
 static int
@@ -193,15 +197,15 @@ eng_recorder_open(const char *path, enum eng_record_format format, void (*change
     r->path = path;
     error = file_open(r);
     if (error)
-        goto close_lock;
+        goto close_file;
     error = pthread_create(&r->thread, NULL, writer, r);
     if (error)
         goto close_file;
     return r;
 
 close_file:
-    close(r->fd);
-close_lock:
+    if (r->fd >= 0)
+        close(r->fd);
     pthread_mutex_destroy(&r->lock);
     pthread_cond_destroy(&r->wake);
 close_encoder:

@@ -133,8 +133,12 @@ stop_too_slow(outlet_timer t, void *arg)
 
     (void)t;
     s->deadline.id = 0;
-    for (struct peer *p = s->peers; p; p = p->next)
+    for (struct peer *p = s->peers; p; p = p->next) {
+        int64_t queued = outlet_queued(p->c);
+
+        s->totals.unsent += queued > 0 ? (uint64_t)queued : 0;
         outlet_abort(p->c);
+    }
     for (struct peer *b = s->branches; b; b = b->next)
         outlet_abort(b->c);
 }
