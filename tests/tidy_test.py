@@ -202,7 +202,7 @@ class TidyTest(unittest.TestCase):
 
     def test_a_document_has_a_translation_with_the_same_commands(self):
         self.assertEqual(self.found("translations"), [])
-        self.add("docs/a.md", "# A\n\n## B\n\n```sh\noutlet ps      # who\n```\n")
+        self.write("docs/a.md", "# A\n\n## B\n\n```sh\noutlet ps      # who\n```\n")
         self.bites("translations", "docs/a.md", "there is no docs/a.zh-CN.md")
         for text, said in (("# A\n\n```sh\noutlet ps\n```\n", "heading ##"),
                            ("# A\n\n## B\n\n```sh\noutlet ps -q\n```\n", "command outlet ps -q"),
@@ -306,6 +306,15 @@ class TidyTest(unittest.TestCase):
     def test_a_link_that_leads_nowhere(self):
         self.add("README.md", "[x](docs/none.md) [y](https://example.org) [z](#it)\n")
         self.bites("links", "docs/none.md")
+
+    def test_a_paragraph_or_an_item_that_only_one_language_has(self):
+        self.write("docs/a.md", "# A\n\nOne.\n\n- two\n- three\n\nFour.\n")
+        self.write("docs/a.zh-CN.md", "# 甲\n\n一。\n\n- 二\n- 三\n\n四。\n")
+        self.assertEqual(self.found("translations"), [])
+        self.write("docs/a.zh-CN.md", "# 甲\n\n一。\n\n- 二\n\n四。\n")
+        self.bites("translations", "docs/a.zh-CN.md", "has paragraph", "has item")
+        self.write("docs/a.zh-CN.md", "# 甲\n\n一。\n\n- 二\n- 三\n")
+        self.bites("translations", "docs/a.zh-CN.md", "has the end")
 
     def catalogue(self, *lines):
         self.write("tool/cli/said.def", HEAD.format("said.def") + "".join(lines))

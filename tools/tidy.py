@@ -450,10 +450,17 @@ def outline(text):
                 yield "command", re.sub(r"(?:^|\s+)# .*$", "", line).rstrip()
     for m in re.finditer(r"(?:^\|.*\n)+", body, re.M):
         yield "table with lines", str(m.group().count("\n"))
+    body = re.sub(r"<!--.*?-->", "", FENCE.sub("\n\n", text), flags=re.S)
+    for block in re.split(r"\n\s*\n", body):
+        items = len(re.findall(r"^ *(?:-|\d+\.) ", block, re.M))
+        yield from [("item", "")] * items
+        if not items and re.match(r"\s*[^\s#|]", block):
+            yield "paragraph", ""
 
 
 def translations(tree):
-    """A document that people read stands in both languages: headings, commands, tables."""
+    """A document that people read stands in both languages: headings, commands, tables, items of
+    lists, paragraphs."""
     for path, text in tree.under("docs", endings=(".md",)):
         if path.endswith(".zh-CN.md") and path.replace(".zh-CN", "") not in tree.files:
             yield path, 1, "is a translation of nothing"
