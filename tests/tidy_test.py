@@ -316,6 +316,14 @@ class TidyTest(unittest.TestCase):
         self.write("docs/a.zh-CN.md", "# 甲\n\n一。\n\n- 二\n- 三\n")
         self.bites("translations", "docs/a.zh-CN.md", "has the end")
 
+    def test_a_man_page_that_lacks_an_item(self):
+        page = '.\\" a.1 - ' + tidy.SPDX + "\n.Sh NAME\n.Bl -tag\n.It Cm a\nA.\n.It Cm b\nB.\n.El\n"
+        self.write("packaging/man/a.1", page)
+        self.write("packaging/man/zh_CN/a.1", page.replace("NAME", "名称").replace("A.", "甲。"))
+        self.assertEqual(self.found("translations"), [])
+        self.write("packaging/man/zh_CN/a.1", page.replace(".It Cm b\nB.\n", ""))
+        self.bites("translations", "packaging/man/zh_CN/a.1", "has El where", "has It")
+
     def catalogue(self, *lines):
         self.write("tool/cli/said.def", HEAD.format("said.def") + "".join(lines))
 

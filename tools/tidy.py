@@ -458,6 +458,20 @@ def outline(text):
             yield "paragraph", ""
 
 
+def man_outline(text):
+    """The same of a man page: sections, paragraphs, items of lists, commands, what is put in."""
+    for m in re.finditer(r"^\.(Sh|Ss|Pp|Bl|El|It|Bd|Ed|Dl)\b(.*)$|^(@.*@)$", text, re.M):
+        yield m.group(1) or m.group(3), m.group(2).strip() if m.group(1) == "Dl" else ""
+
+
+def differs(ours, theirs):
+    """The first place where they do: (theirs, ours); None: they do not."""
+    for mine, its in itertools.zip_longest(ours, theirs, fillvalue=("the end", "")):
+        if mine != its:
+            return " ".join(its).strip(), " ".join(mine).strip()
+    return None
+
+
 def translations(tree):
     """A document that people read stands in both languages: headings, commands, tables, items of
     lists, paragraphs."""
@@ -471,11 +485,14 @@ def translations(tree):
         if other not in tree.files:
             yield path, 1, f"there is no {other}"
             continue
-        ours, theirs = list(outline(text)), list(outline(tree.files[other]))
-        for mine, its in itertools.zip_longest(ours, theirs, fillvalue=("the end", "")):
-            if mine != its:
-                yield other, 1, f"has {' '.join(its)} where {path} has {' '.join(mine)}"
-                break
+        difference = differs(outline(text), outline(tree.files[other]))
+        if difference:
+            yield other, 1, f"has {difference[0]} where {path} has {difference[1]}"
+    for path, text in tree.under("packaging/man/zh_CN", endings=(".1",)):
+        original = path.replace("zh_CN/", "")
+        difference = differs(man_outline(tree.files.get(original, "")), man_outline(text))
+        if difference:
+            yield path, 1, f"has {difference[0]} where {original} has {difference[1]}"
 
 
 def sentences(tree):
