@@ -72,12 +72,15 @@ MEANING = {
               "从哪里发起连接：地址、端口或两者：`192.0.2.7`、`:9000`、`[::1]:9000`"),
     "interface": ("through which groups are joined and sent to: name, number or an address of it",
                   "加入组播组、向组发送所用的网络接口：名字、编号或它的某个地址"),
+    "source": ("of a group, only what this address sends to it is heard (source-specific "
+               "multicast)",
+               "对组播组，只听这个地址发往该组的内容（指定源组播）"),
     "ttl": ("hops that what is sent to a group may go", "发往组播组的数据报最多经过几跳"),
     "loop": ("this computer hears what it sends to a group, too", "本机也能听到自己发往组播组的数据报"),
     "broadcast": ("broadcast addresses may be sent to (SO_BROADCAST)",
                   "允许向广播地址发送（SO_BROADCAST）"),
 }
-TEXTS = {"interface": ("the system chooses", "由系统选择"),
+TEXTS = {"interface": ("the system chooses", "由系统选择"), "source": ("everyone", "任何人"),
          "device": ("any", "任意"), "local": ("the system chooses", "由系统选择")}
 SYSTEMS = {"keepalive_interval_s": "75", "keepalive_probes": "9", "dscp": None}
 WORDS = {

@@ -151,6 +151,9 @@ struct outlet_opts {
     int64_t fds;                       /* unix and unix-seqpacket: descriptors that may come with a
                                           message or wait for it, and as many may wait to be sent;
                                           0: off, then none is taken, at most 64 */
+    const char *source;                /* listen at a group, udp: only what this address sends to
+                                          it is heard (source-specific multicast); NULL: everyone;
+                                          copied */
 };
 #define OUTLET_OPTS {.size = sizeof(struct outlet_opts)}
 /* clang-format on */

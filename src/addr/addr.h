@@ -61,7 +61,7 @@ enum {
     OL_HOST_MAX = 255,
     OL_ENDPOINT_ADDRS = 8,
     OL_OPTION_TEXT_MAX = 63, /* bytes of `device` and its like */
-    OL_TEXT_OPTIONS = 3,     /* how many of them there are */
+    OL_TEXT_OPTIONS = 4,     /* how many of them there are */
     OL_RULES_MAX = 1024,     /* of allow and deny together */
     OL_RULE_TEXT = 50,       /* "allow=", a prefix, a comma */
     OL_FDS_MAX = 64,         /* descriptors that travel with a message */
@@ -101,9 +101,10 @@ struct ol_endpoint {
     int32_t frame_at;      /* where its value stands in the URL; -1: not from the URL */
     const char *lists_url; /* the URL, when a list stands there; else NULL */
     char texts[OL_TEXT_OPTIONS][OL_OPTION_TEXT_MAX + 1]; /* in the order of their options */
-    struct ol_addr local; /* connect: to bind to before; OL_ADDR_NONE with a port: any address */
-    uint32_t interface;   /* of groups and broadcasts; 0: the system chooses */
-    bool many;            /* connect, udp: to a group or by broadcast, so anybody may answer */
+    struct ol_addr local;  /* connect: to bind to before; OL_ADDR_NONE with a port: any address */
+    struct ol_addr source; /* listen, at a group: of whom it is heard; OL_ADDR_NONE: everyone */
+    uint32_t interface;    /* of groups and broadcasts; 0: the system chooses */
+    bool many;             /* connect, udp: to a group or by broadcast, so anybody may answer */
 };
 
 /*

@@ -34,8 +34,8 @@ check_same(const struct ol_endpoint *a, const struct ol_endpoint *b)
     struct outlet_opts x = a->opts;
     struct outlet_opts y = b->opts;
 
-    x.frame = x.device = x.local = x.interface = NULL;
-    y.frame = y.device = y.local = y.interface = NULL;
+    x.frame = x.device = x.local = x.interface = x.source = NULL;
+    y.frame = y.device = y.local = y.interface = y.source = NULL;
     x.allow = y.allow = x.deny = y.deny = NULL; /* compared as they are printed */
     OL_ASSERT(memcmp(a->texts, b->texts, sizeof a->texts) == 0);
     OL_ASSERT(memcmp(&x, &y, sizeof x) == 0);

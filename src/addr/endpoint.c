@@ -450,6 +450,40 @@ settle_interface(const struct ol_settings *s, struct ol_endpoint *e, struct outl
     return OUTLET_OK;
 }
 
+/* RFC 4607: what anybody else sends to the group stays in the network. */
+static outlet_err
+settle_source(const struct ol_settings *s, bool is_group, struct ol_endpoint *e,
+              struct outlet_reason *why)
+{
+    const struct ol_setting *set = &s->of[OL_OPT_SOURCE];
+    struct ol_addr *a = &e->source;
+
+    if (!set->given)
+        return OUTLET_OK;
+    if (!is_group)
+        return ol_refuse(why, OUTLET_EINVAL, set->key_at, "source",
+                         "the key `source` is about a group, which the host is not; listen at one "
+                         "such as 232.1.2.3 or [ff3e::8000:1], or say allow=ADDRESS instead");
+    if (!ol_addr_parse(set->text, strlen(set->text), a) || ol_addr_is_any(a) ||
+        ol_addr_is_group(a) || ol_addr_is_broadcast(a))
+        return ol_refuse(why, OUTLET_EINVAL, set->value_at, "source",
+                         "the key `source` takes the address of the one who sends to the group, "
+                         "such as 192.0.2.7 or 2001:db8::7");
+    if (a->kind != e->addr.kind)
+        return ol_refuse(why, OUTLET_EINVAL, set->value_at, "source",
+                         "`source` and the group are addresses of different families; give an "
+                         "%s address here",
+                         e->addr.kind == OL_ADDR_V4 ? "IPv4" : "IPv6");
+    if (a->zone && !e->interface)
+        e->interface = a->zone;
+    if (a->zone && a->zone != e->interface)
+        return ol_refuse(
+            why, OUTLET_EINVAL, set->value_at, "source",
+            "the interface after the `%%` is another one than that of the group; leave "
+            "it out");
+    return OUTLET_OK;
+}
+
 /* Keys about groups, where nothing will ever be sent to one. */
 static outlet_err
 refuse_alone(const struct ol_settings *s, enum ol_option_id id, const char *of,
@@ -472,6 +506,8 @@ settle_many(const struct ol_url *u, const struct ol_settings *s, struct ol_endpo
     bool broadcast = s->of[OL_OPT_BROADCAST].value == OUTLET_ON;
     outlet_err err = settle_interface(s, e, why);
 
+    if (!err)
+        err = settle_source(s, is_group, e, why);
     e->many = connects && (is_group || broadcast);
     if (!err && connects && !broadcast && e->has_literal && ol_addr_is_broadcast(&e->addr))
         err = ol_refuse(why, OUTLET_EINVAL, at_of(u->host), "broadcast",

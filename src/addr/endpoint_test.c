@@ -117,6 +117,10 @@ static const struct {
      "udp://239.1.2.3:5000#interface=lo,ttl=32,loop=off"},
     {L, "udp://239.1.2.3:5000#interface=127.0.0.1", "udp://239.1.2.3:5000#interface=127.0.0.1"},
     {L, "udp://[ff02::1]:5#interface=lo", "udp://[ff02::1]:5#interface=lo"},
+    {L, "udp://232.1.2.3:5#source=192.0.2.7,interface=lo",
+     "udp://232.1.2.3:5#interface=lo,source=192.0.2.7"},
+    {L, "udp://[ff3e::8000:1]:5#source=2001:DB8::7", "udp://[ff3e::8000:1]:5#source=2001:DB8::7"},
+    {L, "udp://[ff32::8000:1]:5#source=fe80::1%251", "udp://[ff32::8000:1]:5#source=fe80::1%251"},
     {L, "udp://[ff02::1%lo]:5#interface=1", "udp://[ff02::1%251]:5#interface=1"},
     {C, "udp://[ff05::1]:5", "udp://[ff05::1]:5"},
     {L, "udp://*:5#broadcast,ttl=9", "udp://*:5#ttl=9,broadcast=on"},
@@ -315,6 +319,21 @@ static const struct {
     {L, "udp://*:1#interface=^nosuch", OUTLET_EINVAL, "interface", "no network interface"},
     {L, "udp://*:1#interface=^192.0.2.200", OUTLET_EINVAL, "interface", "no network interface"},
     {L, "udp://[ff02::1%1]:1#interface=^2", OUTLET_EINVAL, "interface", "another one"},
+    {L, "udp://*:1#^source=192.0.2.7", OUTLET_EINVAL, "source", "about a group"},
+    {L, "udp://h:1#^source=192.0.2.7", OUTLET_EINVAL, "source", "allow=ADDRESS"},
+    {C, "udp://232.1.2.3:1#^source=192.0.2.7", OUTLET_EINVAL, "source",
+     "no meaning when connecting"},
+    {L, "tcp://*:1#^source=192.0.2.7", OUTLET_EINVAL, "source", "no meaning with tcp"},
+    {L, "udp://232.1.2.3:1#source=^fe80::7%251", OUTLET_EINVAL, "source", "give an IPv4 address"},
+    {L, "udp://[ff3e::1]:1#source=^192.0.2.7", OUTLET_EINVAL, "source", "give an IPv6 address"},
+    {L, "udp://232.1.2.3:1#source=^host", OUTLET_EINVAL, "source", "takes the address of the one"},
+    {L, "udp://232.1.2.3:1#source=^192.0.2.7:5", OUTLET_EINVAL, "source", "takes the address"},
+    {L, "udp://232.1.2.3:1#source=^232.1.2.3", OUTLET_EINVAL, "source", "takes the address"},
+    {L, "udp://232.1.2.3:1#source=^0.0.0.0", OUTLET_EINVAL, "source", "takes the address"},
+    {L, "udp://[ff32::1%1]:1#source=^fe80::7%252", OUTLET_EINVAL, "source", "another one"},
+    {L, "udp://232.1.2.3:1#source=1.2.3.4,^source=1.2.3.5", OUTLET_EINVAL, "source", "twice"},
+    {L, "udp://232.1.2.3:1#^ip_add_source_membership=1.2.3.4", OUTLET_EINVAL,
+     "ip_add_source_membership", "source"},
     {L, "udp://*:1#ttl=^256", OUTLET_EINVAL, "ttl", "1 to 255"},
     {L, "tcp://*:1#^ttl=5", OUTLET_EINVAL, "ttl", "no meaning with tcp"},
     {L, "tcp://*:1#^broadcast", OUTLET_EINVAL, "broadcast", "no meaning with tcp"},
@@ -437,6 +456,7 @@ numbers(const struct ol_endpoint *e)
     o.device = NULL;
     o.local = NULL;
     o.interface = NULL;
+    o.source = NULL;
     return o;
 }
 
@@ -446,7 +466,8 @@ same(struct ol_endpoint a, struct ol_endpoint b)
 {
     bool addr = ol_addr_same(&a.addr, &b.addr) && a.addr.port == b.addr.port &&
                 ol_addr_same(&a.local, &b.local) && a.local.port == b.local.port &&
-                a.interface == b.interface && a.many == b.many;
+                ol_addr_same(&a.source, &b.source) && a.interface == b.interface &&
+                a.many == b.many;
     struct outlet_opts x = numbers(&a);
     struct outlet_opts y = numbers(&b);
 

@@ -88,6 +88,7 @@ const struct ol_option ol_options[OL_OPTIONS] = {
     ROW_EACH(LOCAL, local, TEXT, 0, false, TCP | UDP, CONNECT, EACH(0)),
 
     ROW_EACH(INTERFACE, interface, TEXT, 0, false, UDP, BOTH, EACH(0)),
+    ROW_EACH(SOURCE, source, TEXT, 0, false, UDP, LISTEN, EACH(0)),
     ROW_EACH(TTL, ttl, COUNT, TTL_TOP, false, UDP, BOTH, EACH(1)),
     ROW_EACH(LOOP, loop, SWITCH, OUTLET_ON, true, UDP, BOTH, EACH(OUTLET_ON)),
     ROW_EACH(BROADCAST, broadcast, SWITCH, OUTLET_ON, true, UDP, BOTH, EACH(OUTLET_OFF)),
@@ -145,6 +146,7 @@ static const struct {
     {"ip_multicast_ttl", "ttl"},
     {"ip_multicast_loop", "loop"},
     {"ip_multicast_if", "interface"},
+    {"ip_add_source_membership", "source"},
     {"reuseport", "reuse"},
     {"so_reuseport", "reuse"},
 };

@@ -59,6 +59,7 @@ enum ol_option_id {
     OL_OPT_DEVICE,
     OL_OPT_LOCAL,
     OL_OPT_INTERFACE,
+    OL_OPT_SOURCE,
     OL_OPT_TTL,
     OL_OPT_LOOP,
     OL_OPT_BROADCAST,

@@ -29,6 +29,7 @@ parse(const char *url, enum outlet_role role, const struct outlet_opts *opts)
     e.opts.device = NULL;
     e.opts.local = NULL;
     e.opts.interface = NULL;
+    e.opts.source = NULL;
     return e;
 }
 

@@ -25,6 +25,7 @@ INSIDE = "OUTLET_HOSTS_TEST_INSIDE"
 HOSTS = ("left", "right")
 ADDRESSES = {"left": "10.77.0.1", "right": "10.77.0.2"}
 ADDRESSES6 = {"left": "fd77::1", "right": "fd77::2"}
+SECOND = ("10.77.0.3/24", "fd77::3/64")  # two more of the right one
 IFACE = "cable"
 
 
@@ -55,6 +56,9 @@ def make_hosts():
         must("ip", "netns", "exec", host, "sh", "-c",
              f"echo 0 > /proc/sys/net/ipv6/conf/{IFACE}/accept_dad")
         must("ip", "-n", host, "link", "set", IFACE, "up")
+    for address in SECOND:
+        must("ip", "-n", "right", "address", "add", address, "dev", IFACE,
+             *(["nodad"] if ":" in address else []))
 
 
 def link_local(host):
@@ -164,6 +168,46 @@ def a_group_is_heard_on_both_hosts():
                       "loop=off, and this host heard itself")
 
 
+def groups_of_one_port_are_not_mixed():
+    """Each member hears its own group, whichever port the sender has."""
+    by = f"#interface={IFACE}"
+    with running("left", "listen", f"udp://239.1.2.5:0{by}") as five:
+        port = port_of(five)
+        with running("left", "listen", f"udp://239.1.2.6:{port}{by}") as six:
+            six.until("listening")
+            for turn in range(6):
+                for member, group, word in ((five, 5, f"five {turn}"), (six, 6, f"six {turn}")):
+                    with running("right", "connect", f"udp://239.1.2.{group}:{port}{by}", word,
+                                 "--every", "50ms"):
+                        member.until("message", text=word)
+            for member, word in ((five, "five"), (six, "six")):
+                member.end()
+                check(all(e["text"].startswith(word) for e in member.all("message")),
+                      f"{word} heard another group")
+
+
+def of_two_senders_only_the_source_is_heard():
+    """What another one sends to the group reaches a member that asked for everybody."""
+    for group, other, source in (("232.1.2.3", ADDRESSES["right"], "10.77.0.3"),
+                                 ("[ff35::8000:77]", ADDRESSES6["right"], "fd77::3")):
+        by = f"#interface={IFACE}"
+        with running("left", "listen", f"udp://{group}:0{by}") as everyone:
+            port = port_of(everyone)
+            to = f"udp://{group}:{port}{by}"
+            with running("left", "listen", f"{to},source={source}") as one:
+                one.until("listening")
+                with running("right", "connect", f"{to},local={other}", "unheard", "--every",
+                             "50ms"), \
+                        running("right", "connect", f"{to},local={source}", "heard", "--every",
+                                "50ms"):
+                    everyone.until("message", text="unheard")
+                    everyone.until("message", text="heard")
+                    one.until("message", text="heard")
+                one.end()
+                check({e["text"] for e in one.all("message")} == {"heard"},
+                      f"source={source}, and this came: {one.all('message')}")
+
+
 def a_broadcast_is_heard_with_its_key_only():
     """The subnet's address, and everybody's."""
     with running("left", "listen", "--echo", "udp://0.0.0.0:0") as server:
@@ -203,8 +247,10 @@ def a_relay_stands_between_the_hosts():
                 client.until("summary", exit=0)
 
 
-TESTS = (two_hosts_talk, a_group_is_heard_on_both_hosts, a_broadcast_is_heard_with_its_key_only,
-         a_device_is_the_only_way, a_relay_stands_between_the_hosts)
+TESTS = (two_hosts_talk, a_group_is_heard_on_both_hosts, groups_of_one_port_are_not_mixed,
+         of_two_senders_only_the_source_is_heard,
+         a_broadcast_is_heard_with_its_key_only, a_device_is_the_only_way,
+         a_relay_stands_between_the_hosts)
 
 
 def enter():

@@ -247,6 +247,39 @@ other_groups_of_the_port_are_not_heard(void **state)
     net_close(&n);
 }
 
+/* Another member hears both: so what the first one sent did arrive. */
+static void
+of_two_senders_only_the_source_is_heard(void **state)
+{
+    struct net n;
+    struct server all = {0};
+    struct server one = {0};
+    struct end e[2] = {{0}};
+
+    (void)state;
+    net_open(&n, NULL);
+    net_listen(&n, &all, NULL, "udp://232.255.42.8:0#interface=lo");
+    net_listen(&n, &one, NULL, "%s#interface=lo,source=127.0.0.3", all.at);
+    for (int i = 0; i < 2; i++) {
+        net_connect(&n, &e[i], NULL, "%s#interface=lo,local=127.0.0.%d", all.at, i + 2);
+    }
+    UNTIL(&n, e[0].opens && e[1].opens);
+    for (size_t round = 1; round < 4; round++) {
+        for (int i = 0; i < 2; i++) {
+            assert_true(outlet_send(e[i].c, i ? "heard" : "unheard", i ? 5 : 7) >= 0);
+            UNTIL(&n, all.count == 2 || (!i && all.count == 1));
+            UNTIL(&n, all.ends[i].messages == round);
+        }
+        UNTIL(&n, one.count && one.ends[0].messages == round);
+    }
+    assert_int_equal(one.count, 1);
+    assert_int_equal(one.ends[0].len, 15);
+    assert_memory_equal(one.ends[0].bytes, "heardheardheard", 15);
+    net_server_fini(&all);
+    net_server_fini(&one);
+    net_close(&n);
+}
+
 static void
 many_in_one_turn_reach_the_group_in_order(void **state)
 {
@@ -351,6 +384,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_listener_asks_a_group_and_has_a_connection_for_each_answer),
     cmocka_unit_test(without_loop_this_computer_does_not_hear_itself),
     cmocka_unit_test(other_groups_of_the_port_are_not_heard),
+    cmocka_unit_test(of_two_senders_only_the_source_is_heard),
     cmocka_unit_test(many_in_one_turn_reach_the_group_in_order),
     cmocka_unit_test(a_broadcast_is_heard_and_answered),
     cmocka_unit_test(a_broadcast_address_without_the_key_names_it),

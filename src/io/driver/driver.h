@@ -149,7 +149,8 @@ struct ol_listen_spec {
     struct ol_addr at; /* DGRAM: a group is joined, and the port bound at any address */
     enum ol_share_port share;
     int backlog;
-    int mode; /* permissions of a unix path; -1: as umask says */
+    int mode;              /* permissions of a unix path; -1: as umask says */
+    struct ol_addr source; /* DGRAM at a group: only it is heard there; OL_ADDR_NONE: everyone */
     /* Accepting ends after each client (more = false): who comes next waits in the backlog. */
     bool singly;
     struct ol_tuning tuning;

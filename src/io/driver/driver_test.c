@@ -995,6 +995,29 @@ links_closed_in_the_middle_of_a_batch_are_not_heard_again(void **state)
         assert_false(b[i]->heard_after_closed);
 }
 
+/* Every wait has ends to tell at once; what others have to say must come in between. */
+static void
+links_that_come_and_go_hold_nobody_up(void **state)
+{
+    struct world *w = *state;
+    struct peer *from;
+    struct peer *to;
+
+    pair_both(w, &from, &to);
+    settle(w, 1);
+    send_wave(from, 10);
+    for (int i = 0; i < PEERS / 4 && to->received < 10; i++) {
+        int32_t tokens[2];
+
+        assert_int_equal(w->ops->pair(w->d, tokens), 0);
+        close_peer(adopt_token(w, tokens[0]), false);
+        close_peer(adopt_token(w, tokens[1]), false);
+        assert_int_not_equal(step(w, 0), 0);
+    }
+    assert_int_equal(to->received, 10);
+    RUN_UNTIL(w, all_closed(w));
+}
+
 static void
 bytes_that_are_kept_survive_later_batches(void **state)
 {
@@ -1909,6 +1932,7 @@ static const struct CMUnitTest for_every_driver[] = {
 static const struct CMUnitTest for_the_kernel[] = {
     KERNEL(an_address_of_another_machine_is_refused),
     KERNEL(accepted_sockets_do_not_delay),
+    KERNEL(links_that_come_and_go_hold_nobody_up),
     KERNEL(running_out_of_descriptors_stops_accepting_without_a_spin),
     KERNEL(a_stale_socket_file_is_taken_over),
     KERNEL(a_file_that_is_no_socket_is_left_alone),

@@ -133,6 +133,7 @@ struct uring {
     struct ol_blocks blocks;
     unsigned offered; /* blocks that the kernel has */
 
+    bool is_spared; /* the last turn had something to tell and did not enter the kernel */
     struct links todo;
     struct links starved;
     bool sweep_starved; /* somebody on it wants to be closed */
@@ -1059,12 +1060,24 @@ lie_down(struct uring *u)
     return atomic_compare_exchange_strong(&u->bed, &bed, ASLEEP) || bed == ASLEEP;
 }
 
+/*
+ * Whoever closes is told so before the kernel is entered, and may answer with more submissions:
+ * they all go with one entry, the one that waits.  But not twice in a row, or two links that make
+ * and close each other would keep everybody else from being heard.
+ */
+static bool
+can_spare_entry(struct uring *u)
+{
+    u->is_spared = u->out_count > 0 && !u->is_spared;
+    return u->is_spared;
+}
+
 /* Once around; *is_over when the caller has to be told. */
 static int
 turn(struct uring *u, ol_time until, bool *is_over)
 {
     bool is_blocking;
-    int err;
+    int err = 0;
 
     prepare(u);
     if (must_retry(u)) {
@@ -1073,7 +1086,8 @@ turn(struct uring *u, ol_time until, bool *is_over)
         until = until < retry ? until : retry;
     }
     is_blocking = u->out_count == 0 && io_uring_cq_ready(&u->ring) == 0 && until > 0 && lie_down(u);
-    err = enter(u, is_blocking, until);
+    if (!can_spare_entry(u))
+        err = enter(u, is_blocking, until);
     /* An exchange, so that what the waker wrote before it woke us is seen after this. */
     *is_over = atomic_exchange(&u->bed, AWAKE) == WOKEN;
     reap(u);

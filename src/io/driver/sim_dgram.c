@@ -128,8 +128,10 @@ sim_dgram_listen(struct sim_driver *d, struct ol_link *l, const struct ol_listen
     err = dgram_new(d, l, spec->kind, &at, spec->share, &g);
     if (err)
         return err;
-    if (ol_addr_is_group(&spec->at))
+    if (ol_addr_is_group(&spec->at)) {
         g->group = spec->at;
+        g->source = spec->source;
+    }
     g->deaf = spec->tuning.deaf;
     g->broadcast = spec->tuning.broadcast;
     if (bound)
@@ -362,6 +364,14 @@ deliver(struct ol_sim *w, struct sim_dgram *r, const struct ol_dgram *d, const s
     return 0;
 }
 
+/* Somebody else than the one who is heard at the group? */
+static bool
+is_other_source(const struct sim_dgram *r, const struct ol_addr *from, const struct ol_addr *to)
+{
+    return r->source.kind != OL_ADDR_NONE && ol_addr_is_group(to) &&
+           memcmp(r->source.ip, from->ip, sizeof from->ip) != 0;
+}
+
 /* To each who hears it; lost to one, it may still reach another. */
 static int
 deliver_to_many(struct ol_sim *w, const struct sim_dgram *g, const struct ol_dgram *d,
@@ -375,7 +385,7 @@ deliver_to_many(struct ol_sim *w, const struct sim_dgram *g, const struct ol_dgr
     if (g->deaf && ol_addr_is_group(to))
         return 0;
     while (!err && (r = sim_next_member(w, to, r)) != NULL) {
-        if (!sim_chance(w, w->faults.lose))
+        if (!is_other_source(r, from, to) && !sim_chance(w, w->faults.lose))
             err = deliver(w, r, d, from, to);
     }
     return err;

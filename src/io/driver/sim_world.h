@@ -123,11 +123,12 @@ struct sim_dgram {
     bool local;       /* of unix: nothing is lost, doubled or overtaken, and a full peer is said */
     ol_time retry_at; /* local: OL_SENT is owed then; 0: it is not */
     ol_time burst_at;
-    size_t burst;         /* bytes sent at that instant: they fill the send buffer */
-    uint16_t err;         /* refused, told once */
-    bool deaf;            /* what it sends to a group is heard by nobody here */
-    bool broadcast;       /* it may */
-    struct ol_addr group; /* joined; OL_ADDR_NONE: none */
+    size_t burst;          /* bytes sent at that instant: they fill the send buffer */
+    uint16_t err;          /* refused, told once */
+    bool deaf;             /* what it sends to a group is heard by nobody here */
+    bool broadcast;        /* it may */
+    struct ol_addr group;  /* joined; OL_ADDR_NONE: none */
+    struct ol_addr source; /* ... and only this one is heard there; OL_ADDR_NONE: everyone */
 };
 
 struct sim_driver {

@@ -304,10 +304,14 @@ prepare_listener(int fd, const struct ol_listen_spec *spec)
         err = tune(fd, &spec->at, is_dgram, &spec->tuning);
     if (!err && is_dgram)
         err = ask_destination(fd, &spec->at);
-    /* Every member of a group on this machine gets a copy, so they all may have its port. */
+    /*
+     * Every member of a group on this machine gets a copy, so they all may have its port.  Not by
+     * SO_REUSEPORT: what only one member is to have (of another group at that port, or by its
+     * source) the kernel would give to any of the sockets that share so, by the sender's port.
+     */
     if (!err && is_dgram && ol_addr_is_group(&spec->at))
         err = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-    if (!err && (spec->share == OL_PORT_SIBLING || spec->share == OL_PORT_SHARED))
+    else if (!err && (spec->share == OL_PORT_SIBLING || spec->share == OL_PORT_SHARED))
         err = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     if (!err && is_dgram)
         take_trains(fd);
@@ -479,6 +483,28 @@ ol_sock_unlink(const struct ol_sock_file *file)
 
 /* ---- listening and connecting ------------------------------------------------------------ */
 
+/* RFC 3678's way, one for both families: IP_ADD_SOURCE_MEMBERSHIP knows the interface by an address
+ * of it only. */
+static int
+join(int fd, const struct ol_listen_spec *spec)
+{
+    int level = spec->at.kind == OL_ADDR_V4 ? IPPROTO_IP : IPPROTO_IPV6;
+    struct group_source_req one = {.gsr_interface = spec->tuning.interface};
+    struct group_req all = {.gr_interface = spec->tuning.interface};
+    union ol_sockaddr name;
+    int err;
+
+    memcpy(&all.gr_group, &name, ol_sockaddr_set(&name, &spec->at));
+    one.gsr_group = all.gr_group;
+    if (spec->source.kind == OL_ADDR_NONE) {
+        err = setsockopt(fd, level, MCAST_JOIN_GROUP, &all, sizeof all);
+    } else {
+        memcpy(&one.gsr_source, &name, ol_sockaddr_set(&name, &spec->source));
+        err = setsockopt(fd, level, MCAST_JOIN_SOURCE_GROUP, &one, sizeof one);
+    }
+    return err == 0 ? 0 : -errno;
+}
+
 /*
  * At any address, not at the group's: who answers something that was sent from here answers to this
  * machine, and would not be heard.  Groups that others joined at the same port are not for us.
@@ -489,22 +515,11 @@ join_group(int fd, const struct ol_listen_spec *spec)
     struct ol_addr at = {.kind = spec->at.kind, .port = spec->at.port};
     int err = bind_to(fd, &at);
 
-    if (!err && at.kind == OL_ADDR_V4) {
-        struct ip_mreqn v4 = {.imr_ifindex = (int)spec->tuning.interface};
-
-        memcpy(&v4.imr_multiaddr, spec->at.ip, 4);
+    if (!err && at.kind == OL_ADDR_V4)
         err = set_int(fd, IPPROTO_IP, IP_MULTICAST_ALL, 0);
-        if (!err && setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &v4, sizeof v4) != 0)
-            err = -errno;
-    } else if (!err) {
-        struct ipv6_mreq v6 = {.ipv6mr_interface = spec->tuning.interface};
-
-        memcpy(&v6.ipv6mr_multiaddr, spec->at.ip, 16);
-        (void)set_int(fd, IPPROTO_IPV6, MULTICAST_ALL_V6, 0); /* before Linux 4.20 it always is */
-        if (setsockopt(fd, IPPROTO_IPV6, IPV6_JOIN_GROUP, &v6, sizeof v6) != 0)
-            err = -errno;
-    }
-    return err;
+    else if (!err) /* before Linux 4.20 it always is */
+        (void)set_int(fd, IPPROTO_IPV6, MULTICAST_ALL_V6, 0);
+    return err ? err : join(fd, spec);
 }
 
 static int

@@ -53,6 +53,7 @@ bind_one(struct ol_listener *l, const struct plan *p, struct ol_lsock *s, struct
                                   .given = given,
                                   .packets = p->e.carrier == OL_SCHEME_PACKET,
                                   .at = at,
+                                  .source = p->e.source,
                                   .share = share,
                                   .backlog = p->e.opts.backlog > 0 ? (int)p->e.opts.backlog
                                                                    : BACKLOG,
