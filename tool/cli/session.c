@@ -289,9 +289,18 @@ record_open(struct run *run, struct eng_session_opts *opts)
 static void
 record_close(struct run *run)
 {
+    struct stat st;
+    bool may_stand_still;
+
     if (!run->recorder)
         return;
+    /* Who reads a pipe may never read on. */
+    may_stand_still = stat(run->record_path, &st) != 0 || !S_ISREG(st.st_mode);
+    if (may_stand_still)
+        cli_signals_end_it(true);
     say_record_failed(run, eng_recorder_close(run->recorder));
+    if (may_stand_still)
+        cli_signals_end_it(false);
     run->recorder = NULL;
     if (run->record_lacks && run->result == ENG_DONE)
         run->result = ENG_FILE;
