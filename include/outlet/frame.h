@@ -4,9 +4,11 @@
  * Most programs name their framing in the URL and never look here:
  *
  *     none  fixed:128  line  delim:%0D%0A  len:4be  len:2le@1+3/6  varint  between:%02..%03  hp:123
+ *     idle:20ms
  *
  * The same text works in both directions: it cuts what is received and wraps what is sent.  What
- * is sent comes out on the other side as the same message, or is refused.  docs/framing.md shows
+ * is sent comes out on the other side as the same message, or is refused; only the silence between
+ * two messages with idle is the sender's to keep.  docs/framing.md shows
  * each with its bytes.  A protocol that none of them describes gives two functions here and says
  * `custom`.
  *

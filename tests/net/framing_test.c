@@ -32,7 +32,8 @@ a_message_over_max_ends_its_connection_before_it_takes_memory(void **state)
                  {"varint", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 11, 0, OUTLET_EPROTO},
                  {"between:%02..%03", "\x02", 1, 3000, OUTLET_EMSGSIZE},
                  {"between:%02..%03", "x", 1, 0, OUTLET_EPROTO},
-                 {"hp:123", "\x10\x00\x00\x00", 4, 0, OUTLET_EPROTO}};
+                 {"hp:123", "\x10\x00\x00\x00", 4, 0, OUTLET_EPROTO},
+                 {"idle:20ms", "", 0, 3000, OUTLET_EMSGSIZE}};
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -319,7 +320,193 @@ an_unfinished_message_is_cut_anew(void **state)
     net_close(&n);
 }
 
+/* ---- a border in time --------------------------------------------------------------------- */
+
+static void
+a_silence_ends_a_message(void **state)
+{
+    static const size_t sizes[] = {1, 1000, 40000, 2, 65536};
+    static uint8_t bytes[65536];
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= (net_is_sim() ? 50 : 1); seed++) {
+        struct ol_sim_faults slow = {.delay_max_us = 15000}; /* pieces come, but never so late */
+        struct net n;
+        struct server s = {0};
+        struct end e = {0};
+        size_t at = 0;
+
+        net_open_world(&n, seed, &slow);
+        net_listen(&n, &s, NULL, "tcp://127.0.0.1:0#frame=idle:50ms");
+        net_connect(&n, &e, NULL, "%s", s.at);
+        net_pattern(bytes, sizeof bytes, (uint32_t)seed);
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            assert_true(outlet_send(e.c, bytes, sizes[i] / 2) >= 0);
+            assert_true(outlet_send(e.c, bytes + sizes[i] / 2, sizes[i] - sizes[i] / 2) >= 0);
+            UNTIL(&n, s.count && s.ends[0].messages == i + 1);
+            assert_int_equal(s.ends[0].sizes[i], sizes[i]);
+            assert_memory_equal(s.ends[0].bytes + at, bytes, sizes[i]);
+            at += sizes[i];
+        }
+        assert_int_equal(s.ends[0].closes, 0);
+        net_end_fini(&e);
+        net_server_fini(&s);
+        net_close(&n);
+    }
+}
+
+/* However it is sliced in time: only the clock of the simulator is that exact. */
+static void
+less_than_the_silence_ends_nothing(void **state)
+{
+    struct net n;
+    struct server s = {0};
+    struct end e = {0};
+
+    (void)state;
+    if (!net_is_sim())
+        skip();
+    net_open(&n, NULL);
+    net_listen(&n, &s, NULL, "tcp://127.0.0.1:0#frame=idle:20ms,partial_ms=1000");
+    net_connect(&n, &e, NULL, "%s", s.at);
+    UNTIL(&n, e.opens && s.count);
+    for (int i = 0; i < 40; i++) {
+        assert_true(outlet_send(e.c, "x", 1) >= 0);
+        net_run_ms(&n, 19);
+        assert_int_equal(s.ends[0].messages, 0);
+    }
+    net_run_ms(&n, 3);
+    assert_int_equal(s.ends[0].messages, 1);
+    assert_int_equal(s.ends[0].sizes[0], 40);
+    /* Nobody talks on and on: the time of a whole message has its limit, too. */
+    for (int i = 0; i < 60 && !s.ends[0].closes; i++) {
+        assert_true(outlet_send(e.c, "x", 1) >= 0 || e.closes);
+        net_run_ms(&n, 19);
+    }
+    assert_int_equal(s.ends[0].messages, 1);
+    assert_int_equal(s.ends[0].why.code, OUTLET_ETIMEDOUT);
+    net_end_fini(&e);
+    net_server_fini(&s);
+    net_close(&n);
+}
+
+static void
+the_end_of_the_peer_ends_a_message(void **state)
+{
+    static const char *const how[] = {"", ",half_open", NULL};
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        struct net n;
+        struct server s = {0};
+        struct end e = {0};
+        struct end *p = &s.ends[0];
+
+        net_open(&n, NULL);
+        net_listen(&n, &s, NULL, "tcp://127.0.0.1:0#frame=idle:3600s,partial_ms=off,idle_ms=off%s",
+                   how[i] ? how[i] : "");
+        net_connect(&n, &e, NULL, "%s", s.at);
+        assert_true(outlet_send(e.c, "the last words", 14) >= 0);
+        UNTIL(&n, s.count && net_number(p->c, "bytes_in") == 14);
+        assert_int_equal(p->messages, 0);
+        if (how[i])
+            assert_int_equal(outlet_end(e.c), OUTLET_OK);
+        else
+            assert_int_equal(outlet_abort(e.c), OUTLET_OK); /* a reset loses nothing that came */
+        UNTIL(&n, i == 1 ? p->events : p->closes);
+        assert_int_equal(p->messages, 1);
+        assert_memory_equal(p->bytes, "the last words", 14);
+        assert_string_equal(p->story, i == 1 ? "AOME" : "AOMC");
+        if (i == 0)
+            assert_int_equal(p->why.code, OUTLET_OK);
+        if (!how[i])
+            assert_int_equal(p->why.code, OUTLET_ERESET);
+        net_end_fini(&e);
+        net_server_fini(&s);
+        net_close(&n);
+    }
+}
+
+/* Who does not read cannot tell whether anything came meanwhile. */
+static void
+a_pause_is_no_silence(void **state)
+{
+    struct net n;
+    struct server s = {0};
+    struct end e = {0};
+    struct end *p = &s.ends[0];
+
+    (void)state;
+    net_open(&n, NULL);
+    net_listen(&n, &s, NULL, "tcp://127.0.0.1:0#frame=idle:30ms");
+    net_connect(&n, &e, NULL, "%s", s.at);
+    assert_true(outlet_send(e.c, "first", 5) >= 0);
+    UNTIL(&n, s.count && p->opens && net_number(p->c, "bytes_in") == 5);
+    assert_int_equal(outlet_pause(p->c), OUTLET_OK);
+    net_run_ms(&n, 1);
+    if (p->messages == 0) { /* else that took so long that the message had ended */
+        assert_true(outlet_send(e.c, " half", 5) >= 0);
+        net_run_ms(&n, 60);
+        assert_int_equal(p->messages, 0);
+        assert_int_equal(outlet_resume(p->c), OUTLET_OK);
+        UNTIL(&n, p->messages);
+        assert_int_equal(p->sizes[0], 10);
+        assert_memory_equal(p->bytes, "first half", 10);
+    }
+    net_end_fini(&e);
+    net_server_fini(&s);
+    net_close(&n);
+}
+
+static void
+goes_by_silence(struct end *e, outlet_msg *m)
+{
+    (void)m;
+    if (e->messages == 1)
+        e->result = outlet_set_framing(e->c, "idle:20ms", NULL);
+}
+
+static void
+the_rest_behind_a_line_may_end_by_silence(void **state)
+{
+    static const struct does does = {.on_message = goes_by_silence};
+    struct net n;
+    struct server s = {.does = &does};
+    struct end e = {0};
+    struct end *p = &s.ends[0];
+
+    (void)state;
+    for (int split = 0; split < 2; split++) {
+        net_open(&n, NULL);
+        s = (struct server){.does = &does};
+        e = (struct end){0};
+        net_listen(&n, &s, NULL, "tcp://127.0.0.1:0#frame=line");
+        net_connect(&n, &e, NULL, "%s", s.at);
+        if (split) { /* the line ends in what is held */
+            assert_true(outlet_send(e.c, "up", 2) >= 0);
+            UNTIL(&n, s.count && net_number(p->c, "bytes_in") == 2);
+            assert_true(outlet_send(e.c, "grade\n\1\2\n", 9) >= 0);
+        } else {
+            assert_true(outlet_send(e.c, "upgrade\n\1\2\n", 11) >= 0);
+        }
+        UNTIL(&n, s.count && p->messages == 2);
+        assert_int_equal(p->result, OUTLET_OK);
+        assert_int_equal(p->sizes[0], 7);
+        assert_int_equal(p->sizes[1], 3);
+        assert_memory_equal(p->bytes, "upgrade\1\2\n", 10);
+        assert_true(outlet_send(p->c, "", 0) == OUTLET_EINVAL); /* it would not be heard */
+        net_end_fini(&e);
+        net_server_fini(&s);
+        net_close(&n);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(a_silence_ends_a_message),
+    cmocka_unit_test(less_than_the_silence_ends_nothing),
+    cmocka_unit_test(the_end_of_the_peer_ends_a_message),
+    cmocka_unit_test(a_pause_is_no_silence),
+    cmocka_unit_test(the_rest_behind_a_line_may_end_by_silence),
     cmocka_unit_test(a_message_over_max_ends_its_connection_before_it_takes_memory),
     cmocka_unit_test(a_long_length_alone_takes_no_memory),
     cmocka_unit_test(two_functions_can_be_a_framing),

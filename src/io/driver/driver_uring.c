@@ -715,7 +715,11 @@ accept_some(struct uring *u, struct ol_link *l)
             return;
         }
         set_blocking(fd);
-        tell(u, l, OL_ACCEPTED, fd, true)->from = from;
+        if (l->flags & SINGLY)
+            clear(l, WANTED);
+        tell(u, l, OL_ACCEPTED, fd, l->flags & WANTED)->from = from;
+        if (l->flags & SINGLY)
+            return;
     }
 }
 
@@ -743,7 +747,7 @@ read_on(struct uring *u, struct ol_link *l)
         receive_passing(u, l);
     else if (has_room(u))
         receive_dgrams(u, l);
-    if (l->flags & READABLE)
+    if (l->flags & READABLE && l->flags & WANTED)
         put_on(&u->todo, l);
 }
 
@@ -1228,7 +1232,7 @@ uring_listen(struct ol_driver *d, struct ol_link *l, const struct ol_listen_spec
     take(l, spec->kind, fd);
     if (spec->kind == OL_LINK_LISTENER)
         set_blocking(fd);
-    if (spec->kind == OL_LINK_LISTENER && spec->singly)
+    if ((spec->kind == OL_LINK_LISTENER || spec->kind == OL_LINK_INHERITED) && spec->singly)
         l->flags |= SINGLY;
     if (file->is_set)
         l->work = file;

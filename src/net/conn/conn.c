@@ -353,6 +353,9 @@ ol_conn_peer_ended(struct ol_conn *c)
         return;
     if (c->input && !s->transport->stream)
         return; /* resumed, and the mail that delivers what is held leads here again */
+    ol_conn_deliver_silent(c); /* its end is as good as a silence */
+    if (ol_conn_state(c) != CONN_OPEN)
+        return;
     if (c->input)
         ol_cause_set(c, CAUSE_CUT_SHORT, OUTLET_EEOF, OUTLET_BY_PEER, 0);
     else if (c->flags & CONN_RELAYED && !ol_relay_peer_ended(c))

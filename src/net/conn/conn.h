@@ -170,6 +170,7 @@ struct ol_input {
     struct ol_bytes bytes;
     struct ol_frame_scan scan;
     ol_time since;   /* when its first byte came */
+    ol_time last;    /* ... and the last one so far */
     bool given_away; /* the bytes were retained by the message callback */
     struct ol_input *next_free;
 };
@@ -344,6 +345,15 @@ ol_conn_state(const struct ol_conn *c)
     return (enum ol_conn_state)atomic_load_explicit(&c->state, memory_order_relaxed);
 }
 
+/* How long nothing comes at the end of a message; OL_NEVER: that does not end it. */
+static inline ol_time
+ol_conn_silence(const struct ol_conn *c)
+{
+    const struct ol_settings *s = atomic_load_explicit(&c->settings, memory_order_relaxed);
+
+    return s->framing.kind == OL_FRAME_IDLE ? s->framing.idle_ms * OL_MS : OL_NEVER;
+}
+
 /* A published counter with one writer: no locked instruction. */
 static inline void
 ol_count_add(_Atomic int64_t *counter, int64_t n)
@@ -456,6 +466,8 @@ void ol_conn_received(struct ol_conn *c, const struct ol_lent *bytes, uint32_t f
                       const struct ol_addr *from);
 /* Messages held back by a pause, now that there is none. */
 void ol_conn_deliver_held(struct ol_conn *c);
+/* frame=idle: nothing more will come, or has for that long.  What is held is a message. */
+void ol_conn_deliver_silent(struct ol_conn *c);
 void ol_conn_input_free(struct ol_conn *c);
 void ol_inputs_free(struct ol_inputs *free, const ol_heap *heap);
 void ol_net_feed_starved(struct ol_net *n);

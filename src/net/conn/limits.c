@@ -45,6 +45,8 @@ reading_deadline(const struct ol_conn *c, ol_time active, struct deadline *d)
         earlier(d, after(active, s->flush), CAUSE_PEER, OUTLET_BY_PEER);
     if (!starved)
         earlier(d, after(active, s->idle), CAUSE_IDLE, OUTLET_BY_PEER);
+    if (c->input && !starved)
+        earlier(d, after(c->input->last, ol_conn_silence(c)), CAUSE_NONE, OUTLET_BY_PEER);
     if (c->input)
         earlier(d, after(c->input->since, s->partial), starved ? CAUSE_MEMORY : CAUSE_PARTIAL,
                 starved ? OUTLET_BY_US : OUTLET_BY_PEER);
@@ -93,6 +95,11 @@ expire(struct ol_conn *c, const struct deadline *d)
             ol_conn_break(c, CAUSE_FLUSH_TIME, OUTLET_ETIMEDOUT, OUTLET_BY_PEER);
         else
             ol_conn_break(c, c->cause, OUTLET_OK, OUTLET_BY_US);
+        return;
+    }
+    if (d->cause == CAUSE_NONE) { /* a message has ended, and nothing else */
+        ol_conn_deliver_silent(c);
+        ol_conn_limits_start(c);
         return;
     }
     if (d->cause == CAUSE_PEER) {
@@ -152,7 +159,9 @@ ol_conn_limits_resume(struct ol_conn *c)
     ol_time now = c->cold->reactor->now;
 
     atomic_store_explicit(&c->active, now, memory_order_relaxed);
-    if (c->input)
+    if (c->input) {
         c->input->since = now;
+        c->input->last = now;
+    }
     ol_conn_limits_start(c);
 }

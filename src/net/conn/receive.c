@@ -133,6 +133,19 @@ ol_inputs_free(struct ol_inputs *f, const ol_heap *heap)
     *f = (struct ol_inputs){0};
 }
 
+/* An unfinished message ends in time, or ends its connection. */
+static void
+limit_input(struct ol_conn *c)
+{
+    const struct ol_settings *s = ol_conn_settings(c);
+    ol_time silence = ol_conn_silence(c);
+    ol_time by = s->partial == OL_NEVER ? OL_NEVER : c->input->since + s->partial;
+
+    if (silence != OL_NEVER)
+        by = c->input->last + silence < by ? c->input->last + silence : by;
+    ol_conn_limit_by(c, by);
+}
+
 /* false: no memory, and the connection is being ended. */
 static bool
 hold(struct ol_conn *c, const uint8_t *bytes, size_t len)
@@ -143,9 +156,8 @@ hold(struct ol_conn *c, const uint8_t *bytes, size_t len)
         ol_conn_break(c, CAUSE_MEMORY, OUTLET_ENOMEM, OUTLET_BY_US);
         return false;
     }
-    ol_conn_limit_by(c, ol_conn_settings(c)->partial == OL_NEVER
-                            ? OL_NEVER
-                            : in->since + ol_conn_settings(c)->partial);
+    in->last = c->cold->reactor->now;
+    limit_input(c);
     return true;
 }
 
@@ -184,12 +196,24 @@ hold_message(struct ol_conn *c, const struct outlet_msg *m)
     return hold(c, (const uint8_t *)&head, sizeof head) && hold(c, m->bytes, m->len);
 }
 
+/* All of it: silence ended it.  `max` was looked at with each byte that came. */
+static int
+silent_next(const struct ol_framing *f, struct ol_frame_scan *scan, const uint8_t *bytes,
+            size_t len, struct outlet_frame *out)
+{
+    (void)scan;
+    (void)bytes;
+    OL_ASSERT(len <= f->max);
+    *out = (struct outlet_frame){.message = len};
+    return 1;
+}
+
 /*
- * Messages from the held bytes.  Answers how far it got; what is left is unfinished, held back or
- * of no use any more.
+ * Messages from the held bytes, by `ended` (NULL: by the framing).  What is left is unfinished,
+ * held back or of no use any more.
  */
 static void
-deliver_from_input(struct ol_conn *c)
+deliver_from_input(struct ol_conn *c, ol_frame_next_fn *ended)
 {
     struct ol_input *in = c->input;
     size_t at = 0;
@@ -199,7 +223,7 @@ deliver_from_input(struct ol_conn *c)
         const struct ol_settings *s = ol_conn_settings(c);
         struct outlet_frame frame;
         struct outlet_msg m = {0};
-        ol_frame_next_fn *next = s->transport->stream ? s->next : held_next;
+        ol_frame_next_fn *next = ended ? ended : s->transport->stream ? s->next : held_next;
         int got = 0;
 
         if (len - at >= in->scan.need)
@@ -235,6 +259,8 @@ deliver_from_input(struct ol_conn *c)
         ol_conn_input_free(c); /* with its memory, for the next one */
     else
         ol_bytes_consume(&in->bytes, at);
+    if (c->input && ol_conn_silence(c) != OL_NEVER && deliverable(c))
+        limit_input(c); /* the framing may be a new one */
 }
 
 /* ---- fed by the driver ------------------------------------------------------------------- */
@@ -250,7 +276,7 @@ feed_input(struct ol_conn *c, const uint8_t *bytes, size_t len)
         take = ol_min(len, in->scan.need - in->bytes.len);
     if (!hold(c, bytes, take))
         return len;
-    deliver_from_input(c);
+    deliver_from_input(c, NULL);
     return take;
 }
 
@@ -306,7 +332,7 @@ deliver_dgram(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags,
         deliver(c, &m, 1);
     } else if (ol_conn_settings(c)->transport->ends && ol_conn_state(c) == CONN_OPEN) {
         if (hold_message(c, &m))
-            deliver_from_input(c);
+            deliver_from_input(c, NULL);
     }
 }
 
@@ -372,7 +398,7 @@ ol_conn_deliver_held(struct ol_conn *c)
 {
     if (c->input && deliverable(c)) {
         c->flags |= CONN_DELIVERING;
-        deliver_from_input(c);
+        deliver_from_input(c, NULL);
         c->flags &= (uint16_t)~CONN_DELIVERING;
     }
     if (ol_conn_state(c) != CONN_OPEN || c->flags & CONN_STOPPED)
@@ -381,6 +407,16 @@ ol_conn_deliver_held(struct ol_conn *c)
         ol_conn_peer_ended(c);
     else
         ol_conn_receive_start(c);
+}
+
+void
+ol_conn_deliver_silent(struct ol_conn *c)
+{
+    if (!c->input || ol_conn_silence(c) == OL_NEVER || !deliverable(c))
+        return;
+    c->flags |= CONN_DELIVERING;
+    deliver_from_input(c, silent_next);
+    c->flags &= (uint16_t)~CONN_DELIVERING;
 }
 
 /* At the end of a turn in which some are starved: once a quarter is free again, all go on. */

@@ -52,6 +52,9 @@ received(struct ol_conn *c, struct ol_completion *done)
             ol_conn_peer_error(c, -done->result);
             return;
         }
+        ol_conn_deliver_silent(c);
+        if (ol_conn_state(c) >= CONN_CLOSING)
+            return; /* by what it was told */
         if (ol_conn_state(c) == CONN_LINGERING)
             ol_conn_peer_ended(c); /* a reset is an end, too: our side was sent and acknowledged */
         else

@@ -17,6 +17,9 @@
  *   varint    LEB128 length, message.  At most 10 bytes of length, no needless ones
  *   between:H..T   H message T.  Other bytes where H should stand are OUTLET_EPROTO
  *   hp:FLAG   four bytes, then the message: HP-Socket's PACK model.  Never empty, at most 4 MiB - 1
+ *   idle:T    what came before a silence of T.  A border in time, not in bytes: the parser only
+ *             keeps within `max`, and who has a clock ends the message.  Written as it is, never
+ *             empty
  *   custom    two functions of the program's own
  *
  * len:WIDTH[be|le][@offset][+n|-n][/strip], the four numbers of Netty's decoder:
@@ -53,10 +56,11 @@ enum ol_frame_kind {
     OL_FRAME_VARINT,
     OL_FRAME_BETWEEN,
     OL_FRAME_HP,
+    OL_FRAME_IDLE,
     OL_FRAME_CUSTOM
 };
 
-enum { OL_FRAME_MARK_MAX = 32 };
+enum { OL_FRAME_MARK_MAX = 32, OL_FRAME_IDLE_MAX_MS = 3600000 };
 
 struct ol_framing {
     enum ol_frame_kind kind;
@@ -68,8 +72,11 @@ struct ol_framing {
     bool little;
     uint16_t offset; /* LEN: bytes before the length field */
     uint16_t strip;  /* LEN: header bytes removed on receive; never within the field */
-    int32_t adjust;  /* LEN: added to the field's value to get the bytes that follow the field */
-    uint16_t flag;   /* HP: 10 bits */
+    union {
+        int32_t adjust; /* LEN: added to the field's value to get the bytes that follow the field */
+        int32_t idle_ms; /* IDLE: 1 to OL_FRAME_IDLE_MAX_MS */
+    };
+    uint16_t flag; /* HP: 10 bits */
     struct outlet_framing custom;
 };
 

@@ -247,6 +247,17 @@ next_hp(const struct ol_framing *f, struct ol_frame_scan *scan, const uint8_t *b
     return give(scan, len, OL_HP_HEAD, message, out);
 }
 
+/* Its end is no byte. */
+static int
+next_idle(const struct ol_framing *f, struct ol_frame_scan *scan, const uint8_t *bytes, size_t len,
+          struct outlet_frame *out)
+{
+    (void)scan;
+    (void)bytes;
+    (void)out;
+    return len > f->max ? OUTLET_EMSGSIZE : 0;
+}
+
 static int
 next_custom(const struct ol_framing *f, struct ol_frame_scan *scan, const uint8_t *bytes,
             size_t len, struct outlet_frame *out)
@@ -285,7 +296,7 @@ static ol_frame_next_fn *const next_of[] = {
     [OL_FRAME_LINE] = next_line,       [OL_FRAME_DELIM] = next_delim,
     [OL_FRAME_LEN] = next_len,         [OL_FRAME_VARINT] = next_varint,
     [OL_FRAME_BETWEEN] = next_between, [OL_FRAME_HP] = next_hp,
-    [OL_FRAME_CUSTOM] = next_custom,
+    [OL_FRAME_IDLE] = next_idle,       [OL_FRAME_CUSTOM] = next_custom,
 };
 
 ol_frame_next_fn *
@@ -317,6 +328,8 @@ around_max(const struct ol_framing *f)
     case OL_FRAME_NONE:
     case OL_FRAME_FIXED:
         return 0;
+    case OL_FRAME_IDLE:
+        return 1; /* the one too many: until it comes the message may be whole */
     case OL_FRAME_LINE:
         return 2;
     case OL_FRAME_DELIM:

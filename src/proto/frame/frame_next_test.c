@@ -83,6 +83,9 @@ static const struct {
     {"fixed:3", 9, WIRE("abcdefg"), 0, WIRE("[abc][def]...")},
     {"fixed:1", 1, WIRE("ab"), 0, WIRE("[a][b]")},
 
+    {"idle:20ms", 3, WIRE("abc"), 0, WIRE("...")},
+    {"idle:20ms", 3, WIRE("abcd"), OUTLET_EMSGSIZE, WIRE("...")},
+
     {"line", 9, WIRE("a\nbc\r\n\n\r\nd"), 0, WIRE("[a][bc][][]...")},
     {"line", 9, WIRE("a\rb\r\r\n"), 0, WIRE("[a\rb\r]")},
     {"line", 9, WIRE("a\0b\n"), 0, WIRE("[a\0b]")},

@@ -116,6 +116,31 @@ parse_hp(const char **at, struct ol_framing *f)
     return true;
 }
 
+/* Milliseconds, or with a unit as everywhere in a URL: ms, s. */
+static bool
+parse_idle(const char **at, struct ol_framing *f)
+{
+    const char *first = *at;
+    size_t value;
+    size_t unit = 1;
+
+    if (!take_number(at, 1, OL_FRAME_IDLE_MAX_MS, &value)) {
+        return false;
+    }
+    if (strcmp(*at, "ms") == 0) {
+        *at += 2;
+    } else if (strcmp(*at, "s") == 0) {
+        *at += 1;
+        unit = 1000;
+    }
+    if (value > OL_FRAME_IDLE_MAX_MS / unit) {
+        *at = first;
+        return false;
+    }
+    f->idle_ms = (int32_t)(value * unit);
+    return true;
+}
+
 static bool
 take_width(const char **at, struct ol_framing *f)
 {
@@ -207,6 +232,7 @@ static const struct {
     [OL_FRAME_VARINT] = {"varint", NULL},
     [OL_FRAME_BETWEEN] = {"between", parse_between},
     [OL_FRAME_HP] = {"hp", parse_hp},
+    [OL_FRAME_IDLE] = {"idle", parse_idle},
     [OL_FRAME_CUSTOM] = {"custom", NULL},
 };
 

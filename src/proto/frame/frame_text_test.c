@@ -48,6 +48,10 @@ static const struct {
     {"between:a%2E..%2E%2e", {.kind = OL_FRAME_BETWEEN, .mark = {"a.", ".."}, .mark_len = {2, 2}}},
     {"hp:0", {.kind = OL_FRAME_HP}},
     {"hp:1023", {.kind = OL_FRAME_HP, .flag = 1023}},
+    {"idle:20ms", {.kind = OL_FRAME_IDLE, .idle_ms = 20}},
+    {"idle:1", {.kind = OL_FRAME_IDLE, .idle_ms = 1}},
+    {"idle:2s", {.kind = OL_FRAME_IDLE, .idle_ms = 2000}},
+    {"idle:3600s", {.kind = OL_FRAME_IDLE, .idle_ms = 3600000}},
 };
 
 static const struct {
@@ -126,6 +130,18 @@ static const struct {
     {"hp:1024", 3},
     {"hp:-1", 3},
     {"hp:0x1", 4},
+    {"idle", 4},
+    {"idle:", 5},
+    {"idle:0", 5},
+    {"idle:0s", 5},
+    {"idle:-1", 5},
+    {"idle:ms", 5},
+    {"idle:20m", 7},
+    {"idle:20 ms", 7},
+    {"idle:20msx", 7},
+    {"idle:3600001", 5},
+    {"idle:3601s", 5},
+    {"idle:99999999999999999999999", 5},
 };
 
 static int

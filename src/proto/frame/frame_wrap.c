@@ -291,6 +291,24 @@ wrap_hp(const struct ol_framing *f, const struct iovec *pieces, int n, size_t le
     return OUTLET_OK;
 }
 
+/* As it is.  Nothing at all would not arrive. */
+static outlet_err
+wrap_idle(const struct ol_framing *f, const struct iovec *pieces, int n, size_t len,
+          struct ol_frame_wrap *out)
+{
+    (void)pieces;
+    (void)n;
+    if (len > f->max) {
+        return OUTLET_EMSGSIZE;
+    }
+    if (len == 0) {
+        return OUTLET_EINVAL;
+    }
+    out->head_len = 0;
+    out->tail_len = 0;
+    return OUTLET_OK;
+}
+
 static outlet_err
 wrap_custom(const struct ol_framing *f, const struct iovec *pieces, int n, size_t len,
             struct ol_frame_wrap *out)
@@ -321,7 +339,7 @@ static ol_frame_wrap_fn *const wrap_of[] = {
     [OL_FRAME_LINE] = wrap_line,       [OL_FRAME_DELIM] = wrap_delim,
     [OL_FRAME_LEN] = wrap_len,         [OL_FRAME_VARINT] = wrap_varint,
     [OL_FRAME_BETWEEN] = wrap_between, [OL_FRAME_HP] = wrap_hp,
-    [OL_FRAME_CUSTOM] = wrap_custom,
+    [OL_FRAME_IDLE] = wrap_idle,       [OL_FRAME_CUSTOM] = wrap_custom,
 };
 
 bool
@@ -332,6 +350,7 @@ ol_frame_is_blind(const struct ol_framing *f)
     case OL_FRAME_FIXED:
     case OL_FRAME_VARINT:
     case OL_FRAME_HP:
+    case OL_FRAME_IDLE:
         return true;
     case OL_FRAME_LEN:
         return f->strip >= f->offset + f->width; /* else the field is checked in the message */

@@ -120,6 +120,9 @@ static const struct {
     size_t wire_len;
 } cases[] = {
     {"none", 1, BYTES("abc"), 0, BYTES("abc")},
+    {"idle:20ms", 3, BYTES("abc"), 0, BYTES("abc")},
+    {"idle:20ms", 3, BYTES("abcd"), OUTLET_EMSGSIZE, BYTES("")},
+    {"idle:20ms", 3, BYTES(""), OUTLET_EINVAL, BYTES("")},
     {"fixed:3", 9, BYTES("abc"), 0, BYTES("abc")},
     {"fixed:3", 9, BYTES("ab"), OUTLET_EINVAL, BYTES("")},
     {"fixed:3", 9, BYTES("abcd"), OUTLET_EINVAL, BYTES("")},
