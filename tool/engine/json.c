@@ -115,6 +115,10 @@ json_check(struct eng_bytes *out, const struct eng_event *e)
 
     eng_json_text(out, "check", e->check == ENG_GOOD ? "good" : "bad");
     eng_json_text(out, "sum", e->sum->row->name);
+    if (e->check == ENG_SHORT) { /* null is what could not be found out */
+        eng_bytes_text(out, ",\"has\":null,\"want\":null");
+        return;
+    }
     eng_bytes_printf(out, ",\"has\":\"%0*" PRIx64 "\",\"want\":\"%0*" PRIx64 "\"", digits,
                      e->sum_has, digits, e->sum_want);
 }

@@ -53,7 +53,7 @@ read_with(struct eng_sockets *out, const char *const words[])
 
     for (; words[n]; n++)
         assert_true(eng_filter_parse(words[n], &filters[n]));
-    if (eng_sockets_read(out, filters, n, &why) != OUTLET_OK)
+    if (eng_sockets_read(out, filters, n, true, &why) != OUTLET_OK)
         fail_msg("%s", why.text);
 }
 
