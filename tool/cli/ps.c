@@ -209,7 +209,7 @@ add_notes(struct ps *ps, struct eng_bytes *out)
     enum cli_lang lang = ps->cli->lang;
     char count[24];
 
-    if (ps->sockets.count == 0) {
+    if (ps->sockets.count == 0 && !ps->every_ms) {
         eng_bytes_text(out, cli_text(lang, TEXT_PS_NONE));
         eng_bytes_text(out, "\n");
     }

@@ -152,6 +152,15 @@ cli_refuse_url(struct cli *cli, int word, enum outlet_role role)
 
     if (!err)
         return true;
+    if (!cli->options.place[CLI_WORD_URL + word].line) {
+        struct cli_show show;
+
+        cli_show_init(&show, cli);
+        show.sink.emit(&show.sink, &(struct eng_event){
+                                       .kind = ENG_ERROR, .url = url, .role = role, .why = &why});
+        cli->refusal = ENG_USAGE;
+        return false;
+    }
     cli_explain(cli->json ? CLI_EN : cli->lang, url, role, &why, &text);
     eng_bytes_add(&text, "", 1);
     (void)cli_refuse(cli, CLI_WORD_URL + word, why.position > 0 ? (size_t)why.position : 0,
