@@ -136,6 +136,57 @@ a_listener_that_was_given_is_used_and_left_as_it_was(void **state)
     }
 }
 
+enum { WAITING = 12, RATE = 50, BURST = 5 };
+
+static int64_t came_at[WAITING];
+
+static int
+note_when(struct end *e)
+{
+    if (e->server->count <= WAITING)
+        came_at[e->server->count - 1] = net_now_ms(e->net);
+    return 0;
+}
+
+/* Who waited in the backlog before we were there is above the rate like anybody else. */
+static void
+a_listener_that_was_given_keeps_its_rate(void **state)
+{
+    static const struct does notes_when = {.on_accept = note_when};
+    struct server s = {.does = &notes_when};
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int fd = inet_socket(AF_INET, SOCK_STREAM, true);
+    int clients[WAITING];
+    struct net n;
+    int64_t began;
+
+    (void)state;
+    to.sin_port = htons((uint16_t)port_of(fd));
+    for (int i = 0; i < WAITING; i++) {
+        clients[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(connect(clients[i], (struct sockaddr *)&to, sizeof to), 0);
+    }
+    if (!net_is_sim()) {
+        net_open(&n, NULL);
+        began = net_now_ms(&n);
+        net_listen(&n, &s, NULL, "fd:%d#accepts_per_second=%d", fd, RATE);
+        UNTIL(&n, s.count == WAITING && s.ends[WAITING - 1].opens);
+        for (int i = BURST; i < WAITING; i++) {
+            int64_t due = began + (int64_t)(i + 1 - BURST) * 1000 / RATE;
+
+            if (came_at[i] + 1 < due)
+                fail_msg("client %d came %d ms too early", i, (int)(due - came_at[i]));
+        }
+        assert_true(net_listener_number(&s, "pauses") > 0);
+        net_server_fini(&s);
+        net_close(&n);
+    }
+    for (int i = 0; i < WAITING; i++) {
+        close(clients[i]);
+    }
+    close(fd);
+}
+
 static void
 the_file_of_a_path_that_somebody_else_bound_stays(void **state)
 {
@@ -679,6 +730,7 @@ sockets_for_somebody_else_are_not_taken(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_listener_that_was_given_is_used_and_left_as_it_was),
+    cmocka_unit_test(a_listener_that_was_given_keeps_its_rate),
     cmocka_unit_test(the_file_of_a_path_that_somebody_else_bound_stays),
     cmocka_unit_test(a_udp_socket_that_was_given_has_peers),
     cmocka_unit_test(a_listener_is_shared_with_another_loop_and_with_a_plain_program),

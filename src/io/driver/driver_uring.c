@@ -70,7 +70,7 @@ enum {
     CONNECTING = 64, /* OL_CONNECTED is owed; `work` is the operation, NULL: connected already */
     READABLE = 128,  /* datagrams, inherited listeners: there may be some */
     BROKEN = 128,    /* stream: a send has failed */
-    SINGLY = 128,    /* listener: one client for each start */
+    SINGLY = 128,    /* listener: one client for each start; an inherited one: `work` is not NULL */
     RESET = 128      /* stream that is CLOSING */
 };
 
@@ -715,7 +715,11 @@ accept_some(struct uring *u, struct ol_link *l)
             return;
         }
         set_blocking(fd);
-        tell(u, l, OL_ACCEPTED, fd, true)->from = from;
+        if (l->work) /* singly */
+            clear(l, WANTED);
+        tell(u, l, OL_ACCEPTED, fd, l->flags & WANTED)->from = from;
+        if (l->work)
+            return;
     }
 }
 
@@ -743,7 +747,7 @@ read_on(struct uring *u, struct ol_link *l)
         receive_passing(u, l);
     else if (has_room(u))
         receive_dgrams(u, l);
-    if (l->flags & READABLE)
+    if (l->flags & READABLE && l->flags & WANTED)
         put_on(&u->todo, l);
 }
 
@@ -1234,6 +1238,8 @@ uring_listen(struct ol_driver *d, struct ol_link *l, const struct ol_listen_spec
         l->work = file;
     else
         ol_free(heap, file);
+    if (spec->kind == OL_LINK_INHERITED)
+        l->work = (void *)(uintptr_t)spec->singly;
     return 0;
 }
 
@@ -1543,7 +1549,7 @@ close_in_child(struct uring *u, struct ol_link *l)
     u->is_armed = false; /* its descriptors are shared, too */
     if (l->kind != OL_LINK_WATCH) {
         close(l->token);
-        if (!passes(l))
+        if (!passes(l) && l->kind != OL_LINK_INHERITED)
             ol_free(heap_of(u), l->work);
     }
     l->work = NULL;
