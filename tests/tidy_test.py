@@ -202,7 +202,7 @@ class TidyTest(unittest.TestCase):
 
     def test_a_document_has_a_translation_with_the_same_commands(self):
         self.assertEqual(self.found("translations"), [])
-        self.add("docs/a.md", "# A\n\n## B\n\n```sh\noutlet ps      # who\n```\n")
+        self.write("docs/a.md", "# A\n\n## B\n\n```sh\noutlet ps      # who\n```\n")
         self.bites("translations", "docs/a.md", "there is no docs/a.zh-CN.md")
         for text, said in (("# A\n\n```sh\noutlet ps\n```\n", "heading ##"),
                            ("# A\n\n## B\n\n```sh\noutlet ps -q\n```\n", "command outlet ps -q"),
@@ -306,6 +306,23 @@ class TidyTest(unittest.TestCase):
     def test_a_link_that_leads_nowhere(self):
         self.add("README.md", "[x](docs/none.md) [y](https://example.org) [z](#it)\n")
         self.bites("links", "docs/none.md")
+
+    def test_a_paragraph_or_an_item_that_only_one_language_has(self):
+        self.write("docs/a.md", "# A\n\nOne.\n\n- two\n- three\n\nFour.\n")
+        self.write("docs/a.zh-CN.md", "# 甲\n\n一。\n\n- 二\n- 三\n\n四。\n")
+        self.assertEqual(self.found("translations"), [])
+        self.write("docs/a.zh-CN.md", "# 甲\n\n一。\n\n- 二\n\n四。\n")
+        self.bites("translations", "docs/a.zh-CN.md", "has paragraph", "has item")
+        self.write("docs/a.zh-CN.md", "# 甲\n\n一。\n\n- 二\n- 三\n")
+        self.bites("translations", "docs/a.zh-CN.md", "has the end")
+
+    def test_a_man_page_that_lacks_an_item(self):
+        page = '.\\" a.1 - ' + tidy.SPDX + "\n.Sh NAME\n.Bl -tag\n.It Cm a\nA.\n.It Cm b\nB.\n.El\n"
+        self.write("packaging/man/a.1", page)
+        self.write("packaging/man/zh_CN/a.1", page.replace("NAME", "名称").replace("A.", "甲。"))
+        self.assertEqual(self.found("translations"), [])
+        self.write("packaging/man/zh_CN/a.1", page.replace(".It Cm b\nB.\n", ""))
+        self.bites("translations", "packaging/man/zh_CN/a.1", "has El where", "has It")
 
     def catalogue(self, *lines):
         self.write("tool/cli/said.def", HEAD.format("said.def") + "".join(lines))

@@ -6,9 +6,9 @@
 
 Section 1 is packaging/man/outlet.1 with the verbs, the options and texts of the help put in, from
 options.def, verbs.def and text.def in tool/cli.  Section 7 are docs/url.md, docs/framing.md,
-docs/payloads.md and docs/recordings.md.  Section 3 are the comments of include/outlet: a page for
-each function, and one for each header with its types.  A function that has no comment of the four
-labels has no page; tools/tidy.py sees to both.
+docs/payloads.md, docs/recordings.md, docs/rules.md and docs/interactive.md.  Section 3 are the
+comments of include/outlet: a page for each function, and one for each header with its types.  A
+function that has no comment of the four labels has no page; tools/tidy.py sees to both.
 
 SPDX-License-Identifier: MIT
 """
@@ -34,6 +34,11 @@ GUIDES = {  # page: (document, what it is)
     "outlet-recordings": ("docs/recordings{}.md",
                           {"en": "what the outlet command records, shows and replays",
                            "zh": "outlet 命令的记录、查看与重放"}),
+    "outlet-rules": ("docs/rules{}.md", {"en": "what the outlet command answers and lets pass",
+                                         "zh": "outlet 命令按规则应答与放行"}),
+    "outlet-interactive": ("docs/interactive{}.md",
+                           {"en": "the line of the outlet command that is edited at a terminal",
+                            "zh": "outlet 命令在终端上的交互行"}),
 }
 
 

@@ -450,10 +450,31 @@ def outline(text):
                 yield "command", re.sub(r"(?:^|\s+)# .*$", "", line).rstrip()
     for m in re.finditer(r"(?:^\|.*\n)+", body, re.M):
         yield "table with lines", str(m.group().count("\n"))
+    body = re.sub(r"<!--.*?-->", "", FENCE.sub("\n\n", text), flags=re.S)
+    for block in re.split(r"\n\s*\n", body):
+        items = len(re.findall(r"^ *(?:-|\d+\.) ", block, re.M))
+        yield from [("item", "")] * items
+        if not items and re.match(r"\s*[^\s#|]", block):
+            yield "paragraph", ""
+
+
+def man_outline(text):
+    """The same of a man page: sections, paragraphs, items of lists, commands, what is put in."""
+    for m in re.finditer(r"^\.(Sh|Ss|Pp|Bl|El|It|Bd|Ed|Dl)\b(.*)$|^(@.*@)$", text, re.M):
+        yield m.group(1) or m.group(3), m.group(2).strip() if m.group(1) == "Dl" else ""
+
+
+def differs(ours, theirs):
+    """The first place where they do: (theirs, ours); None: they do not."""
+    for mine, its in itertools.zip_longest(ours, theirs, fillvalue=("the end", "")):
+        if mine != its:
+            return " ".join(its).strip(), " ".join(mine).strip()
+    return None
 
 
 def translations(tree):
-    """A document that people read stands in both languages: headings, commands, tables."""
+    """A document that people read stands in both languages: headings, commands, tables, items of
+    lists, paragraphs."""
     for path, text in tree.under("docs", endings=(".md",)):
         if path.endswith(".zh-CN.md") and path.replace(".zh-CN", "") not in tree.files:
             yield path, 1, "is a translation of nothing"
@@ -464,11 +485,14 @@ def translations(tree):
         if other not in tree.files:
             yield path, 1, f"there is no {other}"
             continue
-        ours, theirs = list(outline(text)), list(outline(tree.files[other]))
-        for mine, its in itertools.zip_longest(ours, theirs, fillvalue=("the end", "")):
-            if mine != its:
-                yield other, 1, f"has {' '.join(its)} where {path} has {' '.join(mine)}"
-                break
+        difference = differs(outline(text), outline(tree.files[other]))
+        if difference:
+            yield other, 1, f"has {difference[0]} where {path} has {difference[1]}"
+    for path, text in tree.under("packaging/man/zh_CN", endings=(".1",)):
+        original = path.replace("zh_CN/", "")
+        difference = differs(man_outline(tree.files.get(original, "")), man_outline(text))
+        if difference:
+            yield path, 1, f"has {difference[0]} where {original} has {difference[1]}"
 
 
 def sentences(tree):

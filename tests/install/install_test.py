@@ -151,7 +151,8 @@ def test_man(there):
                for p in (ROOT / "include/outlet").glob("*.h")}
     if functions & headers:
         sys.exit(f"a header and a function share a page: {functions & headers}")
-    guides = {"outlet-url.7", "outlet-framing.7", "outlet-payloads.7", "outlet-recordings.7"}
+    guides = {"outlet-url.7", "outlet-framing.7", "outlet-payloads.7", "outlet-recordings.7",
+              "outlet-rules.7", "outlet-interactive.7"}
     for place, want in (("man1", {"outlet.1"}), ("man7", guides), ("zh_CN/man1", {"outlet.1"}),
                         ("man3", {name + ".3" for name in functions | headers}),
                         ("zh_CN/man7", guides)):

@@ -434,9 +434,20 @@ class LineTest(Base):
         client.until(lambda t: "PING unanswered" in t)
         client.type(b"end\r")
         self.peer.until(b"PONG\nPONG\nend\n")
+        # What rules did stays counted when others come, and one that comes again goes on.
+        other = self.folder / "other.rules"
+        other.write_text("[idle]\nis = NOTHING\n[what]\nis = WHAT\nreply = THAT\n")
+        self.say(client, f"/rules {other}", "act from now on: 2")
+        self.peer.conn.sendall(b"WHAT\n")
+        self.peer.until(b"PONG\nPONG\nend\nTHAT\n")
         self.say(client, f"/rules {good}", "act from now on: 2")
+        self.peer.conn.sendall(b"PING\n")
+        self.peer.until(b"PONG\nPONG\nend\nTHAT\nPONG\n")
         client.type(b"\x03")
-        self.assertIn("rule ping: matches 0, replies 0", client.rest()[1])
+        rules = [line for line in client.rest()[1].splitlines() if "rule " in line]
+        self.assertEqual([re.sub(r".*rule ", "", line) for line in rules],
+                         ["ping: matches 3, replies 3", "what: matches 1, replies 1",
+                          "x: matches 0, replies 0"])
 
     def records(self, name):
         return [json.loads(line) for line in (self.folder / name).read_text().splitlines()]

@@ -270,6 +270,24 @@ class RecordTest(unittest.TestCase):
         self.assertEqual(json.loads(recorded[-1])["messages"], LONG_COUNT)
         self.assertEqual(len(recorded), LONG_COUNT + 4)
 
+    def test_a_pipe_whose_reader_stands_still_is_not_waited_for_when_asked_twice(self):
+        path = self.folder / "still.jsonl"
+        os.mkfifo(path)
+        still = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, still)
+        run, port = self.listen("tcp://127.0.0.1:0", "-o", "none", "--record", path)
+        with socket.create_connection(("127.0.0.1", port)) as s:
+            s.sendall(bytes(300_000))  # more than a pipe holds
+            s.shutdown(socket.SHUT_WR)
+            self.assertEqual(s.recv(1), b"")
+        run.child.send_signal(signal.SIGINT)
+        while run.child.poll() is None:  # the first may still be read as an event
+            try:
+                run.child.wait(0.2)
+            except subprocess.TimeoutExpired:
+                run.child.send_signal(signal.SIGINT)
+        self.assertEqual(run.child.returncode, -signal.SIGINT)
+
     def flooded(self, suffix):
         path = self.folder / f"flood.{suffix}"
         run, port = self.listen("tcp://127.0.0.1:0#frame=len:2be", "-o", "none", "--record", path)

@@ -187,6 +187,8 @@ void cli_show_skipped(struct cli_show *show); /* the output has room: how many w
 /* SIGINT, SIGTERM and SIGHUP as a readable descriptor (signals.c). */
 int cli_signals_open(void);
 int cli_signals_read(int fd); /* the signal; 0: none is waiting */
+/* While something is waited for that no loop watches, they end the program as they end others. */
+void cli_signals_end_it(bool at_once);
 
 /* The terminal (term.c). */
 bool cli_can_paint(const struct cli *cli); /* a terminal that can move its cursor */

@@ -85,6 +85,12 @@ cli_text_of_mistake(const struct eng_mistake *m)
         return TEXT_RULES_GLOB;
     case ENG_WRONG_BOTH:
         return TEXT_RULES_BOTH;
+    case ENG_WRONG_MATCH:
+        return TEXT_USAGE_BAD_MATCH;
+    case ENG_WRONG_FILE:
+        return TEXT_RULES_FILE;
+    case ENG_WRONG_URL:
+        return TEXT_RULES_URL;
     case ENG_WRONG_NEEDS:
         return TEXT_RULES_NEEDS;
     case ENG_WRONG_NOTHING: /* there was no memory to judge it */

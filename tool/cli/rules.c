@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static bool
 rules_failed(struct cli *cli, const char *path, int error)
@@ -36,6 +37,19 @@ text_of(const struct eng_mistake *m)
     }
 }
 
+/* A URL is explained in the reader's language, if it is all there. */
+static bool
+explain_url(const struct cli *cli, const struct eng_rules_mistake *m, struct eng_bytes *out)
+{
+    struct outlet_reason why = OUTLET_REASON;
+
+    if (m->mistake.wrong != ENG_WRONG_URL || strlen(m->value) >= sizeof m->value - 1)
+        return false;
+    why.code = outlet_url_check(m->value, OUTLET_TO_CONNECT, &why);
+    cli_explain(cli->json ? CLI_EN : cli->lang, m->value, OUTLET_TO_CONNECT, &why, out);
+    return true;
+}
+
 static bool
 say_mistake(struct cli *cli, const char *path, const struct eng_rules_mistake *m)
 {
@@ -47,10 +61,11 @@ say_mistake(struct cli *cli, const char *path, const struct eng_rules_mistake *m
         return rules_failed(cli, path, ENOMEM);
     snprintf(line, sizeof line, "%d", m->line);
     snprintf(column, sizeof column, "%zu", eng_column(m->value, m->mistake.at));
-    cli_format(cli->json ? CLI_EN : cli->lang, text_of(&m->mistake),
-               (const char *const[CLI_ARGS]){m->key, column, m->value,
-                                             cli_hint_of_mistake(cli, &m->mistake)},
-               &sentence);
+    if (!explain_url(cli, m, &sentence))
+        cli_format(cli->json ? CLI_EN : cli->lang, text_of(&m->mistake),
+                   (const char *const[CLI_ARGS]){m->key, column, m->value,
+                                                 cli_hint_of_mistake(cli, &m->mistake)},
+                   &sentence);
     eng_bytes_add(&sentence, "", 1);
     snprintf(column, sizeof column, "%zu", m->column);
     cli_fail(cli, OUTLET_EINVAL, TEXT_ERROR_AT, path, line, column,
@@ -58,6 +73,17 @@ say_mistake(struct cli *cli, const char *path, const struct eng_rules_mistake *m
     eng_bytes_free(&sentence);
     cli->refusal = ENG_FILE;
     return false;
+}
+
+/* A pipe would hold the loop of those who read rules while it turns. */
+static int
+load_regular(const char *path, size_t most, struct eng_bytes *out)
+{
+    struct stat st;
+
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+    return eng_file_load(path, most, out);
 }
 
 bool
@@ -69,7 +95,8 @@ cli_rules_read(struct cli *cli, const char *path, const struct eng_session_opts 
                                                                           : ENG_RULES_CONNECT,
                                   .charset = opts->charset,
                                   .append = opts->append,
-                                  .eol = opts->eol};
+                                  .eol = opts->eol,
+                                  .load = load_regular};
     struct eng_rules_mistake mistake;
     struct eng_bytes text = {0};
     int error = eng_file_load(path, ENG_PRESET_BYTES_MAX, &text);

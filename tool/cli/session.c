@@ -289,9 +289,18 @@ record_open(struct run *run, struct eng_session_opts *opts)
 static void
 record_close(struct run *run)
 {
+    struct stat st;
+    bool may_stand_still;
+
     if (!run->recorder)
         return;
+    /* Who reads a pipe may never read on. */
+    may_stand_still = stat(run->record_path, &st) != 0 || !S_ISREG(st.st_mode);
+    if (may_stand_still)
+        cli_signals_end_it(true);
     say_record_failed(run, eng_recorder_close(run->recorder));
+    if (may_stand_still)
+        cli_signals_end_it(false);
     run->recorder = NULL;
     if (run->record_lacks && run->result == ENG_DONE)
         run->result = ENG_FILE;
@@ -395,15 +404,16 @@ static void
 tell_summary(struct run *run)
 {
     struct eng_totals totals;
-    struct eng_event event = {.kind = ENG_SUMMARY,
-                              .totals = &totals,
-                              .result = run->result,
-                              .rules = eng_session_rules(run->session)};
+    struct eng_tallies rules;
+    struct eng_event event = {
+        .kind = ENG_SUMMARY, .totals = &totals, .result = run->result, .rules = &rules};
 
     eng_session_totals(run->session, &totals);
     cli_show_skipped(&run->show);
     totals.skipped = run->show.skipped;
+    eng_session_tallies(run->session, &rules);
     run->show.sink.emit(&run->show.sink, &event);
+    eng_tallies_free(&rules);
 }
 
 /* Why it was not done, where no event has said so. */

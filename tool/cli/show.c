@@ -420,16 +420,16 @@ show_error(struct cli_show *show, const struct eng_event *e)
 }
 
 static void
-show_rules(struct cli *cli, struct eng_rules *rules)
+show_rules(struct cli *cli, const struct eng_tallies *rules)
 {
-    for (size_t i = 0; rules && i < eng_rules_count(rules); i++) {
-        const struct eng_rule_acts *acts = eng_rules_at(rules, i);
+    for (size_t i = 0; rules && i < rules->count; i++) {
+        const struct eng_tally *row = eng_tallies_at(rules, i);
         char numbers[3][24];
 
-        snprintf(numbers[0], sizeof numbers[0], "%llu", (unsigned long long)acts->counts.matches);
-        snprintf(numbers[1], sizeof numbers[1], "%llu", (unsigned long long)acts->counts.replies);
-        snprintf(numbers[2], sizeof numbers[2], "%llu", (unsigned long long)acts->counts.gave_up);
-        cli_say(cli, acts->counts.gave_up ? TEXT_RULE_COUNTS_GAVE_UP : TEXT_RULE_COUNTS, acts->name,
+        snprintf(numbers[0], sizeof numbers[0], "%llu", (unsigned long long)row->counts.matches);
+        snprintf(numbers[1], sizeof numbers[1], "%llu", (unsigned long long)row->counts.replies);
+        snprintf(numbers[2], sizeof numbers[2], "%llu", (unsigned long long)row->counts.gave_up);
+        cli_say(cli, row->counts.gave_up ? TEXT_RULE_COUNTS_GAVE_UP : TEXT_RULE_COUNTS, row->name,
                 numbers[0], numbers[1], numbers[2]);
     }
 }
@@ -461,6 +461,9 @@ show_summary(struct cli_show *show, const struct eng_event *e)
         cli_say(cli, TEXT_SUMMARY_DROPPED, numbers[0]);
     if (t->skipped)
         cli_say(cli, TEXT_SUMMARY_SKIPPED, numbers[1]);
+    snprintf(numbers[0], sizeof numbers[0], "%llu", (unsigned long long)t->overrun);
+    if (t->overrun)
+        cli_say(cli, TEXT_SUMMARY_OVERRUN, numbers[0]);
     eng_text_size(out, sizeof out, t->unsent);
     if (t->unsent)
         cli_say(cli, TEXT_SUMMARY_UNSENT, out);

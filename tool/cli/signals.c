@@ -12,8 +12,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-int
-cli_signals_open(void)
+static sigset_t
+ending_signals(void)
 {
     sigset_t set;
 
@@ -21,9 +21,25 @@ cli_signals_open(void)
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGHUP);
+    return set;
+}
+
+int
+cli_signals_open(void)
+{
+    sigset_t set = ending_signals();
+
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
         return -1;
     return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+void
+cli_signals_end_it(bool at_once)
+{
+    sigset_t set = ending_signals();
+
+    (void)sigprocmask(at_once ? SIG_UNBLOCK : SIG_BLOCK, &set, NULL); /* the set is a good one */
 }
 
 int

@@ -1,5 +1,5 @@
 /*
- * topics.c - outlet help checksums, templates, presets, line: what is too much for a line of
+ * topics.c - outlet help checksums, templates, presets, rules, line: what is too much for a line of
  * --help.
  *
  * SPDX-License-Identifier: MIT
@@ -41,6 +41,10 @@ cli_help_topic(struct cli *cli, const char *topic, struct eng_bytes *out)
         eng_bytes_text(out, cli_text(cli->lang, TEXT_HELP_LINE));
         eng_bytes_text(out, cli_text(cli->lang, TEXT_TALK_HELP));
         eng_bytes_text(out, "\n");
+        return true;
+    }
+    if (strcmp(topic, "rules") == 0) {
+        eng_bytes_text(out, cli_text(cli->lang, TEXT_HELP_RULES));
         return true;
     }
     if (strcmp(topic, "presets") == 0) {

@@ -68,6 +68,27 @@ bool eng_parse_escape(const char *text, struct eng_bytes *out, size_t *bad_at);
 bool eng_parse_duration(const char *text, int64_t *ms); /* "500ms" "5s" "1.5m" "1h", above 0 */
 bool eng_parse_count(const char *text, int64_t *count); /* above 0 */
 
+/* ---- what rules did, by their names (rules_tally.c) ---- */
+
+enum { ENG_TALLIES_MAX = 2 * ENG_RULES_MAX }; /* more are not told */
+
+struct eng_tally {
+    char name[ENG_PRESET_NAME_MAX + 1];
+    struct eng_rule_counts counts;
+};
+
+/* All zero is empty.  bytes.failed: there was no memory for all. */
+struct eng_tallies {
+    struct eng_bytes bytes;
+    size_t count;
+};
+
+/* `idle`: also those that never acted. */
+void eng_tallies_add(struct eng_tallies *t, struct eng_rules *rules, bool idle);
+void eng_tallies_join(struct eng_tallies *t, const struct eng_tallies *more);
+const struct eng_tally *eng_tallies_at(const struct eng_tallies *t, size_t i);
+void eng_tallies_free(struct eng_tallies *t);
+
 /* ---- text for people and machines (text.c) ---- */
 
 /* Length of the UTF-8 character at the front (1-4), 0 when the bytes are not UTF-8. */
@@ -136,6 +157,7 @@ struct eng_totals {
     uint64_t bad;
     bool counts_dropped; /* datagrams that the kernel had no room for are counted */
     uint64_t dropped;
+    uint64_t overrun; /* datagrams on which no rule acted, because too much waited */
     uint64_t skipped; /* messages that were not shown: the screen could not keep up */
     uint64_t unsent;  /* bytes that were queued in the end, and nobody took them in time */
     int64_t ms;
@@ -196,7 +218,7 @@ struct eng_event {
     const struct outlet_reason *why; /* CLOSE ERROR */
     const struct eng_totals *totals; /* SUMMARY */
     enum eng_result result;          /* SUMMARY */
-    struct eng_rules *rules;         /* SUMMARY; NULL: there are none */
+    const struct eng_tallies *rules; /* SUMMARY; NULL: there are none */
     const struct eng_demo_result *demo;
 };
 
@@ -291,7 +313,8 @@ void eng_session_totals(const struct eng_session *s, struct eng_totals *out);
 /* For the next message on; takes them (NULL: none) and frees those before.  Not for a relay, nor
  * inside emit(). */
 void eng_session_set_rules(struct eng_session *s, struct eng_rules *rules);
-struct eng_rules *eng_session_rules(struct eng_session *s);
+/* What all rules did that the session had, those of now last; to be freed. */
+void eng_session_tallies(struct eng_session *s, struct eng_tallies *out);
 /* From now on: with whom is connected as if they came now.  Lends it; for a session that is no
  * relay and has no recorder, or one that has failed.  Not inside emit(). */
 void eng_session_record(struct eng_session *s, struct eng_recorder *recorder);

@@ -135,22 +135,22 @@ eng_json_reason(struct eng_bytes *out, const struct outlet_reason *why, const ch
 }
 
 static void
-json_rules(struct eng_bytes *out, struct eng_rules *rules)
+json_rules(struct eng_bytes *out, const struct eng_tallies *rules)
 {
-    size_t count = rules ? eng_rules_count(rules) : 0;
+    size_t count = rules ? rules->count : 0;
 
     if (count == 0)
         return;
     eng_bytes_text(out, ",\"rules\":{");
     for (size_t i = 0; i < count; i++) {
-        const struct eng_rule_acts *acts = eng_rules_at(rules, i);
+        const struct eng_tally *row = eng_tallies_at(rules, i);
 
         eng_bytes_text(out, i ? "," : "");
-        eng_json_string(out, acts->name, strlen(acts->name));
-        eng_bytes_printf(out, ":{\"matches\":%" PRIu64 ",\"replies\":%" PRIu64,
-                         acts->counts.matches, acts->counts.replies);
-        if (acts->counts.gave_up)
-            eng_bytes_printf(out, ",\"gave_up\":%" PRIu64, acts->counts.gave_up);
+        eng_json_string(out, row->name, strlen(row->name));
+        eng_bytes_printf(out, ":{\"matches\":%" PRIu64 ",\"replies\":%" PRIu64, row->counts.matches,
+                         row->counts.replies);
+        if (row->counts.gave_up)
+            eng_bytes_printf(out, ",\"gave_up\":%" PRIu64, row->counts.gave_up);
         eng_bytes_text(out, "}");
     }
     eng_bytes_text(out, "}");
@@ -171,6 +171,8 @@ json_totals(struct eng_bytes *out, const struct eng_totals *t)
     }
     if (t->counts_dropped)
         eng_json_number(out, "dropped", (int64_t)t->dropped);
+    if (t->overrun)
+        eng_json_number(out, "overrun", (int64_t)t->overrun);
     if (t->skipped)
         eng_json_number(out, "skipped", (int64_t)t->skipped);
     if (t->unsent)

@@ -41,6 +41,9 @@ enum eng_wrong {
     ENG_WRONG_FIELD,       /* TYPE@OFFSET OP NUMBER; `near` is what should stand there */
     ENG_WRONG_GLOB,        /* not two of 0-9 a-f ?, nor * */
     ENG_WRONG_BOTH,        /* cannot stand beside the key `near` */
+    ENG_WRONG_MATCH,       /* {{match}} where nothing was matched by a regular expression */
+    ENG_WRONG_FILE,        /* cannot be read; `near` is why */
+    ENG_WRONG_URL,         /* nothing that can be connected to; `near` is why */
     ENG_WRONG_NEEDS        /* means nothing without the key `near` */
 };
 

@@ -27,4 +27,8 @@ void eng_regex_free(struct eng_regex *r); /* NULL is allowed */
 /* Anywhere in it.  Characters when it is UTF-8, else bytes. */
 enum eng_found eng_regex_find(struct eng_regex *r, const uint8_t *bytes, size_t len);
 
+int eng_regex_groups(const struct eng_regex *r);
+/* Of what was found last, where group `n` is: 0, all of it, to 9.  False: it took no part. */
+bool eng_regex_group(const struct eng_regex *r, int n, size_t *at, size_t *len);
+
 #endif

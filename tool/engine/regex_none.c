@@ -28,3 +28,20 @@ eng_regex_find(struct eng_regex *r, const uint8_t *bytes, size_t len)
     (void)len;
     return ENG_FOUND_NOT;
 }
+
+int
+eng_regex_groups(const struct eng_regex *r)
+{
+    (void)r;
+    return 0;
+}
+
+bool
+eng_regex_group(const struct eng_regex *r, int n, size_t *at, size_t *len)
+{
+    (void)r;
+    (void)n;
+    *at = 0;
+    *len = 0;
+    return false;
+}

@@ -4,7 +4,7 @@
  * Each step of the matcher is reported to us (PCRE2_AUTO_CALLOUT) and charged, with the bytes that
  * were walked since the last one.  What would make steps disappear is turned off, so that the count
  * depends on the pattern and the message alone.  Compiled to machine code it would be faster and
- * would count otherwise: it is not.
+ * would count otherwise: it is not.  Its memory is taken where all of the engine's is.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -21,12 +21,29 @@
 enum { HEAP_KIB = 64 * 1024, PATTERN_MAX = 16 * 1024 };
 
 struct eng_regex {
+    pcre2_general_context *memory;
+    pcre2_compile_context *compile;
     pcre2_code *codes[2]; /* of bytes (NULL: it has characters), of characters */
     pcre2_match_data *data;
     pcre2_match_context *context;
+    int found;      /* groups, of those that `data` has room for */
     uint64_t spent; /* on the message that is looked at */
     size_t last;
 };
+
+static void *
+take(size_t size, void *user)
+{
+    (void)user;
+    return eng_alloc(size);
+}
+
+static void
+give_back(void *p, void *user)
+{
+    (void)user;
+    eng_free(p);
+}
 
 static int
 charge(pcre2_callout_block *block, void *user)
@@ -40,7 +57,8 @@ charge(pcre2_callout_block *block, void *user)
 }
 
 static pcre2_code *
-compile(const char *pattern, uint32_t options, struct eng_mistake *mistake)
+compile(const struct eng_regex *r, const char *pattern, uint32_t options,
+        struct eng_mistake *mistake)
 {
     int error = 0;
     size_t at = 0;
@@ -48,7 +66,7 @@ compile(const char *pattern, uint32_t options, struct eng_mistake *mistake)
     pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, strlen(pattern),
                                      options | PCRE2_AUTO_CALLOUT | PCRE2_NO_START_OPTIMIZE |
                                          PCRE2_NO_AUTO_POSSESS,
-                                     &error, &at, NULL);
+                                     &error, &at, r->compile);
 
     if (code)
         return code;
@@ -74,14 +92,18 @@ eng_regex_new(const char *pattern, struct eng_mistake *mistake)
     r = eng_alloc(sizeof *r);
     if (!r)
         return NULL;
-    r->codes[1] = compile(pattern, PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C, mistake);
+    r->memory = pcre2_general_context_create(take, give_back, NULL);
+    r->compile = r->memory ? pcre2_compile_context_create(r->memory) : NULL;
+    if (!r->compile)
+        goto failed;
+    r->codes[1] = compile(r, pattern, PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C, mistake);
     if (r->codes[1])
-        r->codes[0] = compile(pattern, PCRE2_NEVER_UTF, mistake);
+        r->codes[0] = compile(r, pattern, PCRE2_NEVER_UTF, mistake);
     if (!r->codes[1] || (!r->codes[0] && !mistake->wrong))
         goto failed;
     *mistake = (struct eng_mistake){0}; /* what only characters can be is never found in bytes */
-    r->data = pcre2_match_data_create(1, NULL);
-    r->context = pcre2_match_context_create(NULL);
+    r->data = pcre2_match_data_create(ENG_CAPTURES, r->memory);
+    r->context = pcre2_match_context_create(r->memory);
     if (!r->data || !r->context)
         goto failed;
     (void)pcre2_set_heap_limit(r->context, HEAP_KIB); /* these two only ever answer 0 */
@@ -102,6 +124,8 @@ eng_regex_free(struct eng_regex *r)
     pcre2_match_data_free(r->data);
     pcre2_code_free(r->codes[0]);
     pcre2_code_free(r->codes[1]);
+    pcre2_compile_context_free(r->compile);
+    pcre2_general_context_free(r->memory);
     eng_free(r);
 }
 
@@ -117,7 +141,36 @@ eng_regex_find(struct eng_regex *r, const uint8_t *bytes, size_t len)
     r->last = 0;
     result = pcre2_match(r->codes[text], len ? bytes : (const uint8_t *)"", len, 0,
                          text ? PCRE2_NO_UTF_CHECK : 0, r->data, r->context);
-    if (result >= 0)
+    if (result >= 0) {
+        r->found = result ? result : ENG_CAPTURES;
         return ENG_FOUND;
+    }
     return result == PCRE2_ERROR_NOMATCH ? ENG_FOUND_NOT : ENG_FOUND_TOO_LONG;
+}
+
+int
+eng_regex_groups(const struct eng_regex *r)
+{
+    uint32_t count = 0;
+
+    (void)pcre2_pattern_info(r->codes[1], PCRE2_INFO_CAPTURECOUNT, &count); /* it is one */
+    return count < ENG_CAPTURES ? (int)count : ENG_CAPTURES - 1;
+}
+
+bool
+eng_regex_group(const struct eng_regex *r, int n, size_t *at, size_t *len)
+{
+    const size_t *pairs = pcre2_get_ovector_pointer(r->data);
+    size_t from;
+    size_t to;
+
+    if (n >= r->found)
+        return false;
+    from = pairs[2 * n];
+    to = pairs[2 * n + 1];
+    if (from == PCRE2_UNSET || to < from) /* \K in a lookahead: it ends before it begins */
+        return false;
+    *at = from;
+    *len = to - from;
+    return true;
 }

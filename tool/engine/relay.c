@@ -70,7 +70,7 @@ relay_open(struct peer *near, const struct outlet_handlers *on)
         memcpy(far->name, near->name, sizeof far->name);
         far->chance = s->opts.seed - near->id;
         opts.user = far;
-        err = s->ruled ? relay_rules_connect(near, far, &opts)
+        err = s->ruled ? forward_connect(far, s->opts.to, &opts)
                        : outlet_connect(s->loop, s->opts.to, &opts, &far->c);
         if (err)
             peer_free(far);
@@ -109,8 +109,6 @@ relay_closed(struct peer *p, struct outlet_reason *why)
     const struct outlet_reason *before = &p->twin_why;
 
     relay_count(p, &s->totals);
-    if (p->failed.code)
-        *why = p->failed;
     if (p->far && p->state == PEER_CONNECTING && why->code != OUTLET_OK && !follows(why) &&
         s->state == SESSION_RUNNING) {
         tell_far_error(s, why); /* its clients have done nothing wrong */

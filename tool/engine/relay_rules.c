@@ -14,12 +14,6 @@
 #include "session.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-/* The other side of one that has ended, but cannot be told: how long it may answer in silence.  As
- * outlet_relay() does. */
-enum { SILENCE_MS = 5000 };
 
 /* ---- ends -------------------------------------------------------------------------------- */
 
@@ -63,8 +57,9 @@ relay_rules_end(struct peer *p, enum eng_rule_close close)
 void
 relay_rules_left(struct peer *p, const struct outlet_reason *why)
 {
-    timer_end(&p->silence);
-    if (why->code == OUTLET_OK)
+    if (why->code == OUTLET_OK && p->ended_in && p->branches)
+        peer_settle(p);
+    else if (why->code == OUTLET_OK)
         close_side(p);
     else
         abort_side(p);
@@ -82,7 +77,7 @@ relay_rules_cannot(struct peer *p, outlet_err code, size_t len)
     why.side = OUTLET_BY_US;
     snprintf(why.text, sizeof why.text, "%s",
              code == OUTLET_EMSGSIZE || code == OUTLET_EINVAL
-                 ? "one side of the relay cannot carry what it was to be sent: too long for it, or "
+                 ? "this side cannot carry what it was to be sent: too long for it, or "
                    "not for its framing"
                  : outlet_strerror(code));
     p->failed = why;
@@ -102,22 +97,12 @@ silence_is_over(outlet_timer t, void *arg)
     relay_rules_end(p, ENG_CLOSE_ORDERLY);
 }
 
-/* Of `p`, whose twin has ended and cannot tell it. */
-static void
-await_silence(struct peer *p)
-{
-    timer_end(&p->silence);
-    if (outlet_timer_start(p->s->loop, SILENCE_MS, 0, silence_is_over, p, &p->silence) != OUTLET_OK)
-        relay_rules_end(p, ENG_CLOSE_ORDERLY); /* no memory for a timer: do not wait at all */
-}
-
 static void
 moved(struct peer *p)
 {
-    if (p->silence.id)
-        await_silence(p);
-    if (p->twin && p->twin->silence.id)
-        await_silence(p->twin);
+    forward_moved(p);
+    if (p->twin)
+        forward_moved(p->twin);
 }
 
 static void
@@ -125,11 +110,20 @@ pass_end(struct peer *from, struct peer *to)
 {
     if (!from->ended_in || to->ended_out || to->state != PEER_OPEN || to->closes)
         return;
-    if (to->later.first || to->held)
-        return;
-    to->ended_out = true;
-    if (outlet_end(to->c) != OUTLET_OK)
-        await_silence(to);
+    if (to->later.first || to->held || (to->ended_in && to->branches))
+        return; /* they may still answer */
+    forward_end(to, silence_is_over);
+}
+
+/* A client that has ended waits for all that may still answer, its branches as well. */
+static bool
+is_done(const struct peer *p)
+{
+    if (p->held || p->later.first)
+        return false;
+    if (p->closes || !p->ended_in || p->branches)
+        return p->closes;
+    return p->ended_out || !p->twin;
 }
 
 static void
@@ -138,7 +132,8 @@ settle_side(struct peer *p)
     if (p->state != PEER_OPEN)
         return;
     peer_flow(p);
-    if (p->closes ? !p->held && !p->later.first : p->ended_in && p->ended_out)
+    forward_settle(p);
+    if (is_done(p))
         peer_close(p);
 }
 
@@ -147,8 +142,7 @@ relay_rules_is_blocked(const struct peer *p)
 {
     const struct peer *to = p->twin;
 
-    return session_rules_is_full(p, false) ||
-           (to && (to->full || to->held || session_rules_is_full(to, true)));
+    return session_rules_is_full(p, false) || (to && forward_has_no_room(to));
 }
 
 /* One side's news are the other's, too. */
@@ -196,30 +190,6 @@ take(struct peer *p, struct eng_rule_acts *rule, bool stays, const uint8_t *byte
     p->stays = false;
 }
 
-/* What has no borders may be more than the other side can take at once. */
-static void
-pass(struct peer *p, const struct eng_rule_acts *rule, outlet_msg *m)
-{
-    struct peer *to = p->twin;
-    size_t len;
-    const uint8_t *bytes = outlet_msg_data(m, &len);
-    size_t piece = p->has_borders || len <= to->portion ? len : to->portion;
-    size_t done = 0;
-
-    do {
-        size_t part = len - done < piece ? len - done : piece;
-
-        session_rules_do(to, &(struct session_act){.sends = true,
-                                                   .passes = true,
-                                                   .rule = rule,
-                                                   .bytes = bytes + done,
-                                                   .len = part,
-                                                   .from = part == len ? m : NULL,
-                                                   .delay_ms = rule ? rule->delay_ms : 0});
-        done += part;
-    } while (done < len);
-}
-
 void
 relay_rules_message(outlet_conn c, outlet_msg *m, void *user)
 {
@@ -227,89 +197,24 @@ relay_rules_message(outlet_conn c, outlet_msg *m, void *user)
     size_t len;
     const uint8_t *bytes = outlet_msg_data(m, &len);
     struct eng_rule_acts *rule;
+    bool overrun;
     bool passes;
 
     (void)c;
     if (p->state != PEER_OPEN || p->closes)
         return;
-    rule = session_rules_match(p->s, p->far, bytes, len);
+    overrun = peer_is_overrun(p);
+    rule = overrun ? NULL : session_rules_match(p->s, p->far, bytes, len);
     /* A datagram without its tail is not what was sent. */
-    passes = (!rule || rule->passes) && !(outlet_msg_flags(m) & OUTLET_MSG_TRUNCATED);
-    take(p, rule, !passes, bytes, len);
+    passes = !overrun && (!rule || rule->passes) && !(outlet_msg_flags(m) & OUTLET_MSG_TRUNCATED);
+    take(p, rule, !passes && !(rule && rule->forward == ENG_FORWARD_URL), bytes, len);
     if (p->state != PEER_OPEN)
         return;
     moved(p);
     if (passes && p->twin)
-        pass(p, rule, m);
+        forward_pass(p, p->twin, rule, m);
     if (rule && p->state == PEER_OPEN)
         session_rules_act(p, rule, m);
     peer_settle(p);
     eng_session_flow(p->s);
-}
-
-/* ---- both sides -------------------------------------------------------------------------- */
-
-/* 64K, as the URL says it. */
-static size_t
-number_of(const char *url, const char *key, size_t otherwise)
-{
-    char text[32];
-    char *unit;
-    unsigned long long n;
-
-    if (!eng_url_option(url, key, text, sizeof text))
-        return otherwise;
-    n = strtoull(text, &unit, 10);
-    n <<= *unit == 'K' ? 10 : *unit == 'M' ? 20 : *unit == 'G' ? 30 : 0;
-    return n ? (size_t)n : otherwise; /* off */
-}
-
-static void
-look_at(struct peer *p, const char *url)
-{
-    size_t cap = number_of(url, "cap", SIZE_MAX) / 2; /* the framing's own bytes count, too */
-    char transport[32] = "";
-    char frame[64];
-
-    (void)outlet_info(p->c, "transport", transport, sizeof transport);
-    p->has_borders = (strcmp(transport, "tcp") != 0 && strcmp(transport, "unix") != 0) ||
-                     (eng_url_option(url, "frame", frame, sizeof frame) &&
-                      strcmp(frame, "none") != 0);
-    p->portion = number_of(url, "max", DATAGRAM_MAX);
-    p->portion = p->portion < DATAGRAM_MAX ? p->portion : DATAGRAM_MAX;
-    if (p->portion > cap)
-        p->portion = cap ? cap : 1;
-}
-
-/* What a descriptor is shows when it has been taken up. */
-static bool
-has_no_half_close(const struct outlet_reason *why)
-{
-    return why->position < 0 && strcmp(why->key, "half_open") == 0;
-}
-
-outlet_err
-relay_rules_connect(struct peer *near, struct peer *far, struct outlet_opts *opts)
-{
-    struct eng_session *s = far->s;
-    struct eng_url url;
-    bool is_fd;
-    outlet_err err;
-
-    (void)eng_url_split(s->opts.to, OUTLET_TO_CONNECT, &url); /* it was checked at the start */
-    is_fd = strcmp(url.scheme, "fd") == 0;
-    opts->half_open = url.stream || is_fd || strcmp(url.scheme, "unix-seqpacket") == 0 ? OUTLET_ON
-                                                                                       : 0;
-    opts->flush_ms = FLUSH_MS;
-    err = outlet_connect(s->loop, s->opts.to, opts, &far->c);
-    if (err && is_fd && has_no_half_close(opts->why)) {
-        *opts->why = (struct outlet_reason)OUTLET_REASON;
-        opts->half_open = 0;
-        err = outlet_connect(s->loop, s->opts.to, opts, &far->c);
-    }
-    if (err)
-        return err;
-    look_at(near, s->opts.url);
-    look_at(far, s->opts.to);
-    return OUTLET_OK;
 }

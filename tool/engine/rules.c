@@ -17,6 +17,12 @@ eng_rules_count(const struct eng_rules *rules)
     return rules->count;
 }
 
+bool
+eng_rules_forward(const struct eng_rules *rules, enum eng_rule_forward where)
+{
+    return rules && rules->forwards[where];
+}
+
 struct eng_rule_acts *
 eng_rules_at(struct eng_rules *rules, size_t i)
 {
@@ -31,13 +37,12 @@ is_at(const struct eng_bytes *text, const uint8_t *bytes, size_t len, size_t at)
 
 /* A message while rules are tried on it: what several of them ask is found out once. */
 struct looked_at {
-    const struct eng_rules *rules;
+    struct eng_rules *rules;
     bool out;
     const uint8_t *bytes;
     size_t len;
-    size_t bare;           /* without the end of a line */
-    bool is_decoded;       /* with a charset characters are looked for, and not their bytes */
-    struct eng_bytes text; /* then */
+    size_t bare;     /* without the end of a line */
+    bool is_decoded; /* with a charset characters are looked for, and not their bytes */
     void (*gave_up)(void *user, const struct eng_rule_acts *acts);
     void *user;
 };
@@ -59,39 +64,57 @@ texts_hold(const struct rule *r, const uint8_t *bytes, size_t len, size_t bare)
            (len && memmem(bytes, len, t[TEXT_CONTAINS].data, t[TEXT_CONTAINS].len));
 }
 
-/* What cannot be had memory for shows in text.failed. */
+/* What cannot be had memory for shows in decoded.failed. */
 static void
 decode(struct looked_at *m)
 {
     struct eng_coder *coder = eng_decoder_open(m->rules->opts.charset);
+    struct eng_bytes *text = &m->rules->decoded;
     struct eng_bytes decoded = {0};
 
     m->is_decoded = true;
-    m->text.failed = !coder;
+    text->failed = !coder;
     if (!coder)
         return;
     eng_decode(coder, m->bytes, m->len, &decoded);
     eng_decode_end(coder, &decoded);
-    eng_decoded_add(&m->text, decoded.data, decoded.len, false);
-    m->text.failed |= decoded.failed;
+    eng_decoded_add(text, decoded.data, decoded.len, false);
+    text->failed |= decoded.failed;
     eng_bytes_free(&decoded);
     eng_coder_close(coder);
 }
 
 static enum eng_found
-find(struct looked_at *m, struct eng_regex *regex)
+find(struct looked_at *m, struct rule *r)
 {
-    if (!m->rules->opts.charset)
-        return eng_regex_find(regex, m->bytes, m->len);
-    if (!m->is_decoded)
-        decode(m);
-    return m->text.failed ? ENG_FOUND_TOO_LONG : eng_regex_find(regex, m->text.data, m->text.len);
+    struct eng_bytes *text = &m->rules->decoded;
+    const uint8_t *bytes = m->bytes;
+    size_t len = m->len;
+    enum eng_found found;
+
+    if (m->rules->opts.charset) {
+        if (!m->is_decoded)
+            decode(m);
+        if (text->failed)
+            return ENG_FOUND_TOO_LONG;
+        bytes = text->data;
+        len = text->len;
+    }
+    found = eng_regex_find(r->regex, bytes, len);
+    for (int i = 0; found == ENG_FOUND && i < ENG_CAPTURES; i++) {
+        size_t at = 0;
+
+        r->acts.match[i].len = 0;
+        if (eng_regex_group(r->regex, i, &at, &r->acts.match[i].len))
+            r->acts.match[i].bytes = bytes + at;
+    }
+    return found;
 }
 
 static bool
 regex_holds(struct looked_at *m, struct rule *r)
 {
-    enum eng_found found = find(m, r->regex);
+    enum eng_found found = find(m, r);
 
     if (found == ENG_FOUND_TOO_LONG && r->acts.counts.gave_up++ == 0 && m->gave_up)
         m->gave_up(m->user, &r->acts);
@@ -130,6 +153,7 @@ eng_rules_match(struct eng_rules *rules, bool out, const uint8_t *bytes, size_t 
                           .gave_up = gave_up,
                           .user = user};
 
+    eng_bytes_free(&rules->decoded);
     for (size_t i = 0; i < rules->count && !acts; i++) {
         struct rule *r = &rules->rules[i];
 
@@ -143,6 +167,5 @@ eng_rules_match(struct eng_rules *rules, bool out, const uint8_t *bytes, size_t 
         r->acts.counts.matches++;
         acts = &r->acts;
     }
-    eng_bytes_free(&m.text);
     return acts;
 }

@@ -21,6 +21,7 @@
 #define ENG_RULES_H
 
 #include "mistake.h"
+#include "template.h"
 
 #include <stdint.h>
 
@@ -29,7 +30,12 @@ struct eng_rules;
 struct eng_sum;
 struct eng_template;
 
-enum { ENG_RULES_MAX = 4096, ENG_RULE_TOKENS_MAX = 1024, ENG_RULE_FIELDS_MAX = 16 };
+enum {
+    ENG_RULES_MAX = 4096,
+    ENG_RULE_TOKENS_MAX = 1024,
+    ENG_RULE_FIELDS_MAX = 16,
+    ENG_RULE_FILE_MAX = 16 * 1024 * 1024
+};
 
 /* For whom they are: a file may say more for a relay. */
 enum eng_rules_for { ENG_RULES_LISTEN, ENG_RULES_CONNECT, ENG_RULES_RELAY };
@@ -40,6 +46,8 @@ struct eng_rules_opts {
     const char *charset;          /* checked; NULL: UTF-8 */
     const struct eng_sum *append; /* NULL: none */
     const char *eol;              /* NULL: none */
+    /* reply-file, answering with an errno as eng_file_load() does; NULL: there are no files. */
+    int (*load)(const char *path, size_t most, struct eng_bytes *out);
 };
 
 /* Where a file is wrong.  `key` and `value` are what stands there, "" where that is no entry. */
@@ -52,6 +60,8 @@ struct eng_rules_mistake {
 };
 
 enum eng_rule_close { ENG_CLOSE_NOT, ENG_CLOSE_ORDERLY, ENG_CLOSE_RESET };
+
+enum eng_rule_forward { ENG_FORWARD_NOT, ENG_FORWARD_OTHERS, ENG_FORWARD_URL };
 
 struct eng_rule_counts {
     uint64_t matches; /* when it acted */
@@ -70,8 +80,12 @@ struct eng_rule_acts {
     const struct eng_sum *append;        /* behind what it makes */
     const char *eol;
     enum eng_rule_close close;
-    bool passes;      /* relay: on to the other side */
-    int64_t delay_ms; /* that all of it happens later */
+    bool passes; /* relay: on to the other side */
+    enum eng_rule_forward forward;
+    const char *forward_url; /* checked */
+    int64_t delay_ms;        /* that all of it happens later */
+    /* What its regular expression found last: lent until the message ends, or another comes. */
+    struct eng_capture match[ENG_CAPTURES];
     struct eng_rule_counts counts;
 };
 
@@ -80,6 +94,8 @@ struct eng_rules *eng_rules_parse(const void *text, size_t len, const struct eng
 void eng_rules_free(struct eng_rules *rules); /* NULL is allowed */
 
 size_t eng_rules_count(const struct eng_rules *rules);
+/* Does one of them?  NULL is allowed. */
+bool eng_rules_forward(const struct eng_rules *rules, enum eng_rule_forward where);
 struct eng_rule_acts *eng_rules_at(struct eng_rules *rules, size_t i);
 
 /* The rule that acts on this message, counted; NULL: none.  `out`: the server of a relay has sent

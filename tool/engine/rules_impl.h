@@ -57,6 +57,8 @@ struct eng_rules {
     struct eng_presets file; /* names point into it */
     struct rule *rules;
     size_t count;
+    struct eng_bytes decoded; /* the message that was looked at last, with a charset */
+    bool forwards[3];         /* by enum eng_rule_forward */
 };
 
 /* rules_field.c: the two notations of their own.  False: `mistake`, or no memory. */

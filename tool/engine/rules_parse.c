@@ -8,6 +8,7 @@
  */
 #include "rules_impl.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -27,10 +28,12 @@ enum key {
     KEY_REPLY_ESCAPE,
     KEY_REPLY_HEX,
     KEY_REPLY_BASE64,
+    KEY_REPLY_FILE,
     KEY_ECHO,
     KEY_TEMPLATE,
     KEY_APPEND,
     KEY_EOL,
+    KEY_FORWARD,
     KEY_DROP,
     KEY_CLOSE,
     KEY_DELAY,
@@ -39,9 +42,32 @@ enum key {
 };
 
 static const char *const key_names[KEYS] = {
-    "is",       "starts", "ends",  "contains", "hex",          "regex",     "field",        "size",
-    "dir",      "times",  "every", "reply",    "reply-escape", "reply-hex", "reply-base64", "echo",
-    "template", "append", "eol",   "drop",     "close",        "delay",     "note"};
+    [KEY_IS] = "is",
+    [KEY_STARTS] = "starts",
+    [KEY_ENDS] = "ends",
+    [KEY_CONTAINS] = "contains",
+    [KEY_HEX] = "hex",
+    [KEY_REGEX] = "regex",
+    [KEY_FIELD] = "field",
+    [KEY_SIZE] = "size",
+    [KEY_DIR] = "dir",
+    [KEY_TIMES] = "times",
+    [KEY_EVERY] = "every",
+    [KEY_REPLY] = "reply",
+    [KEY_REPLY_ESCAPE] = "reply-escape",
+    [KEY_REPLY_HEX] = "reply-hex",
+    [KEY_REPLY_BASE64] = "reply-base64",
+    [KEY_REPLY_FILE] = "reply-file",
+    [KEY_ECHO] = "echo",
+    [KEY_TEMPLATE] = "template",
+    [KEY_APPEND] = "append",
+    [KEY_EOL] = "eol",
+    [KEY_FORWARD] = "forward",
+    [KEY_DROP] = "drop",
+    [KEY_CLOSE] = "close",
+    [KEY_DELAY] = "delay",
+    [KEY_NOTE] = "note",
+};
 
 struct reader {
     struct eng_rules *rules;
@@ -204,7 +230,7 @@ static bool
 find_answer(struct reader *r, const struct eng_preset_entry **answer, enum eng_notation *notation)
 {
     static const enum eng_notation notations[] = {ENG_AS_TEXT, ENG_AS_ESCAPE, ENG_AS_HEX,
-                                                  ENG_AS_BASE64};
+                                                  ENG_AS_BASE64, ENG_AS_BASE64};
 
     *answer = NULL;
     for (int key = KEY_REPLY; key <= KEY_ECHO; key++) {
@@ -221,6 +247,30 @@ find_answer(struct reader *r, const struct eng_preset_entry **answer, enum eng_n
     return true;
 }
 
+/* Its bytes are those of the file when the rules are read. */
+static bool
+load_answer(struct reader *r, struct rule *rule, const struct eng_preset_entry *e)
+{
+    int error = r->rules->opts.load ? r->rules->opts.load(e->value, ENG_RULE_FILE_MAX, &rule->reply)
+                                    : ENOSYS;
+
+    if (error == ENOMEM)
+        return no_memory(r);
+    return !error || wrong(r, e, false, ENG_WRONG_FILE, strerror(error));
+}
+
+static bool
+parse_bytes(struct reader *r, struct rule *rule, const struct eng_preset_entry *e,
+            enum eng_notation notation)
+{
+    struct eng_mistake m;
+
+    if (e == r->entries[KEY_REPLY_FILE])
+        return load_answer(r, rule, e);
+    return eng_parse_payload(notation, e->value, r->rules->opts.charset, &rule->reply, &m) ||
+           (rule->reply.failed ? no_memory(r) : wrong_at(r, e, false, &m));
+}
+
 static bool
 make_answer(struct reader *r, struct rule *rule, const struct eng_preset_entry *e,
             enum eng_notation notation, bool template)
@@ -233,12 +283,13 @@ make_answer(struct reader *r, struct rule *rule, const struct eng_preset_entry *
     if (!is_text && !r->entries[KEY_EOL])
         rule->acts.eol = ""; /* as of --reply-hex */
     if (template) {
-        rule->template = eng_template_new(e->value, notation, charset, &m);
+        rule->template = eng_template_new_matching(
+            e->value, notation, charset, rule->regex ? eng_regex_groups(rule->regex) : -1, &m);
         rule->acts.template = rule->template;
         return rule->template || (m.wrong ? wrong_at(r, e, false, &m) : no_memory(r));
     }
-    if (!eng_parse_payload(notation, e->value, charset, &rule->reply, &m))
-        return rule->reply.failed ? no_memory(r) : wrong_at(r, e, false, &m);
+    if (!parse_bytes(r, rule, e, notation))
+        return false;
     eng_seal(&rule->reply, rule->acts.append, rule->acts.eol);
     rule->acts.bytes = rule->reply.len ? rule->reply.data : (const uint8_t *)"";
     rule->acts.len = rule->reply.len;
@@ -288,18 +339,53 @@ parse_close(struct reader *r, struct rule *rule)
            wrong(r, e, false, ENG_WRONG_CHOICE, "on, off, reset");
 }
 
+/* ---- where else it goes ---- */
+
+static bool
+parse_url(struct reader *r, struct rule *rule, const struct eng_preset_entry *e)
+{
+    static const char *const choices[] = {[ENG_RULES_LISTEN] = "others, off, tcp://HOST:PORT",
+                                          [ENG_RULES_CONNECT] = "off, tcp://HOST:PORT",
+                                          [ENG_RULES_RELAY] = "on, off, tcp://HOST:PORT"};
+    struct outlet_reason why = OUTLET_REASON;
+    struct eng_mistake m = {.wrong = ENG_WRONG_URL};
+
+    if (!strpbrk(e->value, ":/"))
+        return wrong(r, e, false, ENG_WRONG_CHOICE, choices[r->rules->opts.who]);
+    rule->acts.forward = ENG_FORWARD_URL;
+    rule->acts.forward_url = e->value;
+    r->rules->forwards[ENG_FORWARD_URL] = true;
+    if (outlet_url_check(e->value, OUTLET_TO_CONNECT, &why) == OUTLET_OK)
+        return true;
+    m.at = why.position > 0 ? (size_t)why.position : 0;
+    snprintf(m.near, sizeof m.near, "%.95s", why.text);
+    return wrong_at(r, e, false, &m);
+}
+
 /* A relay passes on what a rule does nothing else with. */
 static bool
 parse_passing(struct reader *r, struct rule *rule)
 {
+    const struct eng_preset_entry *e = r->entries[KEY_FORWARD];
+    const char *where = e ? e->value : "off";
+    bool relays = r->rules->opts.who == ENG_RULES_RELAY;
     struct eng_rule_acts *a = &rule->acts;
     bool drops = false;
 
     if (!parse_switch(r, KEY_DROP, &drops))
         return false;
-    a->passes = r->rules->opts.who == ENG_RULES_RELAY && !drops && !a->replies && !a->echo &&
-                a->close == ENG_CLOSE_NOT;
-    return true;
+    if (strcmp(where, "others") == 0 && r->rules->opts.who == ENG_RULES_LISTEN) {
+        a->forward = ENG_FORWARD_OTHERS;
+        r->rules->forwards[ENG_FORWARD_OTHERS] = true;
+    } else if (strcmp(where, "on") == 0 && relays) {
+        a->passes = true;
+    } else if (strcmp(where, "off") == 0) {
+        a->passes = relays && !drops && !a->replies && !a->echo && a->close == ENG_CLOSE_NOT;
+    } else if (!parse_url(r, rule, e)) {
+        return false;
+    }
+    return !drops || (!a->passes && a->forward == ENG_FORWARD_NOT) ||
+           wrong(r, r->entries[KEY_DROP], true, ENG_WRONG_BOTH, "forward");
 }
 
 static bool
@@ -313,7 +399,7 @@ parse_delay(struct reader *r, struct rule *rule)
     if (!eng_parse_duration(e->value, &rule->acts.delay_ms))
         return wrong(r, e, false, ENG_WRONG_CHOICE, "200ms, 1.5s, 2m");
     return a->replies || a->echo || a->close != ENG_CLOSE_NOT || a->passes ||
-           wrong(r, e, true, ENG_WRONG_NEEDS, "reply");
+           a->forward != ENG_FORWARD_NOT || wrong(r, e, true, ENG_WRONG_NEEDS, "reply");
 }
 
 /* ---- the file ---- */
@@ -441,6 +527,7 @@ eng_rules_free(struct eng_rules *rules)
         eng_template_free(r->template);
     }
     eng_free(rules->rules);
+    eng_bytes_free(&rules->decoded);
     eng_presets_free(&rules->file);
     eng_free(rules);
 }

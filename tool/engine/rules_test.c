@@ -5,6 +5,7 @@
  */
 #include "rules_impl.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -205,9 +206,12 @@ a_relay_passes_on_what_a_rule_does_nothing_else_with(void **state)
         const char *actions;
         bool passes;
     } rows[] = {
-        {"note = x\n", true},    {"delay = 1s\n", true},  {"drop = off\n", true},
-        {"drop = on\n", false},  {"reply = x\n", false},  {"echo = on\n", false},
-        {"close = on\n", false}, {"close = off\n", true}, {"close = reset\n", false},
+        {"note = x\n", true},       {"delay = 1s\n", true},
+        {"drop = off\n", true},     {"drop = on\n", false},
+        {"reply = x\n", false},     {"echo = on\n", false},
+        {"close = on\n", false},    {"close = off\n", true},
+        {"close = reset\n", false}, {"forward = on\nreply = x\n", true},
+        {"forward = off\n", true},  {"forward = udp://h:1\n", false},
     };
 
     (void)state;
@@ -222,6 +226,76 @@ a_relay_passes_on_what_a_rule_does_nothing_else_with(void **state)
             fail_msg("%s: passes is not %d", rows[i].actions, rows[i].passes);
         eng_rules_free(rules);
     }
+}
+
+/* What the first rule answers, made by its template. */
+static const char *
+answer_to(struct eng_rules *rules, const char *message)
+{
+    static char text[256];
+    uint64_t chance = 1;
+    struct eng_bytes out = {0};
+    struct eng_rule_acts *acts = eng_rules_match(rules, false, (const uint8_t *)message,
+                                                 strlen(message), NULL, NULL);
+    struct eng_context context = {.peer = "", .chance = &chance};
+
+    assert_non_null(acts);
+    context.match = acts->match;
+    assert_true(eng_template_render(acts->template, &context, &out));
+    snprintf(text, sizeof text, "%.*s", (int)out.len, out.len ? (const char *)out.data : "");
+    eng_bytes_free(&out);
+    return text;
+}
+
+static void
+an_answer_has_what_was_matched(void **state)
+{
+    struct eng_rules *rules = rules_of("[a]\nregex = (\\w+) (\\d+)(x)?\ntemplate = on\n"
+                                       "reply = {{match 2}}-{{match 1}}-{{match 3}}|{{match}}\n",
+                                       NULL);
+    struct eng_rules_opts opts = {.charset = "GBK"};
+    struct eng_rules *gbk = rules_of(
+        "[a]\nregex = ^(.)(.)\ntemplate = on\nreply = {{match 2}}{{match 1}}好\n", &opts);
+
+    (void)state;
+    assert_string_equal(answer_to(rules, "..set 15!"), "15-set-|set 15");
+    assert_string_equal(answer_to(rules, "b 2x"), "2-b-x|b 2x");
+    assert_string_equal(answer_to(gbk, "\xc4\xe3\xba\xc3\xc2\xf0"), "\xba\xc3\xc4\xe3\xba\xc3");
+    /* What is no character of it comes back as it was told. */
+    assert_string_equal(answer_to(gbk, "\xff\xba\xc3"), "x\\\xba\xc3");
+    eng_rules_free(rules);
+    eng_rules_free(gbk);
+}
+
+static int
+load_some(const char *path, size_t most, struct eng_bytes *out)
+{
+    (void)most;
+    if (strcmp(path, "some") != 0)
+        return ENOENT;
+    return eng_bytes_add(out, "a\0b", 3) ? 0 : ENOMEM;
+}
+
+static void
+a_file_is_an_answer(void **state)
+{
+    struct eng_rules_opts opts = {.load = load_some, .eol = "\n"};
+    struct eng_rules *rules = rules_of(
+        "[a]\nreply-file = some\n[b]\nreply-file = some\nappend = xor8\neol = lf\n", &opts);
+    struct eng_rules_mistake m;
+    const char *bad = "[a]\nreply-file = none\n";
+
+    (void)state;
+    assert_int_equal(eng_rules_at(rules, 0)->len, 3);
+    assert_memory_equal(eng_rules_at(rules, 0)->bytes, "a\0b", 3);
+    assert_int_equal(eng_rules_at(rules, 1)->len, 5);
+    assert_memory_equal(eng_rules_at(rules, 1)->bytes, "a\0b\x03\n", 5);
+    eng_rules_free(rules);
+    assert_null(eng_rules_parse(bad, strlen(bad), &opts, &m));
+    assert_int_equal(m.mistake.wrong, ENG_WRONG_FILE);
+    assert_string_equal(m.mistake.near, strerror(ENOENT));
+    assert_int_equal(m.line, 2);
+    assert_int_equal(m.column, 14);
 }
 
 static void
@@ -307,6 +381,10 @@ static const struct {
      "u8 u16be u16le u32be u32le u64be u64le, i8 .. i64le"},
     {"[a]\nsize = 4-12\n", ENG_WRONG_CHOICE, 2, 8, "64, 10.., ..100, 10..100"},
     {"[a]\ndir = both\n", ENG_WRONG_CHOICE, 2, 7, "in, out"},
+    {"[a]\nforward = on\n", ENG_WRONG_CHOICE, 2, 11, "others, off, tcp://HOST:PORT"},
+    {"[a]\nforward = tcp://h\n", ENG_WRONG_URL, 2, 18, ""},
+    {"[a]\nforward = udp://h:1#half_open=on\n", ENG_WRONG_URL, 2, 21, ""},
+    {"[a]\ndrop = on\nforward = tcp://h:1\n", ENG_WRONG_BOTH, 2, 1, "forward"},
     {"[a]\ndrop = yes\n", ENG_WRONG_CHOICE, 2, 8, "on, off"},
     {"[a]\ndrop = on\ndelay = 1s\n", ENG_WRONG_NEEDS, 3, 1, "reply"},
     {"[a]\ntimes = 0\n", ENG_WRONG_NUMBER, 2, 9, "1.."},
@@ -316,6 +394,13 @@ static const struct {
     {"[a]\nreply-hex = 1\n", ENG_WRONG_HEX, 2, 14, ""},
     {"[a]\nreply-escape = ab\\q\n", ENG_WRONG_ESCAPE, 2, 18, ""},
     {"[a]\nreply = {{sek}}\ntemplate = on\n", ENG_WRONG_PLACEHOLDER, 2, 11, "seq"},
+    {"[a]\nreply = 1{{match}}\ntemplate = on\n", ENG_WRONG_MATCH, 2, 12, ""},
+    {"[a]\nregex = (a)(b)\nreply = 1{{match 3}}\ntemplate = on\n", ENG_WRONG_NUMBER, 3, 18, "0..2"},
+    {"[a]\nregex = a\nreply = {{match 1}}\ntemplate = on\n", ENG_WRONG_NUMBER, 3, 17, "0..0"},
+    {"[a]\nregex = a\nreply = {{match x=1}}\ntemplate = on\n", ENG_WRONG_WORD, 3, 17, ""},
+    {"[a]\nregex = a\nreply = {{metch}}\ntemplate = on\n", ENG_WRONG_PLACEHOLDER, 3, 11, "match"},
+    {"[a]\nreply-file = x\ntemplate = on\n", ENG_WRONG_BOTH, 3, 1, "reply-file"},
+    {"[a]\nreply-file = x\nreply = x\n", ENG_WRONG_BOTH, 3, 1, "reply-file"},
     {"[a]\nreply = a\nappend = xor9\n", ENG_WRONG_SUM, 3, 10, "xor8"},
     {"[a]\nreply = a\neol = cr\n", ENG_WRONG_CHOICE, 3, 7, "none, lf, crlf"},
     {"[a]\nappend = xor8\n", ENG_WRONG_NEEDS, 2, 1, "reply"},
@@ -394,6 +479,8 @@ main(void)
         cmocka_unit_test(times_ends_a_rule_and_every_lets_others_act_between),
         cmocka_unit_test(answers_are_complete),
         cmocka_unit_test(a_charset_is_that_of_texts_and_regular_expressions),
+        cmocka_unit_test(an_answer_has_what_was_matched),
+        cmocka_unit_test(a_file_is_an_answer),
         cmocka_unit_test(a_direction_is_one_side_of_a_relay),
         cmocka_unit_test(a_relay_passes_on_what_a_rule_does_nothing_else_with),
         cmocka_unit_test(a_regular_expression_that_explodes_gives_up_and_others_act),

@@ -115,10 +115,10 @@ eng_session_totals(const struct eng_session *s, struct eng_totals *out)
 
 /* ---- ending ---- */
 
-static void
-maybe_ended(struct eng_session *s)
+void
+session_maybe_ended(struct eng_session *s)
 {
-    if (s->state != SESSION_STOPPING || s->peers)
+    if (s->state != SESSION_STOPPING || s->peers || s->branches)
         return;
     s->state = SESSION_ENDED;
     timer_end(&s->deadline);
@@ -139,6 +139,8 @@ stop_too_slow(outlet_timer t, void *arg)
         s->totals.unsent += queued > 0 ? (uint64_t)queued : 0;
         outlet_abort(p->c);
     }
+    for (struct peer *b = s->branches; b; b = b->next)
+        outlet_abort(b->c);
 }
 
 static void
@@ -148,6 +150,18 @@ close_listener(struct eng_session *s)
     if (s->listener.id)
         outlet_listener_close(s->listener);
     s->listener.id = 0;
+}
+
+static void
+stop_peers(struct peer *first)
+{
+    for (struct peer *p = first; p; p = p->next) {
+        if (p->state == PEER_CONNECTING)
+            outlet_abort(p->c);
+        else if (p->state == PEER_OPEN)
+            outlet_close(p->c);
+        p->state = PEER_CLOSING;
+    }
 }
 
 void
@@ -170,17 +184,12 @@ eng_session_stop(struct eng_session *s, enum eng_result result)
     timer_end(&s->last.look);
     session_stop_sending(s);
     close_listener(s);
-    for (struct peer *p = s->peers; p; p = p->next) {
-        if (p->state == PEER_CONNECTING)
-            outlet_abort(p->c);
-        else if (p->state == PEER_OPEN)
-            outlet_close(p->c);
-        p->state = PEER_CLOSING;
-    }
-    if (s->peers &&
+    stop_peers(s->peers);
+    stop_peers(s->branches);
+    if ((s->peers || s->branches) &&
         outlet_timer_start(s->loop, STOP_MS, 0, stop_too_slow, s, &s->deadline) != OUTLET_OK)
         stop_too_slow(s->deadline, s); /* no memory for a timer: do not wait at all */
-    maybe_ended(s);
+    session_maybe_ended(s);
 }
 
 /* An answer whose checksum never came right is one all the same, and told to be bad. */
@@ -287,12 +296,14 @@ session_all_is_sent(struct peer *p)
 
 bool
 peer_render_with(struct peer *p, const struct eng_template *t, uint64_t n,
-                 const struct eng_sum *append, const char *eol, struct eng_bytes *out)
+                 const struct eng_sum *append, const char *eol, const struct eng_capture *match,
+                 struct eng_bytes *out)
 {
     struct eng_context context = {.n = n,
                                   .client = p->id,
                                   .peer = p->name,
                                   .chance = &p->chance,
+                                  .match = match,
                                   .real_ns = session_real_ns()};
 
     if (eng_template_render(t, &context, out)) {
@@ -308,7 +319,7 @@ bool
 peer_render(struct peer *p, const struct eng_template *t, uint64_t n, const char *eol,
             struct eng_bytes *out)
 {
-    return peer_render_with(p, t, n, p->s->opts.append, eol, out);
+    return peer_render_with(p, t, n, p->s->opts.append, eol, NULL, out);
 }
 
 bool
@@ -322,13 +333,15 @@ send_answer(struct peer *p, int64_t answer, const void *bytes, size_t len)
 {
     if (answer >= 0) {
         p->full = p->s->trusts_high && answer > QUEUE_HIGH;
+        if (p->to)
+            return; /* a copy of what was told */
         if (p->s->ruled) {
             relay_rules_sent(p, bytes, len);
             return;
         }
         peer_record_message(p, true, bytes, len);
         peer_tell_message(p, true, bytes, len);
-    } else if (p->s->ruled) {
+    } else if (p->s->ruled || p->to || p->by_rule) {
         relay_rules_cannot(p, (outlet_err)answer, len);
     } else if (answer != OUTLET_ESTATE && answer != OUTLET_ESTALE) {
         session_fail(p->s, answer == OUTLET_ENOMEM ? ENG_INTERNAL : ENG_BROKEN, (outlet_err)answer,
@@ -376,15 +389,44 @@ session_answers(const struct eng_session *s)
     return s->opts.rule == ENG_RULE_ECHO || s->opts.rule == ENG_RULE_REPLY || s->rules;
 }
 
+/* May what comes make more than can wait? */
+static bool
+answers_block(const struct peer *p)
+{
+    bool ruled = p->s->ruled && !p->to;
+    bool answers = session_answers(p->s) && !ruled && !p->to;
+    bool forwards = eng_rules_forward(p->s->rules, ENG_FORWARD_URL) ||
+                    eng_rules_forward(p->s->rules, ENG_FORWARD_OTHERS);
+
+    return (answers && !forwards && (p->full || p->held)) ||
+           (answers && session_rules_is_full(p, false)) || (ruled && relay_rules_is_blocked(p)) ||
+           forward_is_blocked(p);
+}
+
+/* With rules what such a client sends is counted when there is no room for what they do. */
+static bool
+counts_overrun(const struct peer *p)
+{
+    const char *scheme = p->s->url.scheme;
+
+    return p->s->rules && p->s->opts.role == OUTLET_TO_LISTEN && !p->far && !p->to &&
+           (strcmp(scheme, "udp") == 0 || strcmp(scheme, "unix-dgram") == 0);
+}
+
+bool
+peer_is_overrun(struct peer *p)
+{
+    bool overrun = counts_overrun(p) && answers_block(p);
+
+    p->s->totals.overrun += overrun;
+    return overrun;
+}
+
 void
 peer_flow(struct peer *p)
 {
-    bool ruled = p->s->ruled;
-    bool answers = session_answers(p->s) && !ruled;
     bool loses = p->s->datagrams && p->s->opts.recorder; /* what comes while it is paused */
-    bool pause = (session_is_busy(p->s) && !loses) ||
-                 (answers && (p->full || p->held || session_rules_is_full(p, false))) ||
-                 (ruled && relay_rules_is_blocked(p));
+    bool pause = (session_is_busy(p->s) && !loses) || (answers_block(p) && !counts_overrun(p));
 
     if (pause == p->paused)
         return;
@@ -411,7 +453,7 @@ settle_ended_peer(struct peer *p)
     const struct eng_session *s = p->s;
     bool feeding = p->feed.state == FEED_RUNNING && !s->opts.every_ms;
 
-    if (p->held || p->later.first || feeding)
+    if (p->held || p->later.first || feeding || p->branches)
         return;
     if (s->opts.payload != ENG_PAYLOAD_INPUT || input_done(s) || s->opts.input_person)
         peer_close(p);
@@ -427,9 +469,14 @@ peer_settle(struct peer *p)
     bool alone = o->role == OUTLET_TO_CONNECT || (o->once && o->payload == ENG_PAYLOAD_INPUT);
     bool sent = o->payload == ENG_PAYLOAD_INPUT ? input_done(p->s) : p->feed.state == FEED_DONE;
 
-    if (p->state != PEER_OPEN)
+    if (p->to && !p->owner)
+        forward_settle_branch(p);
+    else if (p->to)
+        peer_settle(p->owner);
+    if (p->state != PEER_OPEN || p->to)
         return;
     peer_flow(p);
+    forward_settle(p);
     if (p->s->ruled)
         relay_rules_settle(p);
     if (p->s->opts.to)
@@ -496,18 +543,34 @@ take_message(struct peer *p, const uint8_t *bytes, size_t len)
 }
 
 static void
+answer(struct peer *p, struct eng_rule_acts *rule, outlet_msg *m)
+{
+    size_t len;
+    const uint8_t *bytes = outlet_msg_data(m, &len);
+
+    if (rule && p->state == PEER_OPEN)
+        session_rules_act(p, rule, m);
+    else if (p->s->opts.rule == ENG_RULE_ECHO)
+        session_rules_answer(p, bytes, len, m);
+    else if (p->s->opts.rule == ENG_RULE_REPLY)
+        send_reply(p);
+}
+
+static void
 on_message(outlet_conn c, outlet_msg *m, void *user)
 {
     struct peer *p = user;
     struct eng_session *s = p->s;
     struct eng_rule_acts *rule;
+    bool overrun;
     size_t len;
     const uint8_t *bytes = outlet_msg_data(m, &len);
 
     (void)c;
     if (p->state != PEER_OPEN || p->closes)
         return;
-    p->rule = session_rules_match(s, false, bytes, len);
+    overrun = peer_is_overrun(p);
+    p->rule = overrun ? NULL : session_rules_match(s, false, bytes, len);
     p->from = session_hears_many(s) ? m : NULL;
     peer_record_message(p, p->far, bytes, len);
     take_message(p, bytes, len);
@@ -518,17 +581,13 @@ on_message(outlet_conn c, outlet_msg *m, void *user)
         eng_session_stop(s, ENG_DONE);
         return;
     }
-    if (rule && p->state == PEER_OPEN)
-        session_rules_act(p, rule, m);
-    else if (s->opts.rule == ENG_RULE_ECHO)
-        session_rules_answer(p, bytes, len, m);
-    else if (s->opts.rule == ENG_RULE_REPLY)
-        send_reply(p);
+    if (!overrun)
+        answer(p, rule, m);
     if (s->opts.answer && p->feed.state == FEED_DONE && !s->opts.expect.len && is_answered(p)) {
         eng_session_stop(s, ENG_DONE);
         return;
     }
-    if (p->state == PEER_OPEN && (p->full || p->held || p->later.first))
+    if (p->state == PEER_OPEN && (p->full || p->held || p->later.first || p->branches))
         peer_flow(p);
     follow_sink(s);
 }
@@ -570,17 +629,23 @@ on_event(outlet_conn c, enum outlet_event what, int64_t value, void *user)
 struct peer *
 peer_new(struct eng_session *s)
 {
+    return peer_new_in(s, &s->peers);
+}
+
+struct peer *
+peer_new_in(struct eng_session *s, struct peer **list)
+{
     struct peer *p = eng_alloc(sizeof *p);
 
     if (!p)
         return NULL;
     p->s = s;
     p->feed.fd = -1;
-    p->next = s->peers;
+    p->next = *list;
     if (p->next)
         p->next->where = &p->next;
-    p->where = &s->peers;
-    s->peers = p;
+    p->where = list;
+    *list = p;
     return p;
 }
 
@@ -691,7 +756,7 @@ result_of_close(const struct eng_session *s, const struct outlet_reason *why, bo
 static struct outlet_reason
 reason_of_close(const struct peer *p, const struct outlet_reason *why)
 {
-    struct outlet_reason told = *why;
+    struct outlet_reason told = p->failed.code ? p->failed : *why;
 
     if (why->code == OUTLET_OK && p->ended_first) {
         told.side = OUTLET_BY_PEER;
@@ -715,6 +780,7 @@ on_close(outlet_conn c, const struct outlet_reason *from, void *user)
     if (p == &s->nobody)
         return;
     peer_record_pass(p);
+    forward_left(p, why);
     peer_count_dropped(p);
     if (s->opts.to && !relay_closed(p, &told)) {
         peer_free(p);
@@ -735,7 +801,7 @@ on_close(outlet_conn c, const struct outlet_reason *from, void *user)
         eng_session_stop(s, result_of_close(s, why, answered));
     else if (s->state == SESSION_RUNNING)
         input_pump(s); /* the slowest reader may have been the one that left */
-    maybe_ended(s);
+    session_maybe_ended(s);
 }
 
 static const struct outlet_handlers handlers = {

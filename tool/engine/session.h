@@ -91,12 +91,19 @@ struct peer {
     bool stays;                 /* and a relay does not pass it on */
     bool closes;                /* a rule wants it, when all has gone */
     struct later later;
+    bool by_rule;     /* what is sent just now */
     bool has_borders; /* what it sends comes as messages */
     size_t portion;   /* at most as much is sent to it at once, of what has none */
     bool passes;      /* what was sent last, or is held */
     const struct eng_rule_acts *passed_by; /* then; NULL: no rule */
     struct outlet_reason failed;           /* why we ended it; code 0: we did not */
-    outlet_timer silence;                  /* no half-close: when both sides are closed */
+    outlet_timer silence;                  /* cannot be told of an end: runs while nothing comes */
+    void (*silent)(outlet_timer t, void *arg); /* then */
+    char *to;                                  /* a branch: where to, ours; NULL: it is none */
+    struct peer *owner;                        /* whose branch; NULL: that is gone */
+    struct peer *branches;
+    struct peer *next_branch;
+    bool blocks; /* counted in `blocking` */
     uint64_t answers;
     struct eng_bytes piece;       /* of an answer whose checksum is not there yet */
     struct eng_coder *coders[2];  /* decode what is received, what is sent; NULL until needed */
@@ -142,12 +149,15 @@ struct eng_session {
     enum eng_result result;
     struct peer nobody; /* user data of a connection before on_accept gave it a peer */
     struct peer *peers;
+    struct peer *branches;    /* connections that rules forward to */
+    size_t blocking;          /* clients without room for what others are to be forwarded */
     outlet_listener listener; /* id 0: none, or closed */
     struct eng_totals totals;
     int64_t started_ms;
-    struct eng_rules *rules; /* ours; NULL: none */
-    bool ruled;              /* a relay that passes on by them, and not in the library */
-    bool opened;             /* some peer was open once */
+    struct eng_rules *rules;   /* ours; NULL: none */
+    struct eng_tallies before; /* of the rules that these came after */
+    bool ruled;                /* a relay that passes on by them, and not in the library */
+    bool opened;               /* some peer was open once */
     bool was_busy;
     int64_t looked_up_ns;    /* when the process at the other end was last looked for */
     uint64_t dropped_before; /* the recording began */
@@ -183,11 +193,16 @@ void session_stop_sending(struct eng_session *s); /* of itself; answers go on */
 int64_t session_now_ms(void);                     /* of a clock that only goes forward */
 int64_t session_real_ns(void);                    /* since 1970 */
 struct peer *peer_new(struct eng_session *s);     /* NULL: no memory */
+struct peer *peer_new_in(struct eng_session *s, struct peer **list);
+void session_maybe_ended(struct eng_session *s);
 void peer_free(struct peer *p);
 void peer_send(struct peer *p, const void *bytes, size_t len, outlet_msg *from);
 bool peer_can_send(const struct peer *p);
 void peer_settle(struct peer *p); /* pause or resume, half-close, close: whatever is due now */
 void peer_flow(struct peer *p);   /* pause or resume */
+/* A datagram of a listener's client, for which there is no room: counted.  A pause would lose it
+ * without a count. */
+bool peer_is_overrun(struct peer *p);
 void peer_close(struct peer *p);
 void session_fail(struct eng_session *s, enum eng_result result, outlet_err code, int sys_errno,
                   const char *about);
@@ -197,7 +212,8 @@ bool peer_render(struct peer *p, const struct eng_template *t, uint64_t n, const
                  struct eng_bytes *out); /* false: the session has failed */
 
 bool peer_render_with(struct peer *p, const struct eng_template *t, uint64_t n,
-                      const struct eng_sum *append, const char *eol, struct eng_bytes *out);
+                      const struct eng_sum *append, const char *eol,
+                      const struct eng_capture *match, struct eng_bytes *out);
 
 /* session_rules.c */
 struct eng_rule_acts *session_rules_match(struct eng_session *s, bool out, const uint8_t *bytes,
@@ -216,9 +232,25 @@ void relay_count(const struct peer *p, struct eng_totals *t); /* adds what its s
 /* One side has ended.  false: the other one has not; true: *why is that of both. */
 bool relay_closed(struct peer *p, struct outlet_reason *why);
 
+/* forward.c */
+/* What `from` received, on to `to`: now or later, in pieces that it can take. */
+void forward_pass(struct peer *from, struct peer *to, const struct eng_rule_acts *rule,
+                  outlet_msg *m);
+bool forward_has_no_room(const struct peer *p); /* for more that passes */
+outlet_err forward_connect(struct peer *p, const char *url, struct outlet_opts *opts);
+/* Our side; where there is no half-close, `silent` is called when no message has passed. */
+void forward_end(struct peer *p, void (*silent)(outlet_timer t, void *arg));
+void forward_moved(struct peer *p);
+void forward_message(struct peer *p, const struct eng_rule_acts *rule, outlet_msg *m);
+void forward_settle(struct peer *p);
+void forward_settle_branch(struct peer *b);
+void forward_left(struct peer *p, const struct outlet_reason *why); /* the client: with branches */
+void forward_free(struct peer *b);                                  /* a branch */
+void forward_blocks(struct peer *p, bool blocks);
+bool forward_is_blocked(const struct peer *p); /* somebody to whom it is forwarded has no room */
+
 /* relay_rules.c: a relay that has rules (`ruled`) */
 void relay_rules_message(outlet_conn c, outlet_msg *m, void *user);
-outlet_err relay_rules_connect(struct peer *near, struct peer *far, struct outlet_opts *opts);
 bool relay_rules_is_blocked(const struct peer *p);
 void relay_rules_settle(struct peer *p);
 void relay_rules_end(struct peer *p, enum eng_rule_close close);        /* both sides */

@@ -85,6 +85,7 @@ void
 session_rules_drop(struct peer *p)
 {
     timer_end(&p->later.timer);
+    forward_blocks(p, false);
     while (p->later.first)
         later_free(later_take(p));
 }
@@ -115,7 +116,9 @@ send_now(struct peer *p, bool passes, const struct eng_rule_acts *rule, const vo
 {
     p->passes = passes;
     p->passed_by = rule;
+    p->by_rule = p->s->rules != NULL; /* what does not fit is the end of this client, not of all */
     peer_send(p, bytes, len, from);
+    p->by_rule = false;
 }
 
 static void
@@ -219,11 +222,12 @@ session_rules_act(struct peer *p, struct eng_rule_acts *acts, outlet_msg *m)
     const uint8_t *bytes = acts->bytes;
     size_t len = acts->len;
 
+    forward_message(p, acts, m);
     if (acts->echo) {
         bytes = outlet_msg_data(m, &len);
     } else if (acts->template) {
         if (!peer_render_with(p, acts->template, acts->counts.replies, acts->append, acts->eol,
-                              &made))
+                              acts->match, &made))
             goto free_made;
         bytes = made.len ? made.data : (const uint8_t *)"";
         len = made.len;
@@ -244,15 +248,19 @@ free_made:
 void
 eng_session_set_rules(struct eng_session *s, struct eng_rules *rules)
 {
-    if (s->rules != rules)
+    if (s->rules != rules) {
+        eng_tallies_add(&s->before, s->rules, false);
         eng_rules_free(s->rules);
+    }
     s->rules = rules;
     for (struct peer *p = s->peers; p; p = p->next)
         peer_settle(p);
 }
 
-struct eng_rules *
-eng_session_rules(struct eng_session *s)
+void
+eng_session_tallies(struct eng_session *s, struct eng_tallies *out)
 {
-    return s->rules;
+    *out = (struct eng_tallies){0};
+    eng_tallies_join(out, &s->before);
+    eng_tallies_add(out, s->rules, true);
 }

@@ -224,12 +224,15 @@ eng_session_free(struct eng_session *s)
 {
     if (!s)
         return;
+    while (s->branches)
+        forward_free(s->branches);
     while (s->peers)
         peer_free(s->peers);
     input_stop(s);
     input_free(s);
     tick_free(s);
     eng_rules_free(s->rules);
+    eng_tallies_free(&s->before);
     eng_free(s->fallback);
     eng_free(s);
 }

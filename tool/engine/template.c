@@ -18,7 +18,15 @@
 #include <string.h>
 #include <time.h>
 
-enum { PARTS_MAX = 256, PLACE_MAX = 128, WORD_MAX = 48, RANDOM_MAX = 4096, DIGITS_MAX = 64 };
+enum {
+    PARTS_MAX = 256,
+    PLACE_MAX = 128,
+    WORD_MAX = 48,
+    RANDOM_MAX = 4096,
+    DIGITS_MAX = 64,
+    MATCHES_MAX = 16,
+    REPLACED_MAX = 64
+};
 
 enum part_kind {
     PART_BYTES,
@@ -31,7 +39,8 @@ enum part_kind {
     PART_RAND_TEXT,
     PART_CLIENT,
     PART_PEER,
-    PART_UUID
+    PART_UUID,
+    PART_MATCH /* group `start` */
 };
 
 struct part {
@@ -61,6 +70,8 @@ struct compile {
     struct eng_template *t;
     const char *text;
     enum eng_notation notation;
+    int groups; /* of {{match}}; -1: there is none */
+    size_t matches;
     struct eng_mistake *mistake;
 };
 
@@ -110,7 +121,7 @@ add_bytes(struct compile *c, size_t at, size_t len)
                            c->t->charset[0] ? c->t->charset : NULL, store, &mistake);
     eng_bytes_free(&text);
     p->len = store->len - p->offset;
-    if (!ok)
+    if (!ok && !store->failed) /* else there was no memory to judge it */
         wrong(c, mistake.wrong, at + mistake.at, mistake.near);
     return ok;
 }
@@ -334,6 +345,24 @@ place_nothing(struct compile *c, struct part *p, size_t at, size_t end)
     return c->mistake->wrong == ENG_WRONG_NOTHING;
 }
 
+/* So many at most: each may be as long as a message. */
+static bool
+place_match(struct compile *c, struct part *p, size_t at, size_t end)
+{
+    struct word w;
+
+    p->start = 0;
+    if (c->matches++ == MATCHES_MAX)
+        return wrong(c, ENG_WRONG_LONG, at, "16");
+    while (next_word(c, &at, end, &w)) {
+        if (w.value)
+            return wrong(c, ENG_WRONG_WORD, w.at, "{{match}} {{match 1}}");
+        if (!number_of(c, w.text, w.at, 0, c->groups, &p->start))
+            return false;
+    }
+    return c->mistake->wrong == ENG_WRONG_NOTHING;
+}
+
 /* u8 u16be u16le ...: a number as bytes, what it counts being the next word. */
 static bool
 place_binary(struct compile *c, struct part *p, size_t at, size_t end)
@@ -378,6 +407,7 @@ static const struct {
     {"client", PART_CLIENT, 0, false, place_nothing},
     {"peer", PART_PEER, 0, false, place_nothing},
     {"uuid", PART_UUID, 0, false, place_nothing},
+    {"match", PART_MATCH, 0, false, place_match},
     {"u8", PART_SEQ, 1, false, place_binary},
     {"u16be", PART_SEQ, 2, false, place_binary},
     {"u16le", PART_SEQ, 2, true, place_binary},
@@ -406,8 +436,11 @@ add_place(struct compile *c, size_t at, size_t end)
     }
     while (i < PLACES && (w.value || strcmp(places[i].name, w.text) != 0))
         i++;
+    if (i < PLACES && places[i].kind == PART_MATCH && c->groups < 0)
+        return wrong(c, ENG_WRONG_MATCH, w.at, "");
     for (size_t k = 0; i == PLACES && k < PLACES; k++) {
-        if (eng_is_near(w.text, places[k].name, &best))
+        if ((places[k].kind != PART_MATCH || c->groups >= 0) &&
+            eng_is_near(w.text, places[k].name, &best))
             snprintf(near, sizeof near, "%s", places[k].name);
     }
     if (i == PLACES)
@@ -496,8 +529,16 @@ struct eng_template *
 eng_template_new(const char *text, enum eng_notation notation, const char *charset,
                  struct eng_mistake *mistake)
 {
+    return eng_template_new_matching(text, notation, charset, -1, mistake);
+}
+
+struct eng_template *
+eng_template_new_matching(const char *text, enum eng_notation notation, const char *charset,
+                          int groups, struct eng_mistake *mistake)
+{
     struct eng_template *t = eng_alloc(sizeof *t);
-    struct compile c = {.t = t, .text = text, .notation = notation, .mistake = mistake};
+    struct compile c = {
+        .t = t, .text = text, .notation = notation, .groups = groups, .mistake = mistake};
 
     *mistake = (struct eng_mistake){0};
     if (!t)
@@ -667,6 +708,10 @@ add_text(const struct eng_template *t, const struct part *p, const struct eng_co
     case PART_PEER:
         eng_bytes_text(out, x->peer);
         return;
+    case PART_MATCH:
+        if (x->match[p->start].len)
+            eng_bytes_add(out, x->match[p->start].bytes, x->match[p->start].len);
+        return;
     case PART_UUID:
         add_uuid(out, x->chance);
         return;
@@ -674,6 +719,29 @@ add_text(const struct eng_template *t, const struct part *p, const struct eng_co
     case PART_RAND_BYTES:
         return; /* they are no text */
     }
+}
+
+/* Somebody else wrote this: what has no form in the charset, though it was decoded from it, must
+ * not be the end of everything. */
+static bool
+encode_match(const char *charset, const uint8_t *text, size_t len, struct eng_bytes *out)
+{
+    for (int i = 0; i < REPLACED_MAX; i++) {
+        size_t before = out->len;
+        size_t bad_at = 0;
+        size_t skip;
+
+        if (eng_encode_text(charset, text, len, out, &bad_at) || out->failed || bad_at >= len)
+            break;
+        out->len = before;
+        if (!eng_encode_text(charset, text, bad_at, out, &skip))
+            out->len = before;
+        eng_bytes_text(out, "?");
+        skip = eng_utf8_next(text + bad_at, len - bad_at);
+        text += bad_at + (skip ? skip : 1);
+        len -= bad_at + (skip ? skip : 1);
+    }
+    return !out->failed;
 }
 
 static bool
@@ -703,7 +771,9 @@ render_part(const struct eng_template *t, const struct part *p, const struct eng
         return !out->failed;
     }
     add_text(t, p, x, &text);
-    ok = !text.failed && eng_encode_text(t->charset, text.data, text.len, out, &bad_at);
+    ok = !text.failed &&
+         (p->kind == PART_MATCH ? encode_match(t->charset, text.data, text.len, out)
+                                : eng_encode_text(t->charset, text.data, text.len, out, &bad_at));
     eng_bytes_free(&text);
     return ok && !out->failed;
 }

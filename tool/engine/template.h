@@ -21,10 +21,22 @@
 struct eng_bytes;
 struct eng_template;
 
+/* What a regular expression found: all of it, and its groups. */
+struct eng_capture {
+    const uint8_t *bytes; /* UTF-8 when the template has a charset */
+    size_t len;
+};
+
+enum { ENG_CAPTURES = 10 };
+
 /* `notation` is that of the text around the places.  Text is encoded in `charset` (checked; NULL:
  * UTF-8), also what the places become.  NULL with mistake->wrong ENG_WRONG_NOTHING: no memory. */
 struct eng_template *eng_template_new(const char *text, enum eng_notation notation,
                                       const char *charset, struct eng_mistake *mistake);
+/* The same with {{match}} and {{match 1}} up to `groups`, for answers to what was matched. */
+struct eng_template *eng_template_new_matching(const char *text, enum eng_notation notation,
+                                               const char *charset, int groups,
+                                               struct eng_mistake *mistake);
 void eng_template_free(struct eng_template *t); /* NULL is allowed */
 
 /* What a message is rendered from. */
@@ -34,6 +46,8 @@ struct eng_context {
     uint64_t client;  /* its number, from 1 */
     const char *peer; /* its address */
     uint64_t *chance; /* state of the random numbers, moved on */
+    /* ENG_CAPTURES of them, for a template that may have {{match}}. */
+    const struct eng_capture *match;
 };
 
 /* Append one message.  False: no memory, or a place has no form in the charset. */
