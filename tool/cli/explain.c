@@ -154,8 +154,10 @@ explain_kind(const struct about *a)
         say(a, TEXT_ERROR_PLAIN, a->url, a->why->text);
         return;
     }
-    snprintf(url, sizeof url, "%s:%s%s", scheme ? scheme : "unix-dgram",
-             a->parts.path[0] == '/' ? "//" : "", a->parts.path);
+    if (!scheme) /* it cannot be found out: most likely */
+        scheme = strcmp(a->parts.scheme, "unix") == 0 ? "unix-dgram" : "unix";
+    snprintf(url, sizeof url, "%s:%s%s", scheme, a->parts.path[0] == '/' ? "//" : "",
+             a->parts.path);
     say(a, TEXT_ERROR_OTHER_SOCKET, a->parts.path, url);
 }
 

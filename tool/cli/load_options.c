@@ -159,8 +159,9 @@ own_payload_only(struct load_job *j)
 {
     if (!option(j, OPT_APPEND) && !option(j, OPT_CHARSET))
         return ENG_DONE;
-    return cli_usage(j->cli, TEXT_USAGE_OWN_PAYLOAD,
-                     option(j, OPT_APPEND) ? "--append" : "--charset");
+    (void)cli_refuse(j->cli, option(j, OPT_APPEND) ? OPT_APPEND : OPT_CHARSET, 0,
+                     TEXT_USAGE_OWN_PAYLOAD, option(j, OPT_APPEND) ? "--append" : "--charset");
+    return j->cli->refusal; /* it says so */
 }
 
 static bool
