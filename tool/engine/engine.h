@@ -244,7 +244,8 @@ struct eng_sink {
 enum eng_form {
     ENG_FORM_AUTO, /* text, or hex when it is not UTF-8 */
     ENG_FORM_HEX,
-    ENG_FORM_BOTH
+    ENG_FORM_BOTH,
+    ENG_FORM_SHORT /* as AUTO, and hex also where that is shorter */
 };
 
 /* One JSON line for an event (json.c); `text` stands in for why->text in ERROR when not NULL. */

@@ -73,10 +73,27 @@ json_flag(struct eng_bytes *out, const char *key, bool value)
     eng_bytes_printf(out, ",\"%s\":%s", key, value ? "true" : "false");
 }
 
+/* Would a string be longer than hexadecimal?  Each control character takes six bytes of it. */
+static bool
+is_shorter_in_hex(const uint8_t *bytes, size_t len)
+{
+    size_t text = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        uint8_t c = bytes[i];
+
+        text += c == '"' || c == '\\' || c == '\n' || c == '\r' || c == '\t' ? 2
+                : c < ' ' || c == 0x7f                                       ? 6
+                                                                             : 1;
+    }
+    return text > 2 * len;
+}
+
 void
 eng_json_payload(struct eng_bytes *out, const uint8_t *bytes, size_t len, enum eng_form form)
 {
-    bool is_text = form != ENG_FORM_HEX && eng_utf8_valid(bytes, len);
+    bool is_text = form != ENG_FORM_HEX && eng_utf8_valid(bytes, len) &&
+                   (form != ENG_FORM_SHORT || !is_shorter_in_hex(bytes, len));
 
     if (is_text) {
         eng_bytes_text(out, ",\"text\":");
