@@ -1,7 +1,7 @@
 /*
  * chat.c - everyone hears everyone: a group is a string.
  *
- *     example_chat                        tcp://:7000#frame=line
+ *     example_chat                        'tcp://:7000#frame=line'
  *     nc localhost 7000                   twice, and type
  *
  * A publish is encoded once and shared by all who get it.  Who does not read what is sent loses

@@ -1,7 +1,7 @@
 /*
  * threads.c - four reactors and a free main thread; a connection may be spoken to from any of them.
  *
- *     example_threads                     tcp://:7000#frame=line
+ *     example_threads                     'tcp://:7000#frame=line'
  *     nc localhost 7000                   first line: my name; then "bob how are you"
  *
  * Which reactor serves whom nobody needs to know: outlet_by_name() and outlet_send() work from

@@ -324,6 +324,24 @@ class TidyTest(unittest.TestCase):
         self.write("packaging/man/zh_CN/a.1", page.replace(".It Cm b\nB.\n", ""))
         self.bites("translations", "packaging/man/zh_CN/a.1", "has El where", "has It")
 
+    def test_a_url_that_a_shell_would_expand(self):
+        for path, text in (
+                ("docs/a.md", "```sh\noutlet listen tcp://*:9000  # why\n```\n"),
+                ("docs/a.md", "| `outlet listen 'tcp://:1#frame=line' -o raw udp://*:9000` |\n"),
+                ("packaging/man/a.1", ".Dl outlet listen tcp://:9000#frame=line\n"),
+                ("examples/a.c", HEAD.format("a.c").replace(
+                    " *\n * SPDX", " *     example_a tcp://:7000?x\n *\n * SPDX")),
+                ("tool/cli/text.def", 'TEXT(X, "outlet listen tcp://*:9000")\n')):
+            with self.subTest(path):
+                self.write(path, text)
+                self.bites("quoted", path, "in quotes")
+                self.write(path, "")
+
+    def test_a_url_in_quotes_or_in_a_sentence(self):
+        self.add("docs/a.md", "`tcp://*:9000` is all.\n\n```sh\n"
+                              "outlet listen 'tcp://*:9000#x' tcp://:1  # not tcp://*:2\n```\n")
+        self.assertEqual(self.found("quoted"), [])
+
     def catalogue(self, *lines):
         self.write("tool/cli/said.def", HEAD.format("said.def") + "".join(lines))
 

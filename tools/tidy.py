@@ -495,13 +495,47 @@ def translations(tree):
             yield path, 1, f"has {difference[0]} where {original} has {difference[1]}"
 
 
+# Where somebody copies a command line from.  What fits no file is an error in zsh and fish, which
+# take * ? [ for a pattern; zsh takes # for one, too, when it is set EXTENDED_GLOB.
+COPIED = (
+    (".md", re.compile(r"`((?:build/\S*)?(?:outlet|example_\w+) [^`\n]+)`")),
+    (".1", re.compile(r"^\.Dl (.*)$", re.M)),
+    (".def", re.compile(r"^(.*)$", re.M)),
+    (".c", re.compile(r"^ \* +(example_\w+ .*)$", re.M)),
+)
+URL = re.compile(r"\b[a-z][\w+-]*:(?://|@|\.?/)?[^\s'\"\\]*")
+
+
+def bare_urls(line):
+    """URLs outside of quotes that a shell would take for patterns."""
+    line = re.sub(r"'[^']*'|(?:^|\s)# .*", lambda m: " " * len(m.group()), line)
+    return [url for url in URL.findall(line) if re.search(r"[*?\[#]", url)
+            and not re.search(r"://\[[\da-f:]*\](?::\d+)?$", url)]
+
+
+def quoted(tree):
+    """A command line that is copied out of a document works in every shell."""
+    for path, text in tree.files.items():
+        lines = [(m.start(1), m.group(1)) for ending, pattern in COPIED
+                 if path.endswith(ending) and (ending != ".c" or path.startswith("examples/"))
+                 for m in pattern.finditer(text)]
+        for block in FENCE.finditer(text) if path.endswith(".md") else ():
+            if block.group(1) == "sh":
+                lines += [(block.start(2) + m.start(), m.group())
+                          for m in re.finditer(r"^.+$", block.group(2), re.M)]
+        for offset, line in lines:
+            for url in bare_urls(line):
+                yield path, line_of(text, offset), f"write '{url}', in quotes"
+
+
 def sentences(tree):
     """What the library and the engine say is said in Chinese, too."""
     yield from said.problems(tree)
 
 
 RULES = (layers, one_place, banned_calls, four_labels, symbol_map, man_pages, public_structs,
-         registered, openings, layout, words, snippets, links, translations, sentences)
+         registered, openings, layout, words, snippets, links, translations, quoted,
+         sentences)
 
 
 # ---- the built libraries -----------------------------------------------------------------------

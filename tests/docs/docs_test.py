@@ -35,6 +35,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests/support"))
 import children
+import home
 
 KEPT = 1 << 16  # bytes of an output
 PATIENCE = 120  # seconds that any one line may take: reached only by failures
@@ -198,7 +199,7 @@ class Document:
         (self.folder / "build/outlet").symlink_to(os.path.abspath(outlet))
         (self.folder / "build/examples").symlink_to(os.path.abspath(examples))
         env = {k: v for k, v in os.environ.items()
-               if k not in ("LANG", "LC_ALL", "LC_MESSAGES", "OUTLET_LANG", "XDG_CONFIG_HOME")}
+               if k not in ("LANG", "LC_ALL", "LC_MESSAGES", "OUTLET_LANG")}
         self.env = {**env, "HOME": str(self.folder),
                     "PATH": f"{self.folder}/build:{os.environ['PATH']}"}
 
@@ -338,6 +339,7 @@ def inline_problems(path, known):
 def main(argv):
     outlet, examples, *only = argv
     children.end_with_us()
+    home.use_own()
     documents = [ROOT / name for name in only] or sorted(
         [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("packaging/man/**/*.1")])
     known = Known(outlet)

@@ -57,6 +57,7 @@ import tomllib
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "support"))
 import children
+import home
 
 PATIENCE = 60  # seconds that any one wait may take: reached only by failures
 SKIPPED = 77
@@ -346,6 +347,7 @@ class Case:
                if k not in ("LANG", "LC_ALL", "LC_MESSAGES", "OUTLET_LANG")}
         # Colours have tests of their own (tests/tool/terminal_test.py); here words are compared.
         env.update({"OUTLET_DRIVER": self.driver, "TERM": "xterm", "NO_COLOR": "1",
+                    "HOME": words["tmp"],
                     **step.get("env", {})})
         process = Process(argv, step, env, self.data)
         name = step.get("background")
@@ -454,6 +456,7 @@ def main():
     cases = list(cases_of(paths, outlet, args.driver))
     failed = 0
     children.end_with_us()
+    home.use_own()
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         for case, problem in zip(cases, pool.map(Case.run, cases)):
             if problem:

@@ -24,7 +24,7 @@ import threading
 import time
 import unittest
 
-from tool import PATIENCE, Running, environment
+from tool import PATIENCE, Running, environment, home
 
 OUTLET = ""
 DRIVER = ""
@@ -145,6 +145,37 @@ class LineTest(Base):
         for byte in b"ac\x02b\r":
             client.type(bytes([byte]))
         self.peer.until(b"abc")
+
+    def test_history_below_folders_that_are_not_there_yet(self):
+        state = self.folder / "not" / "there"
+        client = Running([OUTLET, "connect", f"tcp://127.0.0.1:{self.peer.port}"], size=(24, 80),
+                         env=environment(XDG_STATE_HOME=str(state)))
+        self.addCleanup(client.close)
+        self.peer.accept()
+        client.until(lambda t: "+ " in t)
+        client.type(b"kept\r")
+        self.peer.until(b"kept")
+        client.type(b"\x03")
+        self.assertEqual(client.rest()[0], 0)
+        name = f"tcp___127.0.0.1_{self.peer.port}"
+        self.assertIn("kept", (state / "outlet/history" / name).read_text(encoding="utf-8"))
+        for folder in (state.parent, state, state / "outlet", state / "outlet/history"):
+            self.assertEqual(stat.S_IMODE(folder.stat().st_mode), 0o700)
+
+    def test_no_history_of_a_test_is_kept_for_whoever_runs_it(self):
+        name = f"tcp___127.0.0.1_{self.peer.port}"
+        before = os.path.exists(home.THEIRS / name)
+        client = Running([OUTLET, "connect", f"tcp://127.0.0.1:{self.peer.port}"], size=(24, 80))
+        self.addCleanup(client.close)
+        self.peer.accept()
+        client.until(lambda t: "+ " in t)
+        client.type(b"x\r")
+        self.peer.until(b"x")
+        client.type(b"\x03")
+        self.assertEqual(client.rest()[0], 0)
+        self.assertNotEqual(home.history(), home.THEIRS)
+        self.assertTrue((home.history() / name).exists())
+        self.assertEqual(os.path.exists(home.THEIRS / name), before)
 
     def test_history_over_two_runs(self):
         client = self.connect()
@@ -298,11 +329,51 @@ class LineTest(Base):
         self.say(client, "/escape a\\q", r"/escape: unknown escape at character 2 of")
         self.say(client, "ab☃", r"character 3 of 'ab☃' has no code in gbk")
         self.say(client, "/hec 00", r"unknown command /hec, nothing was sent; did you mean /hex\?")
+        self.say(client, "/hel", r"unknown command /hel, nothing was sent; did you mean /help\?")
+        self.say(client, "/", r"unknown command /, nothing was sent; /help lists them")
         self.say(client, "/nonsense", r"unknown command /nonsense, nothing was sent; /help")
         self.say(client, "/hex", r"/hex needs something behind it")
         self.say(client, "/every soon x", r"/every soon is not possible")
         client.type("//中\r".encode())
         self.peer.until("/中".encode("gbk"))
+
+    def test_a_client_that_is_not_there(self):
+        server = self.start("listen", "tcp://127.0.0.1:0")
+        server.until(lambda t: "listening at" in t)
+        for command in ("/to 1", "/kick 1"):
+            self.say(server, command, r"nobody is connected")
+            self.assertNotIn("not possible", CONTROL.sub("", server.text.decode()))
+        self.say(server, "/to one", r"/to one is not possible; write /to 1")
+        client = self.connect()
+        self.say(client, "/to 2", r"there is no client 2; /clients lists them")
+
+    def test_an_empty_line_is_nothing_on_a_stream(self):
+        client = self.connect()
+        client.type(b"\r\rx\r")
+        self.peer.until(b"x")
+        client.type(b"\x03")
+        text = client.rest()[1]
+        self.assertNotRegex(CONTROL.sub("", text), r"\u2192 \S+  0 B")
+        self.assertRegex(text, r"sent: 1 B in 1 messages")
+
+    def test_what_a_peer_hides_is_shown(self):
+        client = self.connect()
+        self.peer.conn.sendall("a\u202eb\u2066c\u200b".encode())
+        client.until(lambda t: "a\\u202eb\\u2066c\\u200b" in t)
+        self.assertNotIn("\u202e", client.text.decode())
+
+    def test_every_ends_with_what_is_sent(self):
+        client = self.connect()
+        client.type(b"/every 1ms tick\r")
+        self.peer.until(8)
+        client.type(b"\x04")
+        self.assertTrue(self.peer.ended())
+        client.text = b""
+        self.peer.conn.sendall(b"still")
+        client.until(lambda t: "still" in t)
+        self.peer.conn.close()
+        self.assertEqual(client.rest()[0], 0)
+        self.assertNotIn("not taken", client.text.decode())
 
     def test_every_so_often(self):
         client = self.connect()
@@ -436,7 +507,7 @@ class LineTest(Base):
         self.peer.until(b"PONG\nPONG\nend\n")
         # What rules did stays counted when others come, and one that comes again goes on.
         other = self.folder / "other.rules"
-        other.write_text("[idle]\nis = NOTHING\n[what]\nis = WHAT\nreply = THAT\n")
+        other.write_text("[idle]\nis = NOTHING\necho = on\n[what]\nis = WHAT\nreply = THAT\n")
         self.say(client, f"/rules {other}", "act from now on: 2")
         self.peer.conn.sendall(b"WHAT\n")
         self.peer.until(b"PONG\nPONG\nend\nTHAT\n")

@@ -16,8 +16,10 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import children
+import home
 
 children.end_with_us()
+home.use_own()
 
 PATIENCE = 60  # seconds that any one wait may take: reached only by failures
 

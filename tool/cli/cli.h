@@ -226,6 +226,8 @@ void cli_say_damage(struct cli *cli, const char *path, const struct eng_damage *
 /* --preset and --save (preset.c) */
 bool cli_preset_apply(struct cli *cli);
 bool cli_preset_save(struct cli *cli);
+/* The folders of the path, which may not be there yet; opening the file says what is wrong. */
+void cli_make_folders(const char *path);
 
 /* --rules, and /rules (rules.c).  False: it has been said, with the place in the file. */
 bool cli_rules_read(struct cli *cli, const char *path, const struct eng_session_opts *opts,

@@ -547,6 +547,8 @@ history_path(struct cli_line *l)
     bool there = true;
 
     if (state && state[0] == '/' && strlen(state) < 300) {
+        snprintf(path, sizeof path, "%s/outlet/", state);
+        cli_make_folders(path);
         snprintf(path, sizeof path, "%s", state);
     } else if (home && home[0] == '/' && strlen(home) < 300) {
         snprintf(path, sizeof path, "%s", home);

@@ -379,15 +379,14 @@ make_section(struct cli *cli, const char *name, struct eng_bytes *out)
     return ok;
 }
 
-/* The folders of the path, which may not be there yet. */
-static void
-make_folders(const char *path)
+void
+cli_make_folders(const char *path)
 {
     char folder[PATH_MAX];
 
     for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         snprintf(folder, sizeof folder, "%.*s", (int)(slash - path), path);
-        (void)mkdir(folder, 0700); /* opening the file says what is wrong */
+        (void)mkdir(folder, 0700); /* opening the file will say */
     }
 }
 
@@ -408,7 +407,7 @@ write_file(struct cli *cli, const struct eng_bytes *text)
     else if (stat(real, &st) == 0)
         mode = st.st_mode & 0777;
     snprintf(temporary, sizeof temporary, "%s.XXXXXX", real);
-    make_folders(real);
+    cli_make_folders(real);
     fd = mkstemp(temporary);
     if (fd < 0)
         return file_failed(cli, errno);

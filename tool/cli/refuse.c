@@ -93,6 +93,12 @@ cli_text_of_mistake(const struct eng_mistake *m)
         return TEXT_RULES_URL;
     case ENG_WRONG_NEEDS:
         return TEXT_RULES_NEEDS;
+    case ENG_WRONG_NO_RULE:
+        return TEXT_RULES_NO_RULE;
+    case ENG_WRONG_NO_ACTION:
+        return TEXT_RULES_NO_ACTION;
+    case ENG_WRONG_NO_VALUE:
+        return TEXT_RULES_NO_VALUE;
     case ENG_WRONG_NOTHING: /* there was no memory to judge it */
     case ENG_WRONG_SECTION:
     case ENG_WRONG_LINE:

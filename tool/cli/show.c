@@ -333,7 +333,7 @@ show_message(struct cli_show *show, const struct eng_event *e)
         add_peer(&line, cli, e);
         eng_bytes_printf(&line, "%s  %s  ", cli_ink(cli->colours, INK_NONE), size);
         if (e->rule)
-            eng_bytes_printf(&line, "%s%s%s%s  ", cli_ink(cli->colours, INK_DIM), e->rule,
+            eng_bytes_printf(&line, "%s[%s]%s%s  ", cli_ink(cli->colours, INK_DIM), e->rule,
                              e->stays ? cli_text(cli->lang, TEXT_STAYS) : "",
                              cli_ink(cli->colours, INK_NONE));
         if (e->check) {

@@ -444,6 +444,8 @@ client_of(struct cli_talk *t, const char *name, const char *text, size_t len,
         return true;
     if (n && eng_session_clients(t->session, NULL, 0))
         say(t, TEXT_TALK_NO_CLIENT, number);
+    else if (n)
+        say(t, TEXT_TALK_NO_CLIENTS, NULL);
     else
         say(t, TEXT_USAGE_BAD_VALUE, name, number, "1");
     return false;
@@ -606,6 +608,7 @@ static void
 end_typing(struct cli_talk *t)
 {
     t->ended = true;
+    every_off(t);
     if (t->watching)
         outlet_watch_stop(t->input);
     t->watching = false;
@@ -663,6 +666,7 @@ obey(struct cli_talk *t, const char *line)
     const char *rest = line + len + strspn(line + len, " ");
     const char *near = NULL;
     size_t best = 3;
+    bool begins = false;
     char word[32];
 
     snprintf(word, sizeof word, "%.*s", (int)(len < 31 ? len : 31), line);
@@ -674,7 +678,11 @@ obey(struct cli_talk *t, const char *line)
                 commands[i].run(t, rest);
             return;
         }
-        if (eng_is_near(word, commands[i].word, &best))
+        if (!begins && len > 1 && strncmp(word, commands[i].word, len) == 0) {
+            begins = true; /* that is nearer than any letters */
+            near = commands[i].word;
+        }
+        if (!begins && len > 2 && eng_is_near(word, commands[i].word, &best))
             near = commands[i].word;
     }
     if (near)

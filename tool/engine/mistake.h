@@ -44,7 +44,10 @@ enum eng_wrong {
     ENG_WRONG_MATCH,       /* {{match}} where nothing was matched by a regular expression */
     ENG_WRONG_FILE,        /* cannot be read; `near` is why */
     ENG_WRONG_URL,         /* nothing that can be connected to; `near` is why */
-    ENG_WRONG_NEEDS        /* means nothing without the key `near` */
+    ENG_WRONG_NEEDS,       /* means nothing without the key `near` */
+    ENG_WRONG_NO_RULE,     /* a file of rules without any */
+    ENG_WRONG_NO_ACTION,   /* the rule `near` does nothing */
+    ENG_WRONG_NO_VALUE     /* a condition that would hold always, or for nothing */
 };
 
 struct eng_mistake {

@@ -148,6 +148,15 @@ read_line(struct reader *r)
     return r->line[at] == '[' ? read_section(r, at) : read_value(r, at);
 }
 
+const void *
+eng_presets_begin(const void *text, size_t *len)
+{
+    if (*len < 3 || memcmp(text, "\xef\xbb\xbf", 3) != 0)
+        return text;
+    *len -= 3;
+    return (const char *)text + 3;
+}
+
 bool
 eng_presets_parse(const void *text, size_t len, struct eng_presets *out,
                   struct eng_mistake *mistake, int *line)
@@ -158,6 +167,7 @@ eng_presets_parse(const void *text, size_t len, struct eng_presets *out,
 
     *mistake = (struct eng_mistake){0};
     *line = 0;
+    text = eng_presets_begin(text, &len);
     for (size_t i = 0; i < len; i++)
         lines += ((const char *)text)[i] == '\n';
     p.text = eng_alloc(len + 1);

@@ -37,6 +37,8 @@ struct eng_presets {
     size_t count;
 };
 
+/* Behind the mark that some editors put in front of UTF-8. */
+const void *eng_presets_begin(const void *text, size_t *len);
 /* False: `mistake` in line *line, mistake->at bytes into it; ENG_WRONG_NOTHING: no memory. */
 bool eng_presets_parse(const void *text, size_t len, struct eng_presets *out,
                        struct eng_mistake *mistake, int *line);

@@ -130,6 +130,9 @@ a_section_is_replaced_where_it_stands_and_the_rest_is_kept(void **state)
     put("", "a", "[a]\nx = 1\n", "[a]\nx = 1\n");
     put("# c\n[b]\ny = 2", "a", "[a]\nx = 1\n", "# c\n[b]\ny = 2\n\n[a]\nx = 1\n");
     put("# c\n[a]\ny = 2\n# d\n[b]\n", "a", "[a]\nx = 1\n", "# c\n[a]\nx = 1\n# d\n[b]\n");
+    put("\xef\xbb\xbf[b]\r\ny = 2\r\n", "a", "[a]\nx = 1\n",
+        "\xef\xbb\xbf[b]\r\ny = 2\r\n\n[a]\nx = 1\n");
+    put("\xef\xbb\xbf[a]\r\ny = 2\r\n[b]\n", "a", "[a]\nx = 1\n", "[a]\nx = 1\n[b]\n");
     put("[b]\n[a]\n", "a", "[a]\nx = 1\n", "[b]\n[a]\nx = 1\n");
 }
 

@@ -92,6 +92,7 @@ load_some(const char *path, size_t most, struct eng_bytes *out)
 static const char text[] = "[texts]\n"
                            "is = 没有\n"
                            "starts = a\n"
+                           "drop = on\n"
                            "[bytes]\n"
                            "hex = ff * 01\n"
                            "field = u16be@0 == 0x0102, u8@-1 > 1\n"

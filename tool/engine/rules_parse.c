@@ -402,6 +402,28 @@ parse_delay(struct reader *r, struct rule *rule)
            a->forward != ENG_FORWARD_NOT || wrong(r, e, true, ENG_WRONG_NEEDS, "reply");
 }
 
+/* What holds always is no condition; what shall hold for an empty message says size = 0. */
+static bool
+check_values(struct reader *r)
+{
+    for (int key = KEY_IS; key <= KEY_SIZE; key++) {
+        if (r->entries[key] && !*r->entries[key]->value)
+            return wrong(r, r->entries[key], true, ENG_WRONG_NO_VALUE, "");
+    }
+    return true;
+}
+
+/* Also one that says "off": it keeps the message from the rules behind it, and means to. */
+static bool
+check_acts(struct reader *r, const struct eng_preset_entry *section)
+{
+    for (int key = KEY_REPLY; key <= KEY_DELAY; key++) {
+        if (r->entries[key] && key != KEY_TEMPLATE && key != KEY_APPEND && key != KEY_EOL)
+            return true;
+    }
+    return wrong(r, section, true, ENG_WRONG_NO_ACTION, section->section);
+}
+
 /* ---- the file ---- */
 
 static bool
@@ -422,12 +444,13 @@ take_key(struct reader *r, const struct eng_preset_entry *e)
 }
 
 static bool
-parse_rule(struct reader *r, struct rule *rule)
+parse_rule(struct reader *r, struct rule *rule, const struct eng_preset_entry *section)
 {
-    return parse_texts(r, rule) && parse_own_notation(r, KEY_HEX, rule, rule_parse_glob) &&
-           parse_regex(r, rule) && parse_own_notation(r, KEY_FIELD, rule, rule_parse_fields) &&
-           parse_counts(r, rule) && parse_dir(r, rule) && parse_answer(r, rule) &&
-           parse_close(r, rule) && parse_passing(r, rule) && parse_delay(r, rule);
+    return check_values(r) && parse_texts(r, rule) &&
+           parse_own_notation(r, KEY_HEX, rule, rule_parse_glob) && parse_regex(r, rule) &&
+           parse_own_notation(r, KEY_FIELD, rule, rule_parse_fields) && parse_counts(r, rule) &&
+           parse_dir(r, rule) && parse_answer(r, rule) && parse_close(r, rule) &&
+           parse_passing(r, rule) && parse_delay(r, rule) && check_acts(r, section);
 }
 
 /* Keys of a section stand behind it, up to the next one: a section is in a file once. */
@@ -437,17 +460,18 @@ parse_sections(struct reader *r)
     const struct eng_presets *file = &r->rules->file;
 
     for (size_t i = 0; i < file->count;) {
+        const struct eng_preset_entry *section = &file->entries[i];
         struct rule *rule = &r->rules->rules[r->rules->count++];
 
-        rule->acts.name = file->entries[i].section;
+        rule->acts.name = section->section;
         memset(r->entries, 0, sizeof r->entries);
         if (!eng_utf8_valid((const uint8_t *)rule->acts.name, strlen(rule->acts.name)))
-            return wrong(r, &file->entries[i], true, ENG_WRONG_SECTION, "");
+            return wrong(r, section, true, ENG_WRONG_SECTION, "");
         for (i++; i < file->count && file->entries[i].key; i++) {
             if (!take_key(r, &file->entries[i]))
                 return false;
         }
-        if (!parse_rule(r, rule))
+        if (!parse_rule(r, rule, section))
             return false;
     }
     return true;
@@ -474,6 +498,7 @@ parse_lines(struct eng_rules *rules, const void *text, size_t len, struct eng_ru
 {
     size_t sections = 0;
 
+    text = eng_presets_begin(text, &len);
     if (!eng_presets_parse(text, len, &rules->file, &m->mistake, &m->line)) {
         if (m->mistake.wrong)
             place_in_line(text, len, m);
@@ -486,6 +511,10 @@ parse_lines(struct eng_rules *rules, const void *text, size_t len, struct eng_ru
             continue;
         *m = (struct eng_rules_mistake){
             .mistake.wrong = ENG_WRONG_LONG, .line = e->line, .column = e->key_at + 1};
+        return false;
+    }
+    if (sections == 0) {
+        *m = (struct eng_rules_mistake){.mistake.wrong = ENG_WRONG_NO_RULE, .line = 1, .column = 1};
         return false;
     }
     rules->rules = eng_alloc((sections + 1) * sizeof *rules->rules);

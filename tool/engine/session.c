@@ -167,12 +167,16 @@ send_answer(struct peer *p, int64_t answer, const void *bytes, size_t len)
 }
 
 /* `from` is the received message that the bytes are of, or NULL: it is retained rather than
- * copied. */
+ * copied.  Nothing is nothing where messages have no borders, and is not told as one. */
 void
 peer_send(struct peer *p, const void *bytes, size_t len, outlet_msg *from)
 {
-    int64_t answer = outlet_send(p->c, bytes, len);
+    bool borders = !p->s->url.stream || p->s->url.framed || p->s->ruled || p->to;
+    int64_t answer;
 
+    if (len == 0 && !borders)
+        return;
+    answer = outlet_send(p->c, bytes, len);
     if (answer == OUTLET_EFULL) {
         p->full = true;
         p->held = from ? outlet_msg_retain(from) : outlet_buf_copy(bytes, len);

@@ -100,16 +100,51 @@ add_visible(struct eng_bytes *out, uint8_t byte)
     }
 }
 
+static uint32_t
+code_of(const uint8_t *bytes, size_t n)
+{
+    uint32_t code = n == 1 ? bytes[0] : bytes[0] & (0x7fu >> n);
+
+    for (size_t i = 1; i < n; i++)
+        code = code << 6 | (bytes[i] & 0x3f);
+    return code;
+}
+
+/* Format characters that nobody sees: they turn the direction of a line round, or make two texts
+ * look like one.  Those of the category that have a glyph, and what chooses one, are not here. */
+static bool
+is_unseen(uint32_t code)
+{
+    static const uint32_t ranges[][2] = {
+        {0xad, 0xad},     {0x34f, 0x34f},     {0x61c, 0x61c},     {0x115f, 0x1160},
+        {0x17b4, 0x17b5}, {0x180e, 0x180e},   {0x200b, 0x200f},   {0x2028, 0x202e},
+        {0x2060, 0x206f}, {0x3164, 0x3164},   {0xfeff, 0xfeff},   {0xffa0, 0xffa0},
+        {0xfff9, 0xfffb}, {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a}, {0xe0000, 0xe007f},
+    };
+
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
+        if (code >= ranges[i][0] && code <= ranges[i][1])
+            return true;
+    }
+    return false;
+}
+
 void
 eng_text_visible(struct eng_bytes *out, const uint8_t *bytes, size_t len)
 {
     for (size_t i = 0; i < len;) {
         size_t n = eng_utf8_next(bytes + i, len - i);
+        uint32_t code = n > 1 ? code_of(bytes + i, n) : 0;
         /* U+0080 to U+009F are control characters too, some terminals obey them. */
         bool control = n == 0 || (n == 1 && (bytes[i] < ' ' || bytes[i] == 0x7f)) ||
-                       (n == 2 && bytes[i] == 0xc2 && bytes[i + 1] < 0xa0) || bytes[i] == '\\';
+                       (n > 1 && code < 0xa0) || bytes[i] == '\\';
 
-        if (!control) {
+        if (code >= 0xa0 && code <= 0xffff && is_unseen(code)) {
+            eng_bytes_printf(out, "\\u%04x", (unsigned)code); /* as -e takes it */
+            i += n;
+            continue;
+        }
+        if (!control && !is_unseen(code)) {
             eng_bytes_add(out, bytes + i, n);
             i += n;
             continue;
@@ -121,16 +156,6 @@ eng_text_visible(struct eng_bytes *out, const uint8_t *bytes, size_t len)
     }
 }
 
-static wchar_t
-code_of(const uint8_t *bytes, size_t n)
-{
-    uint32_t code = n == 1 ? bytes[0] : bytes[0] & (0x7fu >> n);
-
-    for (size_t i = 1; i < n; i++)
-        code = code << 6 | (bytes[i] & 0x3f);
-    return (wchar_t)code;
-}
-
 size_t
 eng_text_width(const char *text, size_t len)
 {
@@ -139,7 +164,7 @@ eng_text_width(const char *text, size_t len)
 
     for (size_t i = 0; i < len;) {
         size_t n = eng_utf8_next(bytes + i, len - i);
-        int width = n > 1 ? wcwidth(code_of(bytes + i, n)) : 1;
+        int width = n > 1 ? wcwidth((wchar_t)code_of(bytes + i, n)) : 1;
 
         columns += width >= 0 ? (size_t)width : 1;
         i += n ? n : 1;

@@ -64,6 +64,34 @@ nothing_that_a_terminal_obeys_is_shown(void **state)
 }
 
 static void
+what_nobody_sees_is_shown(void **state)
+{
+    static const struct {
+        const char *in;
+        const char *shown;
+    } rows[] = {
+        {"\u202eabc\u202c", "\\u202eabc\\u202c"},
+        {"\u2066a\u2069", "\\u2066a\\u2069"},
+        {"ad\u00admin\u200b", "ad\\u00admin\\u200b"},
+        {"\ufeffa\u2028b", "\\ufeffa\\u2028b"},
+        {"\U000e0041", "\\xf3\\xa0\\x81\\x81"},
+        /* What can be seen stays: letters, accents, an emoji with the sign that colours it. */
+        {"\u00e9 e\u0301 \u4f60 \u2764\ufe0f \u0600 \u05d0",
+         "\u00e9 e\u0301 \u4f60 \u2764\ufe0f \u0600 \u05d0"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct eng_bytes out = {0};
+
+        eng_text_visible(&out, (const uint8_t *)rows[i].in, strlen(rows[i].in));
+        eng_bytes_add(&out, "", 1);
+        assert_string_equal((const char *)out.data, rows[i].shown);
+        eng_bytes_free(&out);
+    }
+}
+
+static void
 sizes_have_a_unit(void **state)
 {
     char text[32];
@@ -116,6 +144,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(utf8_is_judged_as_the_standard_says),
         cmocka_unit_test(nothing_that_a_terminal_obeys_is_shown),
+        cmocka_unit_test(what_nobody_sees_is_shown),
         cmocka_unit_test(width_is_counted_in_columns),
         cmocka_unit_test(sizes_have_a_unit),
     };
