@@ -112,7 +112,8 @@ check_file(struct cli *cli, const char *path, const struct eng_record_filter *fi
         cli_fail(cli, OUTLET_ESYS, TEXT_ERROR_RECORDING, path, strerror(eng_reader_error(reader)));
     if (got == ENG_READ_DAMAGE) {
         cli_say_damage(cli, path, &damage);
-        cli_fail(cli, OUTLET_EPROTO, TEXT_REPLAY_DAMAGED, path);
+        if (!damage.other)
+            cli_fail(cli, OUTLET_EPROTO, TEXT_REPLAY_DAMAGED, path);
     }
     code = got == ENG_READ_END ? judge_selection(cli, path, &selection) : ENG_FILE;
     eng_reader_close(reader);

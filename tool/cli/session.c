@@ -168,6 +168,14 @@ session_ended(void *user, enum eng_result result)
     outlet_loop_stop(run->loop);
 }
 
+/* Asked twice. */
+static void
+end_at_once(struct run *run)
+{
+    eng_session_abort(run->session, ENG_DONE);
+    outlet_loop_stop(run->loop);
+}
+
 static void
 signal_came(outlet_watch w, int events, void *arg)
 {
@@ -179,7 +187,7 @@ signal_came(outlet_watch w, int events, void *arg)
         return;
     run->show.signalled = true;
     if (run->signals++ > 0)
-        outlet_loop_stop(run->loop); /* asked twice: at once */
+        end_at_once(run);
     else if (!run->talk || !cli_talk_quit(run->talk))
         eng_session_finish(run->session, ENG_DONE);
 }
@@ -424,16 +432,20 @@ tell_result(struct run *run, const struct eng_session_opts *opts)
 {
     struct eng_totals totals;
     char bad[24];
+    char unsent[32];
     char masked[4096];
 
     eng_session_totals(run->session, &totals);
     snprintf(bad, sizeof bad, "%llu", (unsigned long long)totals.bad);
+    eng_text_size(unsent, sizeof unsent, totals.unsent);
     eng_url_masked(opts->url, masked, sizeof masked);
+    if (totals.unsent)
+        cli_fail(run->cli, OUTLET_ETIMEDOUT, TEXT_ERROR_UNSENT, unsent);
     if (run->result == ENG_UNMET && totals.bad)
         cli_fail(run->cli, OUTLET_EPROTO, TEXT_ERROR_CHECKS, bad, opts->verify->row->name);
     else if (run->result == ENG_UNMET)
         cli_fail(run->cli, OUTLET_ETIMEDOUT, TEXT_ERROR_UNMET, NULL);
-    else if (run->result == ENG_TIMED_OUT && opts->answer && totals.errors == 0)
+    else if (run->result == ENG_TIMED_OUT && opts->answer && !totals.errors && !totals.unsent)
         cli_fail(run->cli, OUTLET_ETIMEDOUT, TEXT_ERROR_NO_ANSWER, masked);
 }
 

@@ -355,6 +355,18 @@ show_message(struct cli_show *show, const struct eng_event *e)
     eng_bytes_free(&line);
 }
 
+/* Behind why it ended: what came and is shown nowhere. */
+static void
+add_discarded(struct eng_bytes *line, const struct cli *cli, const struct eng_event *e)
+{
+    char size[32];
+
+    if (!e->discarded)
+        return;
+    eng_text_size(size, sizeof size, e->discarded);
+    cli_format(cli->lang, TEXT_DISCARDED, (const char *const[CLI_ARGS]){size}, line);
+}
+
 static void
 show_state(struct cli_show *show, const struct eng_event *e)
 {
@@ -366,7 +378,7 @@ show_state(struct cli_show *show, const struct eng_event *e)
 
     if (e->kind == ENG_CLOSE)
         show_rest(show, e);
-    if (cli->quiet || !(cli->terminal || cli->verbose))
+    if (cli->quiet || !(cli->terminal || cli->verbose || (broke && e->aside)))
         return;
     add_time(&line, e, colours);
     eng_bytes_text(&line, cli_ink(colours, broke ? INK_BAD : INK_BOLD));
@@ -383,6 +395,7 @@ show_state(struct cli_show *show, const struct eng_event *e)
         cli_format(cli->lang, TEXT_CLOSED_BECAUSE, (const char *const[CLI_ARGS]){e->why->text},
                    &line);
     }
+    add_discarded(&line, cli, e);
     eng_bytes_text(&line, cli_ink(colours, INK_NONE));
     /* On a terminal it belongs between the messages, in order; else people read it elsewhere. */
     if (!cli->terminal) {
@@ -418,10 +431,18 @@ show_listening(struct cli_show *show, const struct eng_event *e)
 static void
 show_error(struct cli_show *show, const struct eng_event *e)
 {
+    const struct cli *cli = show->cli;
     struct eng_bytes line = {0};
 
-    add_name(show->cli, &line);
-    cli_explain(show->cli->lang, e->url, e->role, e->why, &line);
+    if (e->aside && !cli->verbose && (cli->quiet || !cli->terminal))
+        return;
+    add_name(cli, &line);
+    if (e->aside) {
+        add_peer(&line, cli, e);
+        eng_bytes_text(&line, ": ");
+    }
+    cli_explain(cli->lang, e->url, e->role, e->why, &line);
+    add_discarded(&line, cli, e);
     say_bytes(show->cli, &line);
 }
 
@@ -470,9 +491,9 @@ show_summary(struct cli_show *show, const struct eng_event *e)
     snprintf(numbers[0], sizeof numbers[0], "%llu", (unsigned long long)t->overrun);
     if (t->overrun)
         cli_say(cli, TEXT_SUMMARY_OVERRUN, numbers[0]);
-    eng_text_size(out, sizeof out, t->unsent);
-    if (t->unsent)
-        cli_say(cli, TEXT_SUMMARY_UNSENT, out);
+    snprintf(numbers[0], sizeof numbers[0], "%llu", (unsigned long long)t->refused);
+    if (t->refused)
+        cli_say(cli, TEXT_SUMMARY_REFUSED, numbers[0]);
     if (t->good || t->bad) {
         snprintf(numbers[0], sizeof numbers[0], "%llu", (unsigned long long)t->good);
         snprintf(numbers[1], sizeof numbers[1], "%llu", (unsigned long long)t->bad);

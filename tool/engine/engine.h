@@ -170,7 +170,8 @@ struct eng_totals {
     uint64_t dropped;
     uint64_t overrun; /* datagrams on which no rule acted, because too much waited */
     uint64_t skipped; /* messages that were not shown: the screen could not keep up */
-    uint64_t unsent;  /* bytes that were queued in the end, and nobody took them in time */
+    uint64_t unsent;  /* bytes that were to be sent in the end, and nobody took them in time */
+    uint64_t refused; /* clients that a listener did not let in: by allow, deny or a limit */
     int64_t ms;
 };
 
@@ -188,6 +189,8 @@ enum eng_result {
 };
 
 enum eng_result eng_result_of(const struct outlet_reason *why);
+/* What the network reported of a datagram: OUTLET_EVENT_PEER_ERROR. */
+void eng_reason_of_peer_error(int64_t sys_errno, struct outlet_reason *why);
 
 struct eng_demo_result {
     const char *transport;
@@ -203,12 +206,12 @@ struct eng_demo_result {
 /* One thing that happened.  Everything pointed at is lent until emit() returns. */
 struct eng_event {
     enum eng_event_kind kind;
-    uint64_t id;     /* OPEN MESSAGE CLOSE: connections counted from 1 */
+    uint64_t id;     /* OPEN MESSAGE CLOSE: connections counted from 1; ERROR: 0 if of none */
     int64_t ns;      /* since 1970; 0: now */
     const char *url; /* LISTENING; ERROR: NULL when it is not about the endpoint */
     enum outlet_role role;
     const char *driver;
-    const char *peer;   /* OPEN MESSAGE CLOSE */
+    const char *peer;   /* OPEN MESSAGE CLOSE; ERROR with an id */
     const char *local;  /* OPEN */
     const char *sender; /* MESSAGE: who sent it, where that is not the peer (a group); else NULL */
     const char *rule;   /* MESSAGE: that acts on it; NULL: none */
@@ -227,6 +230,8 @@ struct eng_event {
     uint64_t sum_has;
     uint64_t sum_want;
     const struct outlet_reason *why; /* CLOSE ERROR */
+    bool aside;         /* CLOSE ERROR: the trouble of one client; the session goes on */
+    uint64_t discarded; /* CLOSE ERROR: received bytes of a message that did not end */
     const struct eng_totals *totals; /* SUMMARY */
     enum eng_result result;          /* SUMMARY */
     const struct eng_tallies *rules; /* SUMMARY; NULL: there are none */
@@ -244,7 +249,8 @@ struct eng_sink {
 enum eng_form {
     ENG_FORM_AUTO, /* text, or hex when it is not UTF-8 */
     ENG_FORM_HEX,
-    ENG_FORM_BOTH
+    ENG_FORM_BOTH,
+    ENG_FORM_SHORT /* as AUTO, and hex also where that is shorter */
 };
 
 /* One JSON line for an event (json.c); `text` stands in for why->text in ERROR when not NULL. */
@@ -321,8 +327,11 @@ enum eng_result eng_session_start(outlet_loop *loop, const struct eng_session_op
  * call). */
 void eng_session_stop(struct eng_session *s, enum eng_result result);
 /* The same after what has arrived by now: datagrams wait in the kernel, at most as many as its
- * buffer holds.  In a callback of the loop. */
+ * buffer holds.  What could not be sent by the end makes ENG_DONE ENG_BROKEN.  In a callback of the
+ * loop. */
 void eng_session_finish(struct eng_session *s, enum eng_result result);
+/* The same without waiting for anything. */
+void eng_session_abort(struct eng_session *s, enum eng_result result);
 void eng_session_flow(struct eng_session *s); /* the sink can take more */
 void eng_session_totals(const struct eng_session *s, struct eng_totals *out);
 /* For the next message on; takes them (NULL: none) and frees those before.  Not for a relay, nor
@@ -344,12 +353,16 @@ struct eng_client {
     uint64_t messages_out;
     uint64_t bytes_in;
     uint64_t bytes_out;
-    bool behind; /* does not read as fast as it is sent to */
+    bool behind;     /* does not read as fast as it is sent to */
+    bool closing;    /* it was sent away, and what waits is still to be sent */
+    uint64_t queued; /* bytes that wait */
     char peer[160];
 };
 
 /* A snapshot, the oldest first: how many there are, of which `room` were filled in. */
 size_t eng_session_clients(const struct eng_session *s, struct eng_client *out, size_t room);
+/* The client of this number, also one that is closing.  False: there is none. */
+bool eng_session_client(const struct eng_session *s, uint64_t id, struct eng_client *out);
 
 enum eng_ready { ENG_NOBODY, ENG_BEHIND, ENG_READY };
 
@@ -367,7 +380,8 @@ struct eng_sent {
 
 void eng_session_send(struct eng_session *s, uint64_t id, const void *bytes, size_t len,
                       struct eng_sent *sent);
-/* In order, after what is queued for it, or with a reset.  False: there is no such client. */
+/* In order, after what is queued for it, or with a reset.  False: there is no such client, or it is
+ * closing in order already. */
 bool eng_session_kick(struct eng_session *s, uint64_t id, bool reset);
 /* Nothing more will be sent, as at an end of file. */
 void eng_session_end_input(struct eng_session *s);

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -71,6 +72,34 @@ load_file(struct eng_session *s, int fd, struct outlet_reason *why)
     return ENG_DONE;
 }
 
+/* Nothing would be sent of an empty message where messages have no borders, and nobody could
+ * answer it.  What is no plain file, and may never say anything, is not looked into. */
+static bool
+asks_nothing(const struct eng_session *s, int fd)
+{
+    bool borders = s->url.stream ? s->url.framed : strcmp(s->url.scheme, "unix-seqpacket") != 0;
+    bool inherited = strcmp(s->url.scheme, "fd") == 0; /* may be anything */
+    struct stat st;
+    char byte;
+
+    if (!s->opts.answer || borders || inherited || s->opts.payload_template)
+        return false;
+    if (s->opts.payload == ENG_PAYLOAD_BYTES)
+        return s->opts.bytes.len == 0;
+    return s->opts.payload == ENG_PAYLOAD_FILE && fstat(fd, &st) == 0 &&
+           (S_ISREG(st.st_mode) || st.st_rdev == makedev(1, 3)) && read(fd, &byte, 1) == 0;
+}
+
+static enum eng_result
+nothing_asked(struct outlet_reason *why)
+{
+    why->code = OUTLET_EINVAL;
+    why->side = OUTLET_BY_US;
+    snprintf(why->text, sizeof why->text,
+             "an empty message cannot be sent there; give it some bytes, or set frame=");
+    return ENG_USAGE;
+}
+
 enum eng_result
 feed_prepare(struct eng_session *s, struct outlet_reason *why)
 {
@@ -92,7 +121,7 @@ feed_prepare(struct eng_session *s, struct outlet_reason *why)
         return ENG_DONE;
     }
     if (s->opts.payload != ENG_PAYLOAD_FILE)
-        return ENG_DONE;
+        return asks_nothing(s, -1) ? nothing_asked(why) : ENG_DONE;
     fd = open(s->opts.file, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return file_failed(s, why);
@@ -102,6 +131,8 @@ feed_prepare(struct eng_session *s, struct outlet_reason *why)
     } else if (!s->url.stream || s->url.framed || s->opts.append) {
         result = load_file(s, fd, why);
     }
+    if (!result && asks_nothing(s, fd))
+        result = nothing_asked(why);
     close(fd);
     if (result)
         eng_bytes_free(&s->input.bytes);
@@ -321,6 +352,26 @@ feed_start(struct peer *p)
     p->feed.schedule = (struct eng_schedule){.start_ns = now_ns(),
                                              .every_ns = o->every_ms * 1000000};
     feed_pump(p);
+}
+
+/* What is sent again and again is never all sent: only a message that has begun counts. */
+uint64_t
+feed_left(const struct peer *p)
+{
+    const struct eng_session_opts *o = &p->s->opts;
+    const struct feed *f = &p->feed;
+    const struct eng_bytes *b = o->payload_template ? &f->made : &o->bytes;
+    struct stat st;
+    off_t at;
+
+    if (f->state != FEED_RUNNING || !f->due || (o->every_ms && f->fd < 0 && !f->offset))
+        return 0;
+    if (o->payload == ENG_PAYLOAD_BYTES)
+        return b->len - f->offset;
+    at = f->fd < 0 ? 0 : lseek(f->fd, 0, SEEK_CUR);
+    if ((f->fd < 0 ? stat(o->file, &st) : fstat(f->fd, &st)) != 0 || at < 0 || st.st_size < at)
+        return 0;
+    return (uint64_t)(st.st_size - at);
 }
 
 void

@@ -73,10 +73,27 @@ json_flag(struct eng_bytes *out, const char *key, bool value)
     eng_bytes_printf(out, ",\"%s\":%s", key, value ? "true" : "false");
 }
 
+/* Would a string be longer than hexadecimal?  Each control character takes six bytes of it. */
+static bool
+is_shorter_in_hex(const uint8_t *bytes, size_t len)
+{
+    size_t text = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        uint8_t c = bytes[i];
+
+        text += c == '"' || c == '\\' || c == '\n' || c == '\r' || c == '\t' ? 2
+                : c < ' ' || c == 0x7f                                       ? 6
+                                                                             : 1;
+    }
+    return text > 2 * len;
+}
+
 void
 eng_json_payload(struct eng_bytes *out, const uint8_t *bytes, size_t len, enum eng_form form)
 {
-    bool is_text = form != ENG_FORM_HEX && eng_utf8_valid(bytes, len);
+    bool is_text = form != ENG_FORM_HEX && eng_utf8_valid(bytes, len) &&
+                   (form != ENG_FORM_SHORT || !is_shorter_in_hex(bytes, len));
 
     if (is_text) {
         eng_bytes_text(out, ",\"text\":");
@@ -181,6 +198,8 @@ json_totals(struct eng_bytes *out, const struct eng_totals *t)
         eng_json_number(out, "skipped", (int64_t)t->skipped);
     if (t->unsent)
         eng_json_number(out, "unsent", (int64_t)t->unsent);
+    if (t->refused)
+        eng_json_number(out, "refused", (int64_t)t->refused);
     eng_json_number(out, "ms", t->ms);
 }
 
@@ -242,6 +261,8 @@ eng_json_event(struct eng_bytes *out, const struct eng_event *e, enum eng_form f
     case ENG_CLOSE:
         eng_json_number(out, "id", (int64_t)e->id);
         eng_json_reason(out, e->why, NULL);
+        if (e->discarded)
+            eng_json_number(out, "discarded", (int64_t)e->discarded);
         if (e->text_len) {
             eng_bytes_text(out, ",\"rest\":");
             eng_decoded_add(&rest, e->text, e->text_len, false);
@@ -250,6 +271,8 @@ eng_json_event(struct eng_bytes *out, const struct eng_event *e, enum eng_form f
         }
         break;
     case ENG_ERROR:
+        if (e->id)
+            eng_json_number(out, "id", (int64_t)e->id);
         eng_json_reason(out, e->why, text);
         break;
     case ENG_DEMO:

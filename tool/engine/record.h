@@ -56,7 +56,8 @@ struct eng_record {
     const uint8_t *bytes;
     size_t size;
     const struct outlet_reason *why; /* CLOSE: code, phase, side and text */
-    uint64_t count;                  /* LOST: datagrams; END: messages */
+    uint64_t count;                  /* LOST: datagrams; END: messages; CLOSE: received bytes of a
+                                        message that did not end */
     const char *app;                 /* START: who recorded */
     enum outlet_role role;           /* START */
     const char *url;                 /* START: without its secret */
@@ -86,6 +87,7 @@ struct eng_damage {
     uint64_t offset; /* byte of the file */
     uint64_t line;   /* JSON Lines, from 1; else 0 */
     bool cut;        /* the file ends there, too early */
+    bool other;      /* this is no recording; the text says what it is */
     char text[120];
 };
 

@@ -64,12 +64,16 @@ open_endpoint(struct eng_session *s, struct outlet_reason *why)
         opts.half_open = ends ? OUTLET_ON : 0;
         opts.flush_ms = FLUSH_MS;
     }
-    if (s->url.stream)
-        opts.idle_ms = OUTLET_OFF;
+    if (s->url.stream || strcmp(s->url.scheme, "unix-seqpacket") == 0)
+        opts.idle_ms = OUTLET_OFF; /* who says nothing has not left: only the URL sets a limit */
     else if (s->opts.once && s->opts.role == OUTLET_TO_LISTEN)
         opts.idle_ms = ONCE_DATAGRAM_MS;
     if (s->opts.role == OUTLET_TO_LISTEN) {
         err = outlet_listen(s->loop, s->opts.url, &opts, &s->listener);
+        if (!err && session_refusals_start(s) != OUTLET_OK) {
+            outlet_listener_close(s->listener);
+            err = OUTLET_ENOMEM;
+        }
         return err ? start_failed(why, err) : ENG_DONE;
     }
     p = peer_new(s);
