@@ -309,6 +309,9 @@ outlet_by_name(outlet_loop *loop, const char *name);
  *     bytes_in, bytes_out          taken from and by the kernel, the framing's included
  *     messages_in, messages_out    delivered; taken to be sent
  *     queued           as outlet_queued()
+ *     held             bytes received and not delivered: of a message that has begun, or held back
+ *                                  by a pause.  In on_close they are lost.  Streams, on its own
+ *                                  reactor
  *     dropped          messages that were to be sent and were not: by `full`, or in a publish
  *     rtt_us, retransmits          of the kernel; tcp, on its own reactor
  *     lost, unread     as outlet_listener_info(), of its socket, which the connections of a
@@ -320,7 +323,7 @@ outlet_by_name(outlet_loop *loop, const char *name);
  * the length.
  *
  * Memory  copies into `text`.
- * Thread  any, reads; what the kernel knows, rtt_us to peer_gid: reactor only.
+ * Thread  any, reads; held, and what the kernel knows, rtt_us to peer_gid: reactor only.
  * Calls   nothing.
  * Errors  OUTLET_ENOENT   there is no such key here.
  *         OUTLET_ESTATE   rtt_us to peer_gid: it has no socket now.

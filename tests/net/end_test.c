@@ -427,8 +427,16 @@ a_stopped_loop_is_the_reason_too(void **state)
 }
 
 static void
+ask_held(struct end *e)
+{
+    e->results[0] = net_number(e->c, "held");
+}
+
+/* With how much of it had come. */
+static void
 the_peers_end_inside_a_message_is_told(void **state)
 {
+    static const struct does asks_held = {.on_close = ask_held};
     static const char *const frames[] = {"line", "len:4be", "fixed:8", "varint",
                                          "between:%02..%03"};
 
@@ -436,8 +444,8 @@ the_peers_end_inside_a_message_is_told(void **state)
     for (size_t i = 0; i < sizeof frames / sizeof *frames; i++) {
         for (int half_open = 0; half_open < 2; half_open++) {
             struct net n;
-            struct server s = {0};
-            struct end e = {0};
+            struct server s = {.does = &asks_held};
+            struct end e = {.does = &asks_held};
             struct end *p = &s.ends[0];
 
             net_open(&n, NULL);
@@ -452,7 +460,9 @@ the_peers_end_inside_a_message_is_told(void **state)
             assert_int_equal(p->events, 0);
             assert_int_equal(p->why.code, OUTLET_EEOF);
             assert_int_equal(p->why.side, OUTLET_BY_PEER);
+            assert_int_equal(p->results[0], 3);
             assert_int_equal(e.why.code, OUTLET_OK);
+            assert_int_equal(e.results[0], 0);
             net_close(&n);
         }
     }

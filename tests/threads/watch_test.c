@@ -6,8 +6,10 @@
 #include "meet.h"
 
 #include <fcntl.h>
+#include <pty.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <termios.h>
 #include <unistd.h>
 
 struct eye {
@@ -107,6 +109,43 @@ a_pipe_is_told_when_it_can_be_read(void **state)
     assert_int_equal(fcntl(ends[0], F_GETFD) >= 0, 1); /* it stays the caller's */
     close(ends[0]);
     close(ends[1]);
+    meet_fini(&e.calls);
+}
+
+/* Setting its modes wakes who waits for it, in vain: so do Ctrl-Z and the way back. */
+static void
+a_terminal_is_told_whatever_happens_to_its_modes(void **state)
+{
+    outlet_loop *l = new_loop(state, 1);
+    struct eye e;
+    struct termios modes;
+    int hand;
+    int screen;
+
+    assert_int_equal(openpty(&hand, &screen, NULL, NULL, NULL), 0);
+    assert_int_equal(tcgetattr(screen, &modes), 0);
+    eye_init(&e, l, screen);
+    e.read_all = true;
+    assert_int_equal(outlet_loop_start(l), OUTLET_OK);
+    assert_int_equal(outlet_watch_start(l, screen, OUTLET_READABLE, seen, &e, &e.watch), OUTLET_OK);
+    assert_true(settle(l));
+    for (int i = 1; i <= 6; i++) {
+        modes.c_lflag ^= ICANON | ECHO;
+        assert_int_equal(tcsetattr(screen, TCSANOW, &modes), 0);
+        assert_true(settle(l));
+        assert_int_equal(meet_count(&e.calls), i - 1);
+        assert_int_equal(write(hand, "x\n", 2), 2);
+        assert_true(meet_wait(&e.calls, i));
+        assert_int_equal(e.last, OUTLET_READABLE);
+        assert_true(settle(l));
+    }
+    close(hand);
+    assert_true(meet_wait(&e.calls, 7));
+    assert_true(e.last & OUTLET_HANGUP);
+    assert_int_equal(outlet_watch_stop(e.watch), OUTLET_OK);
+    assert_true(settle(l));
+    assert_int_equal(outlet_loop_free(l), OUTLET_OK);
+    close(screen);
     meet_fini(&e.calls);
 }
 
@@ -320,6 +359,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         TWICE(a_pipe_is_told_when_it_can_be_read),
+        TWICE(a_terminal_is_told_whatever_happens_to_its_modes),
         TWICE(a_watch_is_level_triggered),
         TWICE(a_watch_stopped_in_its_callback_is_silent),
         TWICE(room_to_write_and_the_peer_s_end_are_told),

@@ -246,6 +246,7 @@ show_event(struct shown *s, const struct eng_record *r)
         .bytes = r->bytes,
         .size = r->size,
         .why = r->why,
+        .discarded = r->kind == ENG_RECORD_CLOSE ? r->count : 0,
     };
 
     if (s->cli->form == FORM_NONE)

@@ -184,8 +184,14 @@ add_check(struct eng_bytes *line, const struct cli *cli, const struct eng_event 
     snprintf(has, sizeof has, "%0*llx", digits, (unsigned long long)e->sum_has);
     snprintf(want, sizeof want, "%0*llx", digits, (unsigned long long)e->sum_want);
     eng_bytes_text(line, cli_ink(colours, e->check == ENG_GOOD ? INK_GOOD : INK_BAD));
-    cli_format(cli->lang, e->check == ENG_GOOD ? TEXT_CHECK_GOOD : TEXT_CHECK_BAD,
-               (const char *const[CLI_ARGS]){e->sum->row->name, has, want}, line);
+    if (e->check == ENG_SHORT) {
+        snprintf(has, sizeof has, "%zu", eng_sum_size(e->sum));
+        cli_format(cli->lang, TEXT_CHECK_SHORT,
+                   (const char *const[CLI_ARGS]){e->sum->row->name, has}, line);
+    } else {
+        cli_format(cli->lang, e->check == ENG_GOOD ? TEXT_CHECK_GOOD : TEXT_CHECK_BAD,
+                   (const char *const[CLI_ARGS]){e->sum->row->name, has, want}, line);
+    }
     eng_bytes_text(line, cli_ink(colours, INK_NONE));
 }
 
@@ -224,7 +230,7 @@ say_bad_check(struct cli_show *show, const struct eng_event *e)
 {
     struct eng_bytes line = {0};
 
-    if (e->check != ENG_BAD || show->cli->quiet)
+    if ((e->check != ENG_BAD && e->check != ENG_SHORT) || show->cli->quiet)
         return;
     add_peer(&line, show->cli, e);
     eng_bytes_text(&line, "  ");
@@ -349,6 +355,18 @@ show_message(struct cli_show *show, const struct eng_event *e)
     eng_bytes_free(&line);
 }
 
+/* Behind why it ended: what came and is shown nowhere. */
+static void
+add_discarded(struct eng_bytes *line, const struct cli *cli, const struct eng_event *e)
+{
+    char size[32];
+
+    if (!e->discarded)
+        return;
+    eng_text_size(size, sizeof size, e->discarded);
+    cli_format(cli->lang, TEXT_DISCARDED, (const char *const[CLI_ARGS]){size}, line);
+}
+
 static void
 show_state(struct cli_show *show, const struct eng_event *e)
 {
@@ -360,7 +378,7 @@ show_state(struct cli_show *show, const struct eng_event *e)
 
     if (e->kind == ENG_CLOSE)
         show_rest(show, e);
-    if (cli->quiet || !(cli->terminal || cli->verbose))
+    if (cli->quiet || !(cli->terminal || cli->verbose || (broke && e->aside)))
         return;
     add_time(&line, e, colours);
     eng_bytes_text(&line, cli_ink(colours, broke ? INK_BAD : INK_BOLD));
@@ -377,6 +395,7 @@ show_state(struct cli_show *show, const struct eng_event *e)
         cli_format(cli->lang, TEXT_CLOSED_BECAUSE, (const char *const[CLI_ARGS]){e->why->text},
                    &line);
     }
+    add_discarded(&line, cli, e);
     eng_bytes_text(&line, cli_ink(colours, INK_NONE));
     /* On a terminal it belongs between the messages, in order; else people read it elsewhere. */
     if (!cli->terminal) {
@@ -412,10 +431,18 @@ show_listening(struct cli_show *show, const struct eng_event *e)
 static void
 show_error(struct cli_show *show, const struct eng_event *e)
 {
+    const struct cli *cli = show->cli;
     struct eng_bytes line = {0};
 
-    add_name(show->cli, &line);
-    cli_explain(show->cli->lang, e->url, e->role, e->why, &line);
+    if (e->aside && !cli->verbose && (cli->quiet || !cli->terminal))
+        return;
+    add_name(cli, &line);
+    if (e->aside) {
+        add_peer(&line, cli, e);
+        eng_bytes_text(&line, ": ");
+    }
+    cli_explain(cli->lang, e->url, e->role, e->why, &line);
+    add_discarded(&line, cli, e);
     say_bytes(show->cli, &line);
 }
 
@@ -464,9 +491,9 @@ show_summary(struct cli_show *show, const struct eng_event *e)
     snprintf(numbers[0], sizeof numbers[0], "%llu", (unsigned long long)t->overrun);
     if (t->overrun)
         cli_say(cli, TEXT_SUMMARY_OVERRUN, numbers[0]);
-    eng_text_size(out, sizeof out, t->unsent);
-    if (t->unsent)
-        cli_say(cli, TEXT_SUMMARY_UNSENT, out);
+    snprintf(numbers[0], sizeof numbers[0], "%llu", (unsigned long long)t->refused);
+    if (t->refused)
+        cli_say(cli, TEXT_SUMMARY_REFUSED, numbers[0]);
     if (t->good || t->bad) {
         snprintf(numbers[0], sizeof numbers[0], "%llu", (unsigned long long)t->good);
         snprintf(numbers[1], sizeof numbers[1], "%llu", (unsigned long long)t->bad);

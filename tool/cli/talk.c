@@ -113,7 +113,7 @@ say_refused(struct cli_talk *t, const struct eng_sent *sent)
                                 (unsigned long long)sent->refused_ids[i]);
     if (sent->refused)
         say(t, TEXT_TALK_REFUSED, ids);
-    else if (!sent->taken)
+    else if (!sent->taken && !sent->wrong)
         say(t, TEXT_TALK_NOBODY, NULL);
 }
 
@@ -126,7 +126,7 @@ send_piece(struct cli_talk *t, struct item *i)
     ssize_t n = read(i->fd, chunk, sizeof chunk);
 
     if (n < 0)
-        say(t, TEXT_ERROR_PLAIN, i->about, strerror(errno));
+        say(t, TEXT_ERROR_FILE, i->about, strerror(errno));
     if (n <= 0)
         return false;
     eng_session_send(t->session, i->to, chunk, (size_t)n, &sent);
@@ -330,7 +330,7 @@ do_file(struct cli_talk *t, const char *rest)
         errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
     }
     if (fd < 0) {
-        say(t, TEXT_ERROR_PLAIN, rest, strerror(errno));
+        say(t, TEXT_ERROR_FILE, rest, strerror(errno));
         return;
     }
     if (!t->whole && !t->opts->append) {
@@ -340,7 +340,10 @@ do_file(struct cli_talk *t, const char *rest)
     error = eng_file_read(fd, WHOLE_MAX, &bytes);
     close(fd);
     if (error) {
-        say(t, TEXT_ERROR_PLAIN, rest, strerror(error));
+        if (error == EFBIG)
+            say(t, TEXT_ERROR_FILE_LONG, rest, "16 MiB");
+        else
+            say(t, TEXT_ERROR_FILE, rest, strerror(error));
         eng_bytes_free(&bytes);
         return;
     }
@@ -430,21 +433,19 @@ do_every(struct cli_talk *t, const char *rest)
         say(t, TEXT_USAGE_NO_MEMORY, "/every");
 }
 
-/* The number of a client that is there.  False: it is not, which has been said. */
+/* A client that is there, by its number.  False: it is not, which has been said. */
 static bool
-client_of(struct cli_talk *t, const char *name, const char *text, size_t len, uint64_t *id)
+client_of(struct cli_talk *t, const char *name, const char *text, size_t len,
+          struct eng_client *out)
 {
-    struct eng_client clients[CLIENTS_SHOWN];
     char number[24];
     int64_t n = 0;
 
     snprintf(number, sizeof number, "%.*s", (int)len, text);
     if (len < sizeof number && eng_parse_count(number, &n) &&
-        eng_session_ready(t->session, (uint64_t)n) != ENG_NOBODY) {
-        *id = (uint64_t)n;
+        eng_session_client(t->session, (uint64_t)n, out))
         return true;
-    }
-    if (n && eng_session_clients(t->session, clients, 0))
+    if (n && eng_session_clients(t->session, NULL, 0))
         say(t, TEXT_TALK_NO_CLIENT, number);
     else if (n)
         say(t, TEXT_TALK_NO_CLIENTS, NULL);
@@ -466,12 +467,28 @@ set_prompt(struct cli_talk *t)
 }
 
 static void
+say_closing(struct cli_talk *t, const struct eng_client *client)
+{
+    char number[24];
+    char size[32];
+
+    snprintf(number, sizeof number, "%llu", (unsigned long long)client->id);
+    eng_text_size(size, sizeof size, client->queued);
+    say(t, TEXT_TALK_CLOSING, number, size);
+}
+
+static void
 do_to(struct cli_talk *t, const char *rest)
 {
-    if (strcmp(rest, "all") == 0)
-        t->to = 0;
-    else if (!client_of(t, "/to", rest, strlen(rest), &t->to))
+    struct eng_client client = {0};
+
+    if (strcmp(rest, "all") != 0 && !client_of(t, "/to", rest, strlen(rest), &client))
         return;
+    if (client.closing) {
+        say_closing(t, &client);
+        return;
+    }
+    t->to = client.id;
     set_prompt(t);
 }
 
@@ -480,12 +497,13 @@ do_kick(struct cli_talk *t, const char *rest)
 {
     size_t len = strcspn(rest, " ");
     const char *how = rest + len + strspn(rest + len, " ");
-    uint64_t id;
+    struct eng_client client;
 
     if (*how && strcmp(how, "reset") != 0)
         say(t, TEXT_USAGE_BAD_VALUE, "/kick", rest, "1 reset");
-    else if (client_of(t, "/kick", rest, len, &id))
-        (void)eng_session_kick(t->session, id, *how != '\0');
+    else if (client_of(t, "/kick", rest, len, &client) &&
+             !eng_session_kick(t->session, client.id, *how != '\0'))
+        say_closing(t, &client);
 }
 
 static void
@@ -506,6 +524,7 @@ do_clients(struct cli_talk *t, const char *rest)
         char in[32];
         char out[32];
         char counts[2][24];
+        char queued[32];
         struct tm tm;
 
         if (localtime_r(&at, &tm))
@@ -515,8 +534,12 @@ do_clients(struct cli_talk *t, const char *rest)
         eng_text_size(out, sizeof out, c->bytes_out);
         snprintf(counts[0], sizeof counts[0], "%llu", (unsigned long long)c->messages_in);
         snprintf(counts[1], sizeof counts[1], "%llu", (unsigned long long)c->messages_out);
-        say(t, c->behind ? TEXT_TALK_CLIENT_BEHIND : TEXT_TALK_CLIENT, id, c->peer, since, in,
-            counts[0], out, counts[1]);
+        eng_text_size(queued, sizeof queued, c->queued);
+        say(t,
+            c->closing  ? TEXT_TALK_CLIENT_CLOSING
+            : c->behind ? TEXT_TALK_CLIENT_BEHIND
+                        : TEXT_TALK_CLIENT,
+            id, c->peer, since, in, counts[0], out, counts[1], queued);
     }
     snprintf(more, sizeof more, "%zu", count > CLIENTS_SHOWN ? count - CLIENTS_SHOWN : 0);
     if (count > CLIENTS_SHOWN)

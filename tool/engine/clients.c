@@ -17,9 +17,18 @@ is_asked(const struct peer *p, uint64_t id)
     return p->state == PEER_OPEN && p->id && (!id || p->id == id);
 }
 
+/* Who is closing does not read, perhaps: it is there until it has all, or is reset. */
+static bool
+is_there(const struct peer *p, uint64_t id)
+{
+    return p->state != PEER_CONNECTING && p->id && (!id || p->id == id);
+}
+
 static void
 fill(const struct peer *p, struct eng_client *out)
 {
+    int64_t queued = outlet_queued(p->c);
+
     out->id = p->id;
     out->opened_ns = p->opened_ns;
     out->messages_in = p->messages[false];
@@ -27,6 +36,8 @@ fill(const struct peer *p, struct eng_client *out)
     out->bytes_in = p->bytes[false];
     out->bytes_out = p->bytes[true];
     out->behind = p->full || p->held;
+    out->closing = p->state == PEER_CLOSING;
+    out->queued = queued > 0 ? (uint64_t)queued : 0;
     snprintf(out->peer, sizeof out->peer, "%s", p->name);
 }
 
@@ -38,13 +49,25 @@ eng_session_clients(const struct eng_session *s, struct eng_client *out, size_t 
     size_t left;
 
     for (const struct peer *p = s->peers; p; p = p->next)
-        count += is_asked(p, 0);
+        count += is_there(p, 0);
     left = count;
     for (const struct peer *p = s->peers; p; p = p->next) {
-        if (is_asked(p, 0) && --left < room)
+        if (is_there(p, 0) && --left < room)
             fill(p, &out[left]);
     }
     return count;
+}
+
+bool
+eng_session_client(const struct eng_session *s, uint64_t id, struct eng_client *out)
+{
+    for (const struct peer *p = s->peers; p; p = p->next) {
+        if (id && is_there(p, id)) {
+            fill(p, out);
+            return true;
+        }
+    }
+    return false;
 }
 
 enum eng_ready
@@ -68,7 +91,17 @@ void
 eng_session_send(struct eng_session *s, uint64_t id, const void *bytes, size_t len,
                  struct eng_sent *sent)
 {
+    char why[160];
+
     *sent = (struct eng_sent){0};
+    if (eng_carry_refuses(&s->url, s->opts.url, bytes, len, why, sizeof why)) {
+        char text[160];
+
+        snprintf(text, sizeof text, "not sent: %.148s", why);
+        session_tell_error(s, text);
+        sent->wrong = true;
+        return;
+    }
     for (struct peer *p = s->peers; p && s->state == SESSION_RUNNING; p = p->next) {
         if (!is_asked(p, id))
             continue;

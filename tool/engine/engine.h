@@ -118,8 +118,17 @@ struct eng_url {
 bool eng_url_split(const char *url, enum outlet_role role, struct eng_url *out);
 /* The value of an option behind '#' (or '?'), copied to `value`. */
 bool eng_url_option(const char *url, const char *key, char *value, size_t room);
+/* Of an option that is a size: 64K is 65536.  `otherwise`: it is not there, or off. */
+size_t eng_url_size(const char *url, const char *key, size_t otherwise);
 void eng_url_masked(const char *url, char *text, size_t room); /* a secret as "***" */
 bool eng_url_is_loopback(const struct eng_url *u);
+
+/* ---- what an endpoint can carry (carry.c) ---- */
+
+/* Can no message of these bytes go there?  Then *why is a sentence, which begins in the middle: it
+ * stands behind what the message is.  False: it can, as far as is known here. */
+bool eng_carry_refuses(const struct eng_url *u, const char *url, const void *bytes, size_t len,
+                       char *why, size_t room);
 
 /* ---- who owns a socket (owner.c) ---- */
 
@@ -131,6 +140,8 @@ struct eng_owner {
 
 /* Who listens at the address of `u` (tcp, udp, unix)?  False: nobody was found. */
 bool eng_owner_find(const struct eng_url *u, struct eng_owner *out);
+/* unix, unix-dgram or unix-seqpacket: what the socket at a path is; NULL: unknown. */
+const char *eng_socket_scheme(const char *path);
 /* Who has the other end of a tcp connection on this computer, "127.0.0.1:80"? */
 bool eng_owner_of_peer(const char *local, const char *peer, struct eng_owner *out);
 
@@ -159,7 +170,8 @@ struct eng_totals {
     uint64_t dropped;
     uint64_t overrun; /* datagrams on which no rule acted, because too much waited */
     uint64_t skipped; /* messages that were not shown: the screen could not keep up */
-    uint64_t unsent;  /* bytes that were queued in the end, and nobody took them in time */
+    uint64_t unsent;  /* bytes that were to be sent in the end, and nobody took them in time */
+    uint64_t refused; /* clients that a listener did not let in: by allow, deny or a limit */
     int64_t ms;
 };
 
@@ -177,6 +189,8 @@ enum eng_result {
 };
 
 enum eng_result eng_result_of(const struct outlet_reason *why);
+/* What the network reported of a datagram: OUTLET_EVENT_PEER_ERROR. */
+void eng_reason_of_peer_error(int64_t sys_errno, struct outlet_reason *why);
 
 struct eng_demo_result {
     const char *transport;
@@ -192,12 +206,12 @@ struct eng_demo_result {
 /* One thing that happened.  Everything pointed at is lent until emit() returns. */
 struct eng_event {
     enum eng_event_kind kind;
-    uint64_t id;     /* OPEN MESSAGE CLOSE: connections counted from 1 */
+    uint64_t id;     /* OPEN MESSAGE CLOSE: connections counted from 1; ERROR: 0 if of none */
     int64_t ns;      /* since 1970; 0: now */
     const char *url; /* LISTENING; ERROR: NULL when it is not about the endpoint */
     enum outlet_role role;
     const char *driver;
-    const char *peer;   /* OPEN MESSAGE CLOSE */
+    const char *peer;   /* OPEN MESSAGE CLOSE; ERROR with an id */
     const char *local;  /* OPEN */
     const char *sender; /* MESSAGE: who sent it, where that is not the peer (a group); else NULL */
     const char *rule;   /* MESSAGE: that acts on it; NULL: none */
@@ -216,6 +230,8 @@ struct eng_event {
     uint64_t sum_has;
     uint64_t sum_want;
     const struct outlet_reason *why; /* CLOSE ERROR */
+    bool aside;         /* CLOSE ERROR: the trouble of one client; the session goes on */
+    uint64_t discarded; /* CLOSE ERROR: received bytes of a message that did not end */
     const struct eng_totals *totals; /* SUMMARY */
     enum eng_result result;          /* SUMMARY */
     const struct eng_tallies *rules; /* SUMMARY; NULL: there are none */
@@ -297,6 +313,10 @@ struct eng_session_opts {
     void *user;
 };
 
+/* Is what is sent for certain something that the URL can carry?  `opts->url` was checked.  False:
+ * the reply (or else the payload) cannot, and `why` says why, behind its name. */
+bool eng_session_carries(const struct eng_session_opts *opts, bool *reply, char *why, size_t room);
+
 struct eng_session;
 
 /* ENG_DONE, or what failed with *why filled; nothing is left open then, and `ended` is not
@@ -307,8 +327,11 @@ enum eng_result eng_session_start(outlet_loop *loop, const struct eng_session_op
  * call). */
 void eng_session_stop(struct eng_session *s, enum eng_result result);
 /* The same after what has arrived by now: datagrams wait in the kernel, at most as many as its
- * buffer holds.  In a callback of the loop. */
+ * buffer holds.  What could not be sent by the end makes ENG_DONE ENG_BROKEN.  In a callback of the
+ * loop. */
 void eng_session_finish(struct eng_session *s, enum eng_result result);
+/* The same without waiting for anything. */
+void eng_session_abort(struct eng_session *s, enum eng_result result);
 void eng_session_flow(struct eng_session *s); /* the sink can take more */
 void eng_session_totals(const struct eng_session *s, struct eng_totals *out);
 /* For the next message on; takes them (NULL: none) and frees those before.  Not for a relay, nor
@@ -330,12 +353,16 @@ struct eng_client {
     uint64_t messages_out;
     uint64_t bytes_in;
     uint64_t bytes_out;
-    bool behind; /* does not read as fast as it is sent to */
+    bool behind;     /* does not read as fast as it is sent to */
+    bool closing;    /* it was sent away, and what waits is still to be sent */
+    uint64_t queued; /* bytes that wait */
     char peer[160];
 };
 
 /* A snapshot, the oldest first: how many there are, of which `room` were filled in. */
 size_t eng_session_clients(const struct eng_session *s, struct eng_client *out, size_t room);
+/* The client of this number, also one that is closing.  False: there is none. */
+bool eng_session_client(const struct eng_session *s, uint64_t id, struct eng_client *out);
 
 enum eng_ready { ENG_NOBODY, ENG_BEHIND, ENG_READY };
 
@@ -348,11 +375,13 @@ struct eng_sent {
     uint64_t taken;   /* by so many */
     uint64_t refused; /* so many had no room, or have heard our end: nothing is kept for them */
     uint64_t refused_ids[ENG_REFUSED_MAX];
+    bool wrong; /* no message can be like that, which was told; nobody got it */
 };
 
 void eng_session_send(struct eng_session *s, uint64_t id, const void *bytes, size_t len,
                       struct eng_sent *sent);
-/* In order, after what is queued for it, or with a reset.  False: there is no such client. */
+/* In order, after what is queued for it, or with a reset.  False: there is no such client, or it is
+ * closing in order already. */
 bool eng_session_kick(struct eng_session *s, uint64_t id, bool reset);
 /* Nothing more will be sent, as at an end of file. */
 void eng_session_end_input(struct eng_session *s);

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -34,7 +35,15 @@ file_failed(const struct eng_session *s, struct outlet_reason *why)
     why->code = OUTLET_ESYS;
     why->side = OUTLET_BY_US;
     why->sys_errno = errno;
-    snprintf(why->text, sizeof why->text, "%.100s: %s", s->opts.file, strerror(errno));
+    if (errno == EFBIG)
+        snprintf(
+            why->text, sizeof why->text,
+            "%.60s is longer than %d bytes, the most that a message read from a file has; break "
+            "it up",
+            s->opts.file, LINE_MAX_BYTES);
+    else
+        snprintf(why->text, sizeof why->text, "%.80s cannot be read: %s; check the path",
+                 s->opts.file, strerror(errno));
     return ENG_FILE;
 }
 
@@ -43,6 +52,7 @@ static enum eng_result
 load_file(struct eng_session *s, int fd, struct outlet_reason *why)
 {
     struct eng_bytes *b = &s->input.bytes; /* not used otherwise with a file */
+    char text[160];
 
     errno = eng_file_read(fd, LINE_MAX_BYTES, b);
     if (errno)
@@ -52,9 +62,42 @@ load_file(struct eng_session *s, int fd, struct outlet_reason *why)
         errno = ENOMEM;
         return file_failed(s, why);
     }
+    if (eng_carry_refuses(&s->url, s->opts.url, b->data, b->len, text, sizeof text)) {
+        why->code = OUTLET_EINVAL;
+        snprintf(why->text, sizeof why->text, "%.40s: %.117s", s->opts.file, text);
+        return ENG_USAGE;
+    }
     s->opts.bytes = *b; /* lent; freed with the input */
     s->opts.payload = ENG_PAYLOAD_BYTES;
     return ENG_DONE;
+}
+
+/* Nothing would be sent of an empty message where messages have no borders, and nobody could
+ * answer it.  What is no plain file, and may never say anything, is not looked into. */
+static bool
+asks_nothing(const struct eng_session *s, int fd)
+{
+    bool borders = s->url.stream ? s->url.framed : strcmp(s->url.scheme, "unix-seqpacket") != 0;
+    bool inherited = strcmp(s->url.scheme, "fd") == 0; /* may be anything */
+    struct stat st;
+    char byte;
+
+    if (!s->opts.answer || borders || inherited || s->opts.payload_template)
+        return false;
+    if (s->opts.payload == ENG_PAYLOAD_BYTES)
+        return s->opts.bytes.len == 0;
+    return s->opts.payload == ENG_PAYLOAD_FILE && fstat(fd, &st) == 0 &&
+           (S_ISREG(st.st_mode) || st.st_rdev == makedev(1, 3)) && read(fd, &byte, 1) == 0;
+}
+
+static enum eng_result
+nothing_asked(struct outlet_reason *why)
+{
+    why->code = OUTLET_EINVAL;
+    why->side = OUTLET_BY_US;
+    snprintf(why->text, sizeof why->text,
+             "an empty message cannot be sent there; give it some bytes, or set frame=");
+    return ENG_USAGE;
 }
 
 enum eng_result
@@ -78,7 +121,7 @@ feed_prepare(struct eng_session *s, struct outlet_reason *why)
         return ENG_DONE;
     }
     if (s->opts.payload != ENG_PAYLOAD_FILE)
-        return ENG_DONE;
+        return asks_nothing(s, -1) ? nothing_asked(why) : ENG_DONE;
     fd = open(s->opts.file, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return file_failed(s, why);
@@ -88,6 +131,8 @@ feed_prepare(struct eng_session *s, struct outlet_reason *why)
     } else if (!s->url.stream || s->url.framed || s->opts.append) {
         result = load_file(s, fd, why);
     }
+    if (!result && asks_nothing(s, fd))
+        result = nothing_asked(why);
     close(fd);
     if (result)
         eng_bytes_free(&s->input.bytes);
@@ -309,6 +354,26 @@ feed_start(struct peer *p)
     feed_pump(p);
 }
 
+/* What is sent again and again is never all sent: only a message that has begun counts. */
+uint64_t
+feed_left(const struct peer *p)
+{
+    const struct eng_session_opts *o = &p->s->opts;
+    const struct feed *f = &p->feed;
+    const struct eng_bytes *b = o->payload_template ? &f->made : &o->bytes;
+    struct stat st;
+    off_t at;
+
+    if (f->state != FEED_RUNNING || !f->due || (o->every_ms && f->fd < 0 && !f->offset))
+        return 0;
+    if (o->payload == ENG_PAYLOAD_BYTES)
+        return b->len - f->offset;
+    at = f->fd < 0 ? 0 : lseek(f->fd, 0, SEEK_CUR);
+    if ((f->fd < 0 ? stat(o->file, &st) : fstat(f->fd, &st)) != 0 || at < 0 || st.st_size < at)
+        return 0;
+    return (uint64_t)(st.st_size - at);
+}
+
 void
 feed_stop(struct peer *p)
 {
@@ -349,36 +414,65 @@ send_to_all(struct eng_session *s, const uint8_t *bytes, size_t len)
     }
 }
 
-/* A character of the input has no code.  Someone who types can type it anew. */
+/* Someone who types can type it anew. */
 static void
-input_is_wrong(struct eng_session *s, const uint8_t *text, size_t len, size_t at)
+input_is_wrong(struct eng_session *s, const char *text)
+{
+    char about[64] = "the input";
+    char what[160];
+
+    if (s->input.line)
+        snprintf(about, sizeof about, "line %llu of the input", (unsigned long long)s->input.line);
+    if (!s->opts.input_person) {
+        session_fail_saying(s, ENG_FILE, OUTLET_EINVAL, about, text);
+        return;
+    }
+    snprintf(what, sizeof what, "not sent: %s", text);
+    session_tell_error(s, what);
+}
+
+/* A character has no code, or is none. */
+static void
+input_has_no_code(struct eng_session *s, const uint8_t *text, size_t len, size_t at)
 {
     struct eng_bytes shown = {0};
     char what[160];
     size_t n = eng_utf8_next(text + at, len - at);
 
     eng_text_visible(&shown, text + at, n ? n : 1);
-    snprintf(what, sizeof what, "the input: '%.*s' has no code in %.40s", (int)shown.len,
-             shown.len ? (const char *)shown.data : "", s->opts.charset);
-    eng_bytes_free(&shown);
-    if (s->opts.input_person)
-        session_tell_error(s, what);
+    if (n)
+        snprintf(what, sizeof what,
+                 "'%.*s' has no code in %.40s; leave it out, or use another charset",
+                 (int)shown.len, shown.len ? (const char *)shown.data : "", s->opts.charset);
     else
-        session_fail(s, ENG_FILE, OUTLET_EINVAL, 0, what);
+        snprintf(what, sizeof what,
+                 "'%.*s' is not UTF-8, which it must be to be sent in %.40s; leave --charset out "
+                 "for bytes as they are",
+                 (int)shown.len, shown.len ? (const char *)shown.data : "", s->opts.charset);
+    eng_bytes_free(&shown);
+    input_is_wrong(s, what);
 }
 
-/* The message that a line becomes.  False: it has characters that the charset does not. */
+/* The message that a line becomes.  False: it has characters that the charset does not, or what
+ * the URL cannot carry. */
 static bool
 make_line(struct eng_session *s, const uint8_t *from, size_t len, bool whole,
           struct eng_bytes *line)
 {
+    char why[160];
     size_t bad_at;
 
     if (!eng_encode_text(s->opts.charset, from, len, line, &bad_at)) {
-        input_is_wrong(s, from, len, bad_at);
+        input_has_no_code(s, from, len, bad_at);
         return false;
     }
     eng_seal(line, s->opts.append, whole ? s->opts.eol : "");
+    /* Of what a pipe brings the library finds it, and costs nothing more. */
+    if (s->opts.input_person && !line->failed &&
+        eng_carry_refuses(&s->url, s->opts.url, line->data, line->len, why, sizeof why)) {
+        input_is_wrong(s, why);
+        return false;
+    }
     return true;
 }
 
@@ -396,15 +490,18 @@ send_line(struct eng_session *s, size_t *at)
 
     if (!end && (!in->eof || left == 0)) {
         if (left > LINE_MAX_BYTES)
-            session_fail(s, ENG_FILE, OUTLET_EMSGSIZE, 0, "a line of the input");
+            session_fail_saying(s, ENG_FILE, OUTLET_EMSGSIZE, "the input",
+                                "a line is longer than 16 MiB, the limit; break it up");
         return false;
     }
+    in->line = ++in->lines;
     made = make_line(s, from, len, end != NULL, &line);
     *at += len + (end != NULL);
     if (line.failed)
         session_fail(s, ENG_INTERNAL, OUTLET_ENOMEM, 0, "a line of the input");
     else if (made)
         send_to_all(s, line.len ? line.data : (const uint8_t *)"", line.len);
+    in->line = 0;
     eng_bytes_free(&line);
     return true;
 }
@@ -447,7 +544,7 @@ input_encode(struct eng_session *s, size_t n)
     if (!ok) {
         session_fail(s, ENG_INTERNAL, OUTLET_ENOMEM, 0, "the input");
     } else if (!eng_encode(in->encoder, raw.data, n, &in->bytes, &bad_at)) {
-        input_is_wrong(s, raw.data, n, bad_at);
+        input_has_no_code(s, raw.data, n, bad_at);
         ok = false;
     }
     eng_bytes_free(&raw);
@@ -460,7 +557,7 @@ input_ended(struct eng_session *s)
     s->input.eof = true;
     timer_end(&s->input.grace);
     if (s->input.encoder && !eng_encode_end(s->input.encoder, &s->input.bytes))
-        session_fail(s, ENG_FILE, OUTLET_EINVAL, 0, "the input ends in the middle of a character");
+        input_is_wrong(s, "it ends in the middle of a character");
     input_send(s);
 }
 

@@ -132,6 +132,10 @@ json_check(struct eng_bytes *out, const struct eng_event *e)
 
     eng_json_text(out, "check", e->check == ENG_GOOD ? "good" : "bad");
     eng_json_text(out, "sum", e->sum->row->name);
+    if (e->check == ENG_SHORT) { /* null is what could not be found out */
+        eng_bytes_text(out, ",\"has\":null,\"want\":null");
+        return;
+    }
     eng_bytes_printf(out, ",\"has\":\"%0*" PRIx64 "\",\"want\":\"%0*" PRIx64 "\"", digits,
                      e->sum_has, digits, e->sum_want);
 }
@@ -194,6 +198,8 @@ json_totals(struct eng_bytes *out, const struct eng_totals *t)
         eng_json_number(out, "skipped", (int64_t)t->skipped);
     if (t->unsent)
         eng_json_number(out, "unsent", (int64_t)t->unsent);
+    if (t->refused)
+        eng_json_number(out, "refused", (int64_t)t->refused);
     eng_json_number(out, "ms", t->ms);
 }
 
@@ -255,6 +261,8 @@ eng_json_event(struct eng_bytes *out, const struct eng_event *e, enum eng_form f
     case ENG_CLOSE:
         eng_json_number(out, "id", (int64_t)e->id);
         eng_json_reason(out, e->why, NULL);
+        if (e->discarded)
+            eng_json_number(out, "discarded", (int64_t)e->discarded);
         if (e->text_len) {
             eng_bytes_text(out, ",\"rest\":");
             eng_decoded_add(&rest, e->text, e->text_len, false);
@@ -263,6 +271,8 @@ eng_json_event(struct eng_bytes *out, const struct eng_event *e, enum eng_form f
         }
         break;
     case ENG_ERROR:
+        if (e->id)
+            eng_json_number(out, "id", (int64_t)e->id);
         eng_json_reason(out, e->why, text);
         break;
     case ENG_DEMO:

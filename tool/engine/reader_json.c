@@ -246,6 +246,8 @@ line_of(struct check *c, struct record_line *line)
     case ENG_RECORD_CLOSE:
         reason_of(c, &line->why);
         line->r.why = &line->why;
+        if (json_object_get(c->line, "discarded"))
+            line->r.count = (uint64_t)number_of(c, "discarded", 0);
         break;
     }
     line->conn.id = (uint64_t)number_of(c, "id", 1);

@@ -81,6 +81,8 @@ record_json_add(struct eng_bytes *out, const struct eng_record *r)
         break;
     case ENG_RECORD_CLOSE:
         eng_json_reason(out, r->why, NULL);
+        if (r->count)
+            eng_json_number(out, "discarded", (int64_t)r->count);
         break;
     case ENG_RECORD_LOST:
         eng_json_number(out, "datagrams", (int64_t)r->count);

@@ -56,7 +56,8 @@ struct eng_record {
     const uint8_t *bytes;
     size_t size;
     const struct outlet_reason *why; /* CLOSE: code, phase, side and text */
-    uint64_t count;                  /* LOST: datagrams; END: messages */
+    uint64_t count;                  /* LOST: datagrams; END: messages; CLOSE: received bytes of a
+                                        message that did not end */
     const char *app;                 /* START: who recorded */
     enum outlet_role role;           /* START */
     const char *url;                 /* START: without its secret */

@@ -116,6 +116,7 @@ relay_closed(struct peer *p, struct outlet_reason *why)
     }
     if (twin) {
         twin->told = p->told;
+        twin->discarded += p->discarded;
         twin->twin = NULL;
         twin->twin_why = *why;
         twin->has_twin_why = true;

@@ -509,13 +509,28 @@ on_writable(outlet_conn c, void *user)
     pump(t->r);
 }
 
+/* A datagram that nobody got: whoever answered before may be there again for the next one. */
+static void
+was_refused(struct eng_replay *r, int64_t sys_errno)
+{
+    struct outlet_reason why;
+
+    if (r->totals.messages_in) {
+        r->totals.errors++;
+        return;
+    }
+    eng_reason_of_peer_error(sys_errno, &why);
+    fail(r, ENG_NOT_CONNECTED, r->opts.url, &why);
+}
+
 static void
 on_event(outlet_conn c, enum outlet_event what, int64_t value, void *user)
 {
     struct talk *t = user;
 
     (void)c;
-    (void)value;
+    if (what == OUTLET_EVENT_PEER_ERROR)
+        was_refused(t->r, value);
     if (what != OUTLET_EVENT_END || t->state != TALK_OPEN)
         return;
     t->ended_in = true;

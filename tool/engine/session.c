@@ -10,13 +10,9 @@
 #include "session.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-enum {
-    STOP_MS = 1000,          /* an orderly end may take this long */
-    ANSWER_MAX = 1024 * 1024 /* bytes in which the checksum of an answer is looked for */
-};
 
 int64_t
 session_now_ms(void)
@@ -87,21 +83,38 @@ follow_sink(struct eng_session *s)
     }
 }
 
+static void
+fail(struct eng_session *s, enum eng_result result, struct outlet_reason *why)
+{
+    if (s->state != SESSION_RUNNING)
+        return;
+    why->side = OUTLET_BY_US;
+    session_tell_reason(s, result == ENG_TIMED_OUT ? s->opts.url : NULL, why);
+    eng_session_stop(s, result);
+}
+
 void
 session_fail(struct eng_session *s, enum eng_result result, outlet_err code, int sys_errno,
              const char *about)
 {
     struct outlet_reason why = OUTLET_REASON;
 
-    if (s->state != SESSION_RUNNING)
-        return;
     why.code = code;
-    why.side = OUTLET_BY_US;
     why.sys_errno = sys_errno;
     snprintf(why.text, sizeof why.text, "%s: %s", about,
              sys_errno ? strerror(sys_errno) : outlet_strerror(code));
-    session_tell_reason(s, result == ENG_TIMED_OUT ? s->opts.url : NULL, &why);
-    eng_session_stop(s, result);
+    fail(s, result, &why);
+}
+
+void
+session_fail_saying(struct eng_session *s, enum eng_result result, outlet_err code,
+                    const char *about, const char *text)
+{
+    struct outlet_reason why = OUTLET_REASON;
+
+    why.code = code;
+    snprintf(why.text, sizeof why.text, "%s: %s", about, text);
+    fail(s, result, &why);
 }
 
 void
@@ -111,185 +124,6 @@ eng_session_totals(const struct eng_session *s, struct eng_totals *out)
     for (const struct peer *p = s->opts.to ? s->peers : NULL; p; p = p->next)
         relay_count(p, out);
     out->ms = session_now_ms() - s->started_ms;
-}
-
-/* ---- ending ---- */
-
-void
-session_maybe_ended(struct eng_session *s)
-{
-    if (s->state != SESSION_STOPPING || s->peers || s->branches)
-        return;
-    s->state = SESSION_ENDED;
-    timer_end(&s->deadline);
-    session_record_lost(s);
-    s->opts.ended(s->opts.user, s->result);
-}
-
-static void
-stop_too_slow(outlet_timer t, void *arg)
-{
-    struct eng_session *s = arg;
-
-    (void)t;
-    s->deadline.id = 0;
-    for (struct peer *p = s->peers; p; p = p->next) {
-        int64_t queued = outlet_queued(p->c);
-
-        s->totals.unsent += queued > 0 ? (uint64_t)queued : 0;
-        outlet_abort(p->c);
-    }
-    for (struct peer *b = s->branches; b; b = b->next)
-        outlet_abort(b->c);
-}
-
-static void
-close_listener(struct eng_session *s)
-{
-    session_count_dropped(s);
-    if (s->listener.id)
-        outlet_listener_close(s->listener);
-    s->listener.id = 0;
-}
-
-static void
-stop_peers(struct peer *first)
-{
-    for (struct peer *p = first; p; p = p->next) {
-        if (p->state == PEER_CONNECTING)
-            outlet_abort(p->c);
-        else if (p->state == PEER_OPEN)
-            outlet_close(p->c);
-        p->state = PEER_CLOSING;
-    }
-}
-
-void
-session_stop_sending(struct eng_session *s)
-{
-    timer_end(&s->time);
-    tick_stop(s);
-    input_stop(s);
-    for (struct peer *p = s->peers; p; p = p->next)
-        feed_stop(p);
-}
-
-void
-eng_session_stop(struct eng_session *s, enum eng_result result)
-{
-    if (s->state != SESSION_RUNNING)
-        return;
-    s->state = SESSION_STOPPING;
-    s->result = result == ENG_DONE && s->totals.bad ? ENG_UNMET : result;
-    timer_end(&s->last.look);
-    session_stop_sending(s);
-    close_listener(s);
-    stop_peers(s->peers);
-    stop_peers(s->branches);
-    if ((s->peers || s->branches) &&
-        outlet_timer_start(s->loop, STOP_MS, 0, stop_too_slow, s, &s->deadline) != OUTLET_OK)
-        stop_too_slow(s->deadline, s); /* no memory for a timer: do not wait at all */
-    session_maybe_ended(s);
-}
-
-/* An answer whose checksum never came right is one all the same, and told to be bad. */
-static void
-tell_piece(struct peer *p)
-{
-    struct eng_bytes piece = p->piece;
-
-    if (piece.len == 0)
-        return;
-    p->piece = (struct eng_bytes){0};
-    p->answers++;
-    peer_tell_message(p, false, piece.data, piece.len);
-    eng_bytes_free(&piece);
-}
-
-/* A stream cuts an answer anywhere; the checksum says where it ends. */
-static void
-gather_answer(struct peer *p, const uint8_t *bytes, size_t len)
-{
-    struct eng_session *s = p->s;
-    uint64_t has;
-    uint64_t want;
-
-    if (!eng_bytes_add(&p->piece, bytes, len)) {
-        session_fail(s, ENG_INTERNAL, OUTLET_ENOMEM, 0, "an answer");
-        return;
-    }
-    len = eng_without_eol(p->piece.data, p->piece.len, s->opts.eol);
-    if (p->piece.len >= ANSWER_MAX ||
-        eng_sum_check(s->opts.verify, p->piece.data, len, &has, &want) == ENG_GOOD)
-        tell_piece(p);
-}
-
-/* Without `count` it is asked until the time is over, and one answer is enough. */
-static bool
-asks_for_ever(const struct eng_session *s)
-{
-    return s->opts.every_ms && !s->opts.count;
-}
-
-/* Are there as many answers as there must be?  A stream without frames does not say how many. */
-static bool
-is_answered(const struct peer *p)
-{
-    const struct eng_session *s = p->s;
-
-    if (asks_for_ever(s) || (s->url.stream && !s->url.framed))
-        return p->answers > 0;
-    return p->answers >= (uint64_t)(s->opts.count ? s->opts.count : 1);
-}
-
-static enum eng_result
-result_of_silence(struct eng_session *s)
-{
-    struct peer *p = s->peers;
-
-    if (!p)
-        return ENG_TIMED_OUT;
-    tell_piece(p);
-    return is_answered(p) ? ENG_DONE : ENG_TIMED_OUT;
-}
-
-void
-session_time_is_over(outlet_timer t, void *arg)
-{
-    struct eng_session *s = arg;
-    bool reached = s->opts.role != OUTLET_TO_CONNECT || s->opened;
-    enum eng_result result = ENG_DONE;
-
-    (void)t;
-    s->time.id = 0;
-    if (!reached)
-        result = ENG_TIMED_OUT;
-    else if (s->opts.expect.len)
-        result = ENG_UNMET;
-    else if (s->opts.answer)
-        result = result_of_silence(s);
-    if (!reached)
-        session_fail(s, result, OUTLET_ETIMEDOUT, 0, s->opts.url);
-    else
-        eng_session_finish(s, result);
-}
-
-/* The time to wait for an answer begins when there is nothing left to ask. */
-static void
-await_answer(struct eng_session *s)
-{
-    int64_t ms = s->opts.time_ms ? s->opts.time_ms : asks_for_ever(s) ? 0 : EXPECT_MS;
-
-    timer_end(&s->time);
-    if (ms && outlet_timer_start(s->loop, ms, 0, session_time_is_over, s, &s->time) != OUTLET_OK)
-        session_fail(s, ENG_INTERNAL, OUTLET_ENOMEM, 0, "--time");
-}
-
-void
-session_all_is_sent(struct peer *p)
-{
-    if (p->s->opts.answer)
-        await_answer(p->s);
 }
 
 /* ---- sending ---- */
@@ -328,6 +162,26 @@ peer_can_send(const struct peer *p)
     return p->state == PEER_OPEN && !p->full && !p->held && !p->ended_out;
 }
 
+/* What was refused for its length or its bytes is told with them; `about` is what it is. */
+static void
+cannot_send(struct peer *p, outlet_err err, const void *bytes, size_t len)
+{
+    struct eng_session *s = p->s;
+    enum eng_result result = err == OUTLET_ENOMEM ? ENG_INTERNAL : ENG_BROKEN;
+    char about[64] = "a message could not be sent";
+    char text[160];
+
+    if (s->input.line) {
+        snprintf(about, sizeof about, "line %llu of the input", (unsigned long long)s->input.line);
+        result = result == ENG_BROKEN ? ENG_FILE : result;
+    }
+    if ((err == OUTLET_EINVAL || err == OUTLET_EMSGSIZE) &&
+        eng_carry_refuses(&s->url, s->opts.url, bytes, len, text, sizeof text))
+        session_fail_saying(s, result, err, about, text);
+    else
+        session_fail(s, result, err, 0, about);
+}
+
 static void
 send_answer(struct peer *p, int64_t answer, const void *bytes, size_t len)
 {
@@ -344,8 +198,7 @@ send_answer(struct peer *p, int64_t answer, const void *bytes, size_t len)
     } else if (p->s->ruled || p->to || p->by_rule) {
         relay_rules_cannot(p, (outlet_err)answer, len);
     } else if (answer != OUTLET_ESTATE && answer != OUTLET_ESTALE) {
-        session_fail(p->s, answer == OUTLET_ENOMEM ? ENG_INTERNAL : ENG_BROKEN, (outlet_err)answer,
-                     0, "a message could not be sent");
+        cannot_send(p, (outlet_err)answer, bytes, len);
     }
 }
 
@@ -495,9 +348,7 @@ peer_settle(struct peer *p)
     }
     /* Many devices take the end of our side for the end of all; an answer is still wanted. */
     if (alone && sent && !answers && !o->answer && !p->held && !p->ended_out) {
-        p->ended_out = true;
-        /* Where there is no half-close the peer cannot be told: reading goes on all the same. */
-        (void)outlet_end(p->c);
+        peer_end_sending(p);
     }
 }
 
@@ -539,7 +390,7 @@ take_message(struct peer *p, const uint8_t *bytes, size_t len)
     struct eng_session *s = p->s;
 
     if (s->opts.answer && s->opts.verify && s->url.stream && !s->url.framed) {
-        gather_answer(p, bytes, len);
+        peer_gather_answer(p, bytes, len);
         return;
     }
     p->answers++;
@@ -587,7 +438,8 @@ on_message(outlet_conn c, outlet_msg *m, void *user)
     }
     if (!overrun)
         answer(p, rule, m);
-    if (s->opts.answer && p->feed.state == FEED_DONE && !s->opts.expect.len && is_answered(p)) {
+    if (s->opts.answer && p->feed.state == FEED_DONE && !s->opts.expect.len &&
+        peer_is_answered(p)) {
         eng_session_stop(s, ENG_DONE);
         return;
     }
@@ -614,13 +466,28 @@ on_writable(outlet_conn c, void *user)
     follow_sink(p->s);
 }
 
+/* A datagram that nobody got.  Who wants an answer to it will have none. */
+static void
+was_refused(struct peer *p, int64_t sys_errno)
+{
+    struct eng_session *s = p->s;
+
+    peer_tell_error(p, sys_errno);
+    if (s->opts.role != OUTLET_TO_CONNECT || s->opts.to || p->to)
+        return;
+    s->lost = true;
+    if (s->opts.answer && !session_asks_for_ever(s))
+        eng_session_stop(s, s->totals.messages_in ? ENG_BROKEN : ENG_NOT_CONNECTED);
+}
+
 static void
 on_event(outlet_conn c, enum outlet_event what, int64_t value, void *user)
 {
     struct peer *p = user;
 
     (void)c;
-    (void)value;
+    if (what == OUTLET_EVENT_PEER_ERROR && p != &p->s->nobody)
+        was_refused(p, value);
     if (what != OUTLET_EVENT_END || p == &p->s->nobody)
         return;
     p->ended_in = true;
@@ -685,7 +552,7 @@ on_accept(outlet_conn c, void *user)
         return -1;
     p->c = c;
     if (s->opts.once)
-        close_listener(s);
+        session_close_listener(s);
     outlet_set_user(c, p);
     return 0;
 }
@@ -733,10 +600,8 @@ on_open(outlet_conn c, void *user)
         s, &(struct eng_event){.kind = ENG_OPEN, .id = p->id, .peer = p->name, .local = local});
     if (s->opts.to)
         relay_open(p, session_handlers(s));
-    if (s->opts.answer && asks_for_ever(s))
-        await_answer(s);
-    else if (s->opts.answer)
-        timer_end(&s->time); /* it limited the connecting, and begins anew when all is sent */
+    if (s->opts.answer)
+        session_await_answer(s); /* it limited the connecting, and begins anew when all is sent */
     feed_start(p);
     peer_settle(p);
     input_pump(s);
@@ -769,6 +634,28 @@ reason_of_close(const struct peer *p, const struct outlet_reason *why)
     return told;
 }
 
+/* Received bytes that no message was made of. */
+static uint64_t
+discarded(outlet_conn c)
+{
+    char text[24];
+
+    return outlet_info(c, "held", text, sizeof text) > 0 ? strtoull(text, NULL, 10) : 0;
+}
+
+/* Who wanted an answer is told what it waits for no longer. */
+static void
+tell_unanswered(struct eng_session *s)
+{
+    struct outlet_reason why = OUTLET_REASON;
+
+    why.code = OUTLET_EEOF;
+    why.phase = OUTLET_AT_OPEN;
+    why.side = OUTLET_BY_PEER;
+    snprintf(why.text, sizeof why.text, "the peer closed without an answer");
+    session_tell_reason(s, s->opts.url, &why);
+}
+
 static void
 on_close(outlet_conn c, const struct outlet_reason *from, void *user)
 {
@@ -780,9 +667,9 @@ on_close(outlet_conn c, const struct outlet_reason *from, void *user)
 
     bool answered;
 
-    (void)c;
     if (p == &s->nobody)
         return;
+    p->discarded += discarded(c);
     peer_record_pass(p);
     forward_left(p, why);
     peer_count_dropped(p);
@@ -790,15 +677,17 @@ on_close(outlet_conn c, const struct outlet_reason *from, void *user)
         peer_free(p);
         return;
     }
-    tell_piece(p);
-    answered = is_answered(p);
+    peer_tell_piece(p);
+    answered = peer_is_answered(p);
     if (p->id)
         peer_tell_close(p, why);
     if (why->code != OUTLET_OK && s->state == SESSION_RUNNING) {
         if (only && !p->told)
-            session_tell_reason(s, s->opts.url, why);
-        else
+            session_tell_end(s, why, p->discarded);
+        else if (!peer_is_forgotten(p, why))
             s->totals.errors++; /* one client's trouble is not the server's */
+    } else if (s->opts.answer && !answered && s->state == SESSION_RUNNING && !s->opts.expect.len) {
+        tell_unanswered(s);
     }
     peer_free(p);
     if (s->state == SESSION_RUNNING && only)
@@ -823,6 +712,7 @@ static const struct outlet_handlers quiet_handlers = {
     .size = sizeof(struct outlet_handlers),
     .on_accept = on_accept,
     .on_open = on_open,
+    .on_event = on_event,
     .on_close = on_close,
 };
 

@@ -16,6 +16,7 @@ enum {
     QUEUE_HIGH = 256 * 1024, /* queued bytes above which a peer is fed no more */
     FLUSH_MS = 60000,        /* what is queued at the peer's end is still delivered */
     DATAGRAM_MAX = 65507,
+    PAUSE_MS = 1000, /* without a datagram: over, where there is no end, when all is sent */
     EXPECT_MS = 5000 /* for what is expected, unless a time is given */
 };
 
@@ -74,10 +75,12 @@ struct peer {
     outlet_buf *held; /* a message that the queue refused: goes before all others */
     bool full;        /* above the high mark, on_writable is owed */
     bool paused;
-    bool ended_in;    /* the peer ended its side */
-    bool ended_out;   /* we ended ours */
-    bool ended_first; /* the peer did, before us */
-    size_t matched;   /* bytes of `expect` that the end of the input matches */
+    bool ended_in;        /* the peer ended its side */
+    bool ended_out;       /* we ended ours */
+    bool ended_first;     /* the peer did, before us */
+    size_t matched;       /* bytes of `expect` that the end of the input matches */
+    uint32_t told_errors; /* of the network, a bit for each code */
+    uint64_t discarded;   /* see struct eng_event */
     struct feed feed;
     struct peer *twin; /* the other side of the relay; NULL: none, or it has ended */
     bool far;          /* we are the connection to opts.to */
@@ -112,6 +115,8 @@ struct peer {
 };
 
 struct input {
+    uint64_t line;  /* that is sent just now, from 1; 0: none is */
+    uint64_t lines; /* so far */
     bool eof;
     bool regular; /* a file: always ready, cannot be watched */
     bool watching;
@@ -158,6 +163,10 @@ struct eng_session {
     struct eng_tallies before; /* of the rules that these came after */
     bool ruled;                /* a relay that passes on by them, and not in the library */
     bool opened;               /* some peer was open once */
+    bool lost;                 /* the network reported of a datagram that nobody got it */
+    bool hurried;              /* the end was asked for: what is not sent by then is told */
+    uint64_t refused_told;
+    outlet_timer refusals; /* looks for clients that were refused */
     bool was_busy;
     int64_t looked_up_ns;    /* when the process at the other end was last looked for */
     uint64_t dropped_before; /* the recording began */
@@ -177,8 +186,16 @@ void session_tell(struct eng_session *s, const struct eng_event *event);
 /* `url` is NULL when the error is not about the endpoint. */
 void session_tell_reason(struct eng_session *s, const char *url, const struct outlet_reason *why);
 void session_tell_error(struct eng_session *s, const char *text); /* and go on */
+/* Why the only connection has ended. */
+void session_tell_end(struct eng_session *s, const struct outlet_reason *why, uint64_t discarded);
+/* A datagram peer that was silent for idle_ms: it may come again, and nothing has failed. */
+bool peer_is_forgotten(const struct peer *p, const struct outlet_reason *why);
 void peer_tell_message(struct peer *p, bool out, const void *bytes, size_t len);
 void peer_tell_close(struct peer *p, const struct outlet_reason *why);
+void peer_tell_error(struct peer *p, int64_t sys_errno); /* of a datagram */
+/* Who was not let in, from now on, if the URL of the listener may refuse somebody. */
+outlet_err session_refusals_start(struct eng_session *s);
+void session_count_refused(struct eng_session *s);
 /* Did we connect to what may be a group or a broadcast address? */
 bool session_hears_many(const struct eng_session *s);
 
@@ -188,13 +205,10 @@ char *session_url_new(const struct eng_session *s);
 
 /* session.c */
 const struct outlet_handlers *session_handlers(const struct eng_session *s);
-void session_time_is_over(outlet_timer t, void *arg);
-void session_stop_sending(struct eng_session *s); /* of itself; answers go on */
-int64_t session_now_ms(void);                     /* of a clock that only goes forward */
-int64_t session_real_ns(void);                    /* since 1970 */
-struct peer *peer_new(struct eng_session *s);     /* NULL: no memory */
+int64_t session_now_ms(void);                 /* of a clock that only goes forward */
+int64_t session_real_ns(void);                /* since 1970 */
+struct peer *peer_new(struct eng_session *s); /* NULL: no memory */
 struct peer *peer_new_in(struct eng_session *s, struct peer **list);
-void session_maybe_ended(struct eng_session *s);
 void peer_free(struct peer *p);
 void peer_send(struct peer *p, const void *bytes, size_t len, outlet_msg *from);
 bool peer_can_send(const struct peer *p);
@@ -206,14 +220,31 @@ bool peer_is_overrun(struct peer *p);
 void peer_close(struct peer *p);
 void session_fail(struct eng_session *s, enum eng_result result, outlet_err code, int sys_errno,
                   const char *about);
+/* The same with a sentence about what was to be sent, which is `about`. */
+void session_fail_saying(struct eng_session *s, enum eng_result result, outlet_err code,
+                         const char *about, const char *text);
 void timer_end(outlet_timer *t);
-void session_all_is_sent(struct peer *p); /* the payload: now an answer may be waited for */
 bool peer_render(struct peer *p, const struct eng_template *t, uint64_t n, const char *eol,
                  struct eng_bytes *out); /* false: the session has failed */
 
 bool peer_render_with(struct peer *p, const struct eng_template *t, uint64_t n,
                       const struct eng_sum *append, const char *eol,
                       const struct eng_capture *match, struct eng_bytes *out);
+
+/* session_end.c */
+void session_time_is_over(outlet_timer t, void *arg);
+void session_stop_sending(struct eng_session *s); /* of itself; answers go on */
+void session_count_left(struct eng_session *s);   /* before it: what will not be sent any more */
+void session_close_listener(struct eng_session *s);
+void session_maybe_ended(struct eng_session *s);
+void session_all_is_sent(struct peer *p); /* the payload: now an answer may be waited for */
+void session_await_answer(struct eng_session *s);
+/* Without `count` it is asked until the time is over, and one answer is enough. */
+bool session_asks_for_ever(const struct eng_session *s);
+bool peer_is_answered(const struct peer *p);
+void peer_gather_answer(struct peer *p, const uint8_t *bytes, size_t len);
+void peer_tell_piece(struct peer *p);
+void peer_end_sending(struct peer *p); /* all is sent */
 
 /* session_rules.c */
 struct eng_rule_acts *session_rules_match(struct eng_session *s, bool out, const uint8_t *bytes,
@@ -280,6 +311,7 @@ enum eng_result feed_prepare(struct eng_session *s, struct outlet_reason *why);
 void feed_start(struct peer *p);
 void feed_pump(struct peer *p);
 void feed_stop(struct peer *p);
+uint64_t feed_left(const struct peer *p); /* bytes of this round that were not handed over */
 outlet_err tick_start(struct eng_session *s);
 void tick_stop(struct eng_session *s);
 void tick_free(struct eng_session *s);

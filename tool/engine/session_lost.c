@@ -141,6 +141,7 @@ eng_session_finish(struct eng_session *s, enum eng_result result)
 
     if (s->state != SESSION_RUNNING || last->look.id)
         return;
+    session_count_left(s);
     *last = (struct last){.result = result, .until_ms = session_now_ms() + LAST_MS};
     if (!add_all(s, "unread", &unread) ||
         outlet_timer_start(s->loop, 0, 1, look, s, &last->look) != OUTLET_OK) {

@@ -128,7 +128,9 @@ void
 peer_record_close(struct peer *p, const struct outlet_reason *why)
 {
     if (p->conn)
-        record(p->s, &(struct eng_record){.kind = ENG_RECORD_CLOSE, .conn = p->conn, .why = why});
+        record(p->s,
+               &(struct eng_record){
+                   .kind = ENG_RECORD_CLOSE, .conn = p->conn, .why = why, .count = p->discarded});
 }
 
 void

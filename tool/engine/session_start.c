@@ -64,12 +64,16 @@ open_endpoint(struct eng_session *s, struct outlet_reason *why)
         opts.half_open = ends ? OUTLET_ON : 0;
         opts.flush_ms = FLUSH_MS;
     }
-    if (s->url.stream)
-        opts.idle_ms = OUTLET_OFF;
+    if (s->url.stream || strcmp(s->url.scheme, "unix-seqpacket") == 0)
+        opts.idle_ms = OUTLET_OFF; /* who says nothing has not left: only the URL sets a limit */
     else if (s->opts.once && s->opts.role == OUTLET_TO_LISTEN)
         opts.idle_ms = ONCE_DATAGRAM_MS;
     if (s->opts.role == OUTLET_TO_LISTEN) {
         err = outlet_listen(s->loop, s->opts.url, &opts, &s->listener);
+        if (!err && session_refusals_start(s) != OUTLET_OK) {
+            outlet_listener_close(s->listener);
+            err = OUTLET_ENOMEM;
+        }
         return err ? start_failed(why, err) : ENG_DONE;
     }
     p = peer_new(s);
@@ -144,6 +148,23 @@ tell_listening(struct eng_session *s)
                                         .url = url ? url : s->opts.url,
                                         .driver = outlet_loop_driver(s->loop)});
     eng_free(url);
+}
+
+bool
+eng_session_carries(const struct eng_session_opts *opts, bool *reply, char *why, size_t room)
+{
+    struct eng_url u;
+    bool said = opts->payload == ENG_PAYLOAD_BYTES && !opts->payload_template;
+    bool answered = opts->rule == ENG_RULE_REPLY && !opts->reply_template;
+
+    if (!eng_url_split(opts->url, opts->role, &u))
+        return true;
+    *reply = false;
+    if (said && eng_carry_refuses(&u, opts->url, opts->bytes.data, opts->bytes.len, why, room))
+        return false;
+    *reply = true;
+    return !answered ||
+           !eng_carry_refuses(&u, opts->url, opts->reply.data, opts->reply.len, why, room);
 }
 
 enum eng_result

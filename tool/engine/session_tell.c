@@ -8,8 +8,12 @@
  */
 #include "session.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+enum { REFUSED_MS = 1000 }; /* so often it is looked for who was not let in */
 
 void
 session_tell(struct eng_session *s, const struct eng_event *event)
@@ -128,11 +132,155 @@ session_tell_error(struct eng_session *s, const char *text)
     session_tell_reason(s, NULL, &why);
 }
 
+void
+session_tell_end(struct eng_session *s, const struct outlet_reason *why, uint64_t discarded)
+{
+    s->totals.errors++;
+    session_tell(s, &(struct eng_event){.kind = ENG_ERROR,
+                                        .url = s->opts.url,
+                                        .role = s->opts.role,
+                                        .why = why,
+                                        .discarded = discarded});
+}
+
+/* ---- datagrams that did not arrive ------------------------------------------------------- */
+
+static outlet_err
+code_of(int64_t sys_errno)
+{
+    switch (sys_errno) {
+    case ECONNREFUSED:
+    case ECONNRESET: /* a unix socket that was there */
+    case ENOTCONN:   /* ... and is not connected to any more */
+    case ENOENT:
+        return OUTLET_EREFUSED;
+    case EMSGSIZE:
+        return OUTLET_EMSGSIZE;
+    case EACCES:
+    case EPERM:
+        return OUTLET_EPERM;
+    default:
+        return OUTLET_EUNREACH;
+    }
+}
+
+void
+eng_reason_of_peer_error(int64_t sys_errno, struct outlet_reason *why)
+{
+    *why = (struct outlet_reason)OUTLET_REASON;
+    why->code = code_of(sys_errno);
+    why->phase = OUTLET_AT_OPEN;
+    why->side = OUTLET_BY_SYSTEM;
+    why->sys_errno = (int32_t)sys_errno;
+    if (why->code == OUTLET_EUNREACH)
+        snprintf(why->text, sizeof why->text, "%s (%s)", outlet_strerror(why->code),
+                 strerror((int)sys_errno));
+    else
+        snprintf(why->text, sizeof why->text, "%s", outlet_strerror(why->code));
+}
+
+/* Once for each kind: who sends a thousand is not told so a thousand times.  They are counted. */
+void
+peer_tell_error(struct peer *p, int64_t sys_errno)
+{
+    struct eng_session *s = p->s;
+    struct outlet_reason why;
+    struct eng_event e = {.kind = ENG_ERROR, .id = p->id, .peer = p->name, .why = &why};
+    uint32_t bit;
+
+    eng_reason_of_peer_error(sys_errno, &why);
+    bit = UINT32_C(1) << -why.code;
+    s->totals.errors++;
+    if (p->told_errors & bit)
+        return;
+    p->told_errors |= bit;
+    e.role = OUTLET_TO_CONNECT;
+    if (p->to || p->far)
+        e.url = p->to ? p->to : s->opts.to;
+    else if (s->opts.role == OUTLET_TO_CONNECT)
+        e.url = s->opts.url;
+    else
+        e.aside = true;
+    if (e.aside && sys_errno == ENOTCONN)
+        snprintf(why.text, sizeof why.text, "it has no address that an answer could go to");
+    session_tell(s, &e);
+}
+
+bool
+peer_is_forgotten(const struct peer *p, const struct outlet_reason *why)
+{
+    const char *scheme = p->s->url.scheme;
+
+    return why->code == OUTLET_ETIMEDOUT && p->s->opts.role == OUTLET_TO_LISTEN && !p->far &&
+           (strcmp(scheme, "udp") == 0 || strcmp(scheme, "unix-dgram") == 0);
+}
+
+/* ---- clients that were not let in -------------------------------------------------------- */
+
+void
+session_count_refused(struct eng_session *s)
+{
+    char text[24];
+
+    if (s->listener.id && outlet_listener_info(s->listener, "refused", text, sizeof text) > 0)
+        s->totals.refused = strtoull(text, NULL, 10);
+}
+
+/* The first one, and whenever there are twice as many as were told: somebody may try for ever. */
+static void
+look_for_refused(outlet_timer t, void *arg)
+{
+    struct eng_session *s = arg;
+    struct outlet_reason why = OUTLET_REASON;
+
+    (void)t;
+    session_count_refused(s);
+    if (!s->totals.refused || s->totals.refused < 2 * s->refused_told)
+        return;
+    s->refused_told = s->totals.refused;
+    why.code = OUTLET_EDENIED;
+    why.side = OUTLET_BY_US;
+    snprintf(why.text, sizeof why.text, "not let in by allow, deny or a limit, so far: %llu",
+             (unsigned long long)s->totals.refused);
+    session_tell(s, &(struct eng_event){.kind = ENG_ERROR, .why = &why});
+}
+
+outlet_err
+session_refusals_start(struct eng_session *s)
+{
+    static const char *const keys[] = {"allow", "deny", "conns", "conns_per_address"};
+    char value[8];
+
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        if (eng_url_option(s->opts.url, keys[i], value, sizeof value))
+            return outlet_timer_start(s->loop, REFUSED_MS, REFUSED_MS, look_for_refused, s,
+                                      &s->refusals);
+    }
+    return OUTLET_OK;
+}
+
+/* ---- ends -------------------------------------------------------------------------------- */
+
+/* Did it end otherwise than somebody here wanted? */
+static bool
+has_failed(const struct peer *p, const struct outlet_reason *why)
+{
+    bool ours = why->code == OUTLET_ECANCELED && why->side == OUTLET_BY_US;
+
+    return why->code != OUTLET_OK && !ours && !peer_is_forgotten(p, why);
+}
+
 /* With the beginning of a character that never ended. */
 void
 peer_tell_close(struct peer *p, const struct outlet_reason *why)
 {
-    struct eng_event e = {.kind = ENG_CLOSE, .id = p->id, .peer = p->name, .why = why};
+    bool only = p->s->opts.role == OUTLET_TO_CONNECT || p->s->opts.once;
+    struct eng_event e = {.kind = ENG_CLOSE,
+                          .id = p->id,
+                          .peer = p->name,
+                          .why = why,
+                          .aside = !only && !p->told && has_failed(p, why),
+                          .discarded = p->discarded};
 
     if (p->coders[false]) {
         p->text.len = 0;

@@ -32,6 +32,7 @@
 #include <errno.h>
 #include <liburing.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -70,7 +71,8 @@ enum {
     CONNECTING = 64, /* OL_CONNECTED is owed; `work` is the operation, NULL: connected already */
     READABLE = 128,  /* datagrams, inherited listeners: there may be some */
     BROKEN = 128,    /* stream: a send has failed */
-    SINGLY = 128,    /* listener: one client for each start */
+    SINGLY = 128,    /* listener: one client for each start; an inherited one: `work` is not NULL */
+    NESTED = 128,    /* watch: `token` is an epoll of ours around the descriptor */
     RESET = 128      /* stream that is CLOSING */
 };
 
@@ -470,7 +472,8 @@ arm(struct uring *u, struct ol_link *l)
         io_uring_prep_poll_multishot(s, l->token, POLLIN);
         break;
     case OL_LINK_WATCH:
-        io_uring_prep_poll_add(s, l->token, (unsigned)(uintptr_t)l->work);
+        io_uring_prep_poll_add(s, l->token,
+                               l->flags & NESTED ? POLLIN : (unsigned)(uintptr_t)l->work);
         break;
     case OL_LINK_NONE:
         OL_ASSERT(false); /* such a link is not in use */
@@ -524,7 +527,9 @@ tell_closed(struct uring *u, struct ol_link *l)
             ol_sock_unlink(l->work); /* before the descriptor, see sock.h */
         ol_free(heap_of(u), l->work);
     }
-    if (l->kind != OL_LINK_WATCH && l->token >= 0)
+    if (l->kind == OL_LINK_WATCH && l->flags & NESTED)
+        close(l->token);
+    else if (l->kind != OL_LINK_WATCH && l->token >= 0)
         ol_sock_close(l->token, l->flags & RESET);
     l->token = -1;
     l->kind = OL_LINK_NONE;
@@ -715,10 +720,10 @@ accept_some(struct uring *u, struct ol_link *l)
             return;
         }
         set_blocking(fd);
-        if (l->flags & SINGLY)
+        if (l->work) /* singly */
             clear(l, WANTED);
         tell(u, l, OL_ACCEPTED, fd, l->flags & WANTED)->from = from;
-        if (l->flags & SINGLY)
+        if (l->work)
             return;
     }
 }
@@ -907,11 +912,53 @@ on_readable(struct uring *u, struct ol_link *l, int32_t result)
     put_on(&u->todo, l);
 }
 
+/*
+ * A poll that was woken in vain is started again by the kernel, and fails then with EINVAL if the
+ * descriptor has two places to wait at (Linux 6.18): a terminal whose modes are set, as before and
+ * after a stop by Ctrl-Z.  One with three places fails at once.  An epoll has one, whatever is in
+ * it.
+ */
+static bool
+nest(struct ol_link *l)
+{
+    struct epoll_event e = {.events = (uint32_t)(uintptr_t)l->work}; /* the bits are the same */
+    int fd = epoll_create1(EPOLL_CLOEXEC);
+
+    _Static_assert((uint32_t)POLLIN == (uint32_t)EPOLLIN && (uint32_t)POLLOUT == (uint32_t)EPOLLOUT,
+                   "on Linux");
+    if (fd < 0)
+        return false;
+    if (epoll_ctl(fd, EPOLL_CTL_ADD, l->token, &e) != 0) {
+        close(fd);
+        return false;
+    }
+    l->token = fd;
+    l->flags |= NESTED;
+    return true;
+}
+
+/* What the descriptor in it is ready for; 0: nothing any more. */
+static int32_t
+look_into(const struct ol_link *l)
+{
+    struct epoll_event e;
+
+    return epoll_wait(l->token, &e, 1, 0) == 1 ? (int32_t)e.events : 0;
+}
+
 static void
 on_watch_ready(struct uring *u, struct ol_link *l, int32_t result)
 {
     int32_t ready = 0;
 
+    if (result == -EINVAL && !(l->flags & NESTED) && nest(l))
+        result = 0;
+    if (result > 0 && l->flags & NESTED)
+        result = look_into(l);
+    if (result == 0) {
+        put_on(&u->todo, l);
+        return;
+    }
     if (result < 0) {
         clear(l, WANTED);
         tell(u, l, OL_READY, result, false);
@@ -1232,12 +1279,14 @@ uring_listen(struct ol_driver *d, struct ol_link *l, const struct ol_listen_spec
     take(l, spec->kind, fd);
     if (spec->kind == OL_LINK_LISTENER)
         set_blocking(fd);
-    if ((spec->kind == OL_LINK_LISTENER || spec->kind == OL_LINK_INHERITED) && spec->singly)
+    if (spec->kind == OL_LINK_LISTENER && spec->singly)
         l->flags |= SINGLY;
     if (file->is_set)
         l->work = file;
     else
         ol_free(heap, file);
+    if (spec->kind == OL_LINK_INHERITED)
+        l->work = (void *)(uintptr_t)spec->singly;
     return 0;
 }
 
@@ -1545,11 +1594,10 @@ close_in_child(struct uring *u, struct ol_link *l)
 {
     u->is_child = true;
     u->is_armed = false; /* its descriptors are shared, too */
-    if (l->kind != OL_LINK_WATCH) {
+    if (l->kind != OL_LINK_WATCH || l->flags & NESTED)
         close(l->token);
-        if (!passes(l))
-            ol_free(heap_of(u), l->work);
-    }
+    if (l->kind != OL_LINK_WATCH && l->kind != OL_LINK_INHERITED && !passes(l))
+        ol_free(heap_of(u), l->work);
     l->work = NULL;
     l->token = -1;
     l->pending = 0;
@@ -1562,7 +1610,7 @@ uring_close(struct ol_driver *d, struct ol_link *l, bool reset)
     struct uring *u = self(d);
 
     OL_ASSERT(l->kind != OL_LINK_NONE && !(l->flags & CLOSING));
-    clear(l, WANTED | READABLE);
+    clear(l, l->kind == OL_LINK_WATCH ? WANTED : WANTED | READABLE);
     l->flags |= CLOSING;
     if (reset && l->kind == OL_LINK_STREAM)
         l->flags |= RESET;

@@ -413,10 +413,10 @@ ol_conn_closed(struct ol_conn *c)
         n->starved--;
     c->flags &= (uint16_t) ~(CONN_LINKED | CONN_RECEIVING | CONN_STARVED);
     ol_conn_queue_free(c);
-    ol_conn_input_free(c);
     ol_fds_fini(c);
     untie(c);
     tell(c);
+    ol_conn_input_free(c); /* on_close may ask how much it was */
     ol_name_forget(c);
     ol_conn_uncount(c);
     ol_alarm_clear(r, &c->cold->alarm);

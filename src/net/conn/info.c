@@ -135,6 +135,18 @@ queued(const struct asked *a)
 }
 
 static int64_t
+held(const struct asked *a)
+{
+    const struct ol_conn *c = a->v->conn;
+
+    if (!settings(a)->transport->stream)
+        return OUTLET_ENOENT;
+    if (!a->v->own)
+        return OUTLET_ETHREAD;
+    return put_number(a, c->input ? (int64_t)c->input->bytes.len : 0);
+}
+
+static int64_t
 dropped(const struct asked *a)
 {
     struct ol_extra *extra = atomic_load(&a->v->conn->cold->extra);
@@ -263,6 +275,7 @@ static const struct {
             {"messages_in", messages_in},
             {"messages_out", messages_out},
             {"queued", queued},
+            {"held", held},
             {"dropped", dropped},
             {"name", name},
             {"rtt_us", rtt_us},
