@@ -20,6 +20,7 @@ SILENT_FILES = {"src/proto/frame/frame_feed.h", "tool/cli/completion.c", "tool/e
 
 # What is no sentence, or nobody is told.
 SILENT = {
+    "tool/cli/explain.c": {"see the fields of struct outlet_opts", "%.*ssee outlet-url(7)%s"},
     "tool/cli/help.c": {"outlet %s\n"},
     "tool/cli/line.c": {"the end, or delete", "complete a command"},
     "tool/cli/load_options.c": {"'p99<2ms', 'rate>50000', 'errors=0'"},

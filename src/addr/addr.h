@@ -150,4 +150,9 @@ const char *ol_scheme_name(enum ol_scheme s);
 bool ol_scheme_is_unix(enum ol_scheme s); /* it has a path or an abstract name */
 bool ol_scheme_is_dgram(enum ol_scheme s);
 
+/* Edits (a neighbouring swap is one) between what was typed and a word of ours. */
+size_t ol_edits(const char *typed, size_t len, const char *word);
+/* Close enough to ask "did you mean"? */
+bool ol_is_near(size_t edits, size_t len);
+
 #endif

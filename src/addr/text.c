@@ -8,6 +8,8 @@
  */
 #include "text.h"
 
+#include "addr.h"
+
 #include <stdio.h>
 
 enum { WORD_MAX = 32 }; /* longer words are compared by their beginning */

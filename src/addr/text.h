@@ -32,9 +32,4 @@ int ol_hex_digit(char c); /* -1: none */
 char ol_lower(char c);
 bool ol_same_word(const char *a, size_t len, const char *word);
 
-/* Edits (a neighbouring swap is one) between what was typed and a word of ours. */
-size_t ol_edits(const char *typed, size_t len, const char *word);
-/* Close enough to ask "did you mean"? */
-bool ol_is_near(size_t edits, size_t len);
-
 #endif

@@ -21,6 +21,8 @@ import unittest
 
 from tool import Running, environment
 
+URLS = pathlib.Path(__file__).resolve().parent.parent.parent / "docs/url.md"
+
 OUTLET = ""
 VERB_WORDS = ("connect", "listen", "load", "ps", "demo", "completion", "help", "version")
 
@@ -126,6 +128,32 @@ class CompletionTest(unittest.TestCase):
         self.assertEqual(self.ask_bash("outlet send --presets none -p "), [])
         self.assertFalse((self.folder / "broken").exists())
 
+    def test_bash_completes_urls_charsets_and_topics(self):
+        keys = self.keys()
+        self.assertEqual(self.ask_bash("outlet listen 'tcp://:1#"), ["tcp://:1#" + k for k in keys])
+        self.assertEqual(self.ask_bash("outlet connect 'tcp://h:1#frame=line,idl"),
+                         ["tcp://h:1#frame=line,idle_ms="])
+        self.assertEqual(self.ask_bash("outlet relay 'tcp://:1' 'udp://h:1#max=1,tt"),
+                         ["udp://h:1#max=1,ttl="])
+        for begin in ("unix:", "unix://", "unix-dgram://"):
+            self.assertEqual(self.ask_bash(f"outlet listen '{begin}{self.folder}/so"),
+                             [f"{begin}{self.folder}/some file.bin"])
+            self.assertEqual(self.ask_bash(f"outlet listen '{begin}{self.folder}/bi"),
+                             [f"{begin}{self.folder}/bin/"])
+        # Without a quote bash cuts the word itself.
+        self.assertEqual(self.ask_bash(f"outlet listen unix://{self.folder}/bi"),
+                         [f"//{self.folder}/bin/"])
+        self.assertEqual(self.ask_bash("outlet listen tcp://:1#max=1,dsc"), ["1,dscp="])
+        self.assertEqual(self.ask_bash("outlet send --charset shift"), ["shift_jis"])
+        self.assertEqual(self.ask_bash("outlet help tem"), ["templates"])
+        self.assertEqual(self.ask_bash("outlet relay ud"), ["udp://"])
+
+    def keys(self):
+        """Those that the table of options has, each in front of its value."""
+        rows = re.findall(r"^\| `([a-z_0-9]+)` \|", URLS.read_text(encoding="utf-8"), re.M)
+        self.assertGreater(len(rows), 20)
+        return [key + "=" for key in rows]
+
     def test_bash_replaces_only_what_stands_behind_the_colon(self):
         self.assertEqual(self.ask_bash("outlet ps state:time"), ["time-wait"])
         self.assertEqual(self.ask_bash("outlet listen tcp:"), ["//"])
@@ -156,6 +184,11 @@ class CompletionTest(unittest.TestCase):
         self.typed(["zsh", "-f", "-i"], setup, b"outlet ps state:time", "time-wait")
         self.typed(["zsh", "-f", "-i"], setup, b"outlet send -p mod", "modbus.write")
         self.typed(["zsh", "-f", "-i"], setup, b"outlet preset mod", "modbus.write")
+        self.typed(["zsh", "-f", "-i"], setup, b"outlet listen 'tcp://:1#max=1,idl", "idle_ms=")
+        self.typed(["zsh", "-f", "-i"], setup,
+                   f"outlet listen 'unix://{self.folder}/so".encode(), "some file.bin")
+        self.typed(["zsh", "-f", "-i"], setup, b"outlet listen --charset shi", "shift_jis")
+        self.typed(["zsh", "-f", "-i"], setup, b"outlet relay ud", "udp://")
         self.typed(["zsh", "-f", "-i"], setup, b"outlet send --presets ~/others -p ", "elsewhere")
 
     def ask_fish(self, line, lang="en"):
@@ -176,6 +209,14 @@ class CompletionTest(unittest.TestCase):
         self.assertEqual(list(self.ask_fish("outlet preset mod")), ["modbus.write"])
         self.assertEqual(list(self.ask_fish("outlet send --presets others --preset ")),
                          ["elsewhere"])
+        self.assertEqual(self.ask_fish("outlet listen --eol "), {"none": "", "lf": "", "crlf": ""})
+        self.assertEqual(self.ask_fish("outlet listen --charset shif"), {"shift_jis": ""})
+        self.assertIn("templates", self.ask_fish("outlet help tem"))
+        self.assertIn("udp://", self.ask_fish("outlet relay ud"))
+        self.assertEqual([k for k in self.ask_fish("outlet listen 'tcp://:1#max=1,") if "#" in k],
+                         ["tcp://:1#max=1," + key for key in sorted(self.keys())])
+        self.assertIn(f"unix://{self.folder}/bin/",
+                      self.ask_fish(f"outlet listen 'unix://{self.folder}/b"))
         self.assertIn("内容", self.ask_fish("outlet connect --quie", "zh")["--quiet"])
 
     def test_an_unknown_shell_is_refused(self):

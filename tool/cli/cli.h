@@ -256,6 +256,7 @@ int cli_help(struct cli *cli);
 int cli_version(struct cli *cli);
 void cli_help_verb(struct cli *cli, enum cli_verb verb, struct eng_bytes *out);
 void cli_help_all(struct cli *cli, struct eng_bytes *out);
+extern const char *const cli_topics[]; /* NULL at the end */
 bool cli_help_topic(struct cli *cli, const char *topic, struct eng_bytes *out);
 
 #endif

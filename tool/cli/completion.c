@@ -48,6 +48,62 @@ add_schemes(struct eng_bytes *out)
     }
 }
 
+/* Keys of a URL, which programs can be told of by their names alone. */
+static const char *const keys[] = {"frame",
+                                   "max",
+                                   "connect_ms",
+                                   "handshake_ms",
+                                   "idle_ms",
+                                   "partial_ms",
+                                   "stall_ms",
+                                   "flush_ms",
+                                   "high",
+                                   "low",
+                                   "cap",
+                                   "full",
+                                   "half_open",
+                                   "nodelay",
+                                   "backlog",
+                                   "conns",
+                                   "conns_per_address",
+                                   "accepts_per_second",
+                                   "allow",
+                                   "deny",
+                                   "mode",
+                                   "reuse",
+                                   "keepalive_s",
+                                   "keepalive_interval_s",
+                                   "keepalive_probes",
+                                   "user_timeout_ms",
+                                   "dscp",
+                                   "device",
+                                   "local",
+                                   "interface",
+                                   "source",
+                                   "ttl",
+                                   "loop",
+                                   "broadcast",
+                                   "fds"};
+
+/* What stands behind a '#'.  A key that this build does not know is not offered. */
+static void
+add_keys(struct eng_bytes *out)
+{
+    const char *gap = "";
+
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        struct outlet_reason why = OUTLET_REASON;
+        char url[80];
+
+        snprintf(url, sizeof url, "tcp://h:1#%s=", keys[i]);
+        if (outlet_url_check(url, OUTLET_TO_CONNECT, &why) != OUTLET_OK &&
+            strncmp(why.text, "unknown", 7) == 0)
+            continue;
+        eng_bytes_printf(out, "%s%s=", gap, keys[i]);
+        gap = " ";
+    }
+}
+
 static void
 add_filters(struct eng_bytes *out)
 {
@@ -86,6 +142,19 @@ is_preset(const struct cli_option_info *option)
     return option == &cli_option_infos[OPT_PRESET] || option == &cli_option_infos[OPT_SAVE];
 }
 
+static bool
+is_charset(const struct cli_option_info *option)
+{
+    return option == &cli_option_infos[OPT_CHARSET];
+}
+
+static void
+add_charsets(struct eng_bytes *out)
+{
+    for (size_t i = 0; eng_charsets[i]; i++)
+        eng_bytes_printf(out, "%s%s", i ? " " : "", eng_charsets[i]);
+}
+
 static void
 add_set(struct eng_bytes *out, const char *argument)
 {
@@ -98,18 +167,27 @@ add_set(struct eng_bytes *out, const char *argument)
         eng_bytes_add(out, *at == '|' ? " " : at, 1);
 }
 
+static bool
+takes_url(const struct cli_verb_info *verb)
+{
+    return strstr(verb->arguments, "URL") || strstr(verb->arguments, "FROM");
+}
+
 /* What stands for the first word that is no option. */
 static void
 add_words(struct eng_bytes *out, const struct cli_verb_info *verb)
 {
     if (is_set(verb->arguments))
         add_set(out, verb->arguments);
-    else if (strstr(verb->arguments, "URL"))
+    else if (takes_url(verb))
         add_schemes(out);
     else if (strstr(verb->arguments, "FILTER"))
         add_filters(out);
-    else if (strstr(verb->arguments, "VERB"))
+    else if (strstr(verb->arguments, "VERB")) {
         add_verbs(out);
+        for (size_t i = 0; cli_topics[i]; i++)
+            eng_bytes_printf(out, " %s", cli_topics[i]);
+    }
 }
 
 static bool
@@ -194,6 +272,8 @@ bash_value(struct eng_bytes *out, const struct cli_option_info *o)
     eng_bytes_text(out, ")\n        options= values='");
     if (is_set(o->argument))
         add_set(out, o->argument);
+    else if (is_charset(o))
+        add_charsets(out);
     eng_bytes_printf(out, "'%s files=%s\n        ;;\n", is_preset(o) ? "$(_outlet_presets)" : "",
                      is_file(o->argument) ? "yes" : "");
 }
@@ -201,31 +281,52 @@ bash_value(struct eng_bytes *out, const struct cli_option_info *o)
 static void
 bash(struct eng_bytes *out)
 {
+    eng_bytes_text(out, "# bash completion of outlet, as \"outlet completion bash\" writes it\n\n"
+                        "# The names of the presets, of the file that the line itself gives.\n"
+                        "_outlet_presets()\n"
+                        "{\n"
+                        "    local -a file=()\n"
+                        "    local i\n\n"
+                        "    for ((i = 1; i < ${#words[@]} - 1; i++)); do\n"
+                        "        case ${words[i]} in\n"
+                        "        --presets) file=(--presets \"${words[i + 1]/#\\~/$HOME}\") ;;\n"
+                        "        --presets=*) file=(\"${words[i]}\") ;;\n"
+                        "        esac\n"
+                        "    done\n"
+                        "    \"${words[0]/#\\~/$HOME}\" preset \"${file[@]}\" 2>/dev/null |\n"
+                        "        while read -r i _; do echo \"$i\"; done\n"
+                        "}\n\n"
+                        "# Of a URL what stands behind its scheme: a path, or keys of options.\n"
+                        "_outlet_url()\n"
+                        "{\n"
+                        "    local head i\n\n"
+                        "    if [[ $cur == *:*[#?]* ]]; then\n"
+                        "        head=${cur%\"${cur##*[#?,&]}\"}\n"
+                        "        mapfile -t COMPREPLY < <(compgen -P \"$head\" -W '");
+    add_keys(out);
     eng_bytes_text(
-        out, "# bash completion of outlet, as \"outlet completion bash\" writes it\n\n"
-             "# The names of the presets, of the file that the line itself gives.\n"
-             "_outlet_presets()\n"
-             "{\n"
-             "    local -a file=()\n"
-             "    local i\n\n"
-             "    for ((i = 1; i < ${#words[@]} - 1; i++)); do\n"
-             "        case ${words[i]} in\n"
-             "        --presets) file=(--presets \"${words[i + 1]/#\\~/$HOME}\") ;;\n"
-             "        --presets=*) file=(\"${words[i]}\") ;;\n"
-             "        esac\n"
-             "    done\n"
-             "    \"${words[0]/#\\~/$HOME}\" preset \"${file[@]}\" 2>/dev/null |\n"
-             "        while read -r i _; do echo \"$i\"; done\n"
+        out, "' -- \"${cur#\"$head\"}\")\n"
+             "    elif [[ $cur == unix*:/* ]]; then\n"
+             "        head=${cur%%/*}\n"
+             "        [[ $cur == unix*:///* ]] && head+=//\n"
+             "        i=${cur#\"$head\"}\n"
+             "        mapfile -t COMPREPLY < <(compgen -P \"$head\" -f -- \"$i\")\n"
+             "        for i in \"${!COMPREPLY[@]}\"; do\n"
+             "            [[ -d ${COMPREPLY[i]#\"$head\"} ]] && COMPREPLY[i]+=/\n"
+             "        done\n"
+             "    fi\n"
              "}\n\n"
              "_outlet()\n"
              "{\n"
              "    local line=${COMP_LINE:0:COMP_POINT} options= values= files= verb= i n cur prev\n"
+             "    local quote=\n"
              "    local -a words\n\n"
              "    # Not COMP_WORDS, which is cut at ':' and '='.\n"
              "    read -ra words <<<\"$line\"\n"
              "    [[ $line == *[[:space:]] ]] && words+=('')\n"
              "    n=${#words[@]}\n"
              "    cur=${words[n - 1]}\n"
+             "    [[ $cur == [\\'\\\"]* ]] && quote=${cur:0:1} cur=${cur:1}\n"
              "    prev=${words[n - 2]}\n"
              "    for ((i = 1; i < n - 1; i++)); do\n"
              "        case ${words[i]} in\n");
@@ -276,11 +377,12 @@ bash(struct eng_bytes *out)
                         "        return\n"
                         "    fi\n"
                         "    mapfile -t COMPREPLY < <(compgen -W \"$values\" -- \"$cur\")\n"
-                        "    [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *[:/] ]] &&\n"
+                        "    [[ $values == *tcp://* ]] && _outlet_url\n"
+                        "    [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *[:/=] ]] &&\n"
                         "        compopt -o nospace 2>/dev/null\n"
-                        "    # bash replaces what stands behind the last ':' only.\n"
-                        "    if [[ $cur == *:* && $COMP_WORDBREAKS == *:* ]]; then\n"
-                        "        prev=${cur%\"${cur##*:}\"}\n"
+                        "    # bash replaces what stands behind the last ':' or '=' only.\n"
+                        "    if [[ ! $quote && $cur == *[:=]* && $COMP_WORDBREAKS == *:* ]]; then\n"
+                        "        prev=${cur%\"${cur##*[:=]}\"}\n"
                         "        COMPREPLY=(\"${COMPREPLY[@]#\"$prev\"}\")\n"
                         "    fi\n"
                         "}\n\n"
@@ -311,9 +413,12 @@ zsh_option(struct eng_bytes *out, const struct cli *cli, const struct cli_option
             eng_bytes_text(out, "_files");
         } else if (is_preset(o)) {
             eng_bytes_text(out, "_outlet_presets");
-        } else if (is_set(o->argument)) {
+        } else if (is_set(o->argument) || is_charset(o)) {
             eng_bytes_text(out, "(");
-            add_set(out, o->argument);
+            if (is_charset(o))
+                add_charsets(out);
+            else
+                add_set(out, o->argument);
             eng_bytes_text(out, ")");
         }
     }
@@ -332,6 +437,11 @@ zsh_verb(struct eng_bytes *out, const struct cli *cli, int verb)
     }
     if (takes_file(v)) {
         eng_bytes_text(out, " \\\n        '1:file:_files'");
+        if (takes_url(v))
+            eng_bytes_text(out, " \\\n        '2:word:_outlet_urls'");
+    } else if (takes_url(v)) {
+        eng_bytes_printf(out, " \\\n        '%s:word:_outlet_urls'",
+                         strstr(v->arguments, "TO") ? "*" : "1");
     } else if (verb == CLI_PRESET) {
         eng_bytes_text(out, " \\\n        '1:word:_outlet_presets'");
     } else if (v->arguments[0]) {
@@ -361,6 +471,24 @@ zsh(struct eng_bytes *out, const struct cli *cli)
                         "    done\n"
                         "    names=(${(f)\"$(outlet preset $file 2>/dev/null)\"})\n"
                         "    compadd -- ${names%% *}\n"
+                        "}\n\n"
+                        "# A URL: its scheme, a path, or keys of options.\n"
+                        "_outlet_urls()\n"
+                        "{\n"
+                        "    if [[ $PREFIX == *:*[\\#\\?]* ]]; then\n"
+                        "        compset -P '*[\\#\\?,&]'\n"
+                        "        compadd -S '' -- ");
+    add_keys(out);
+    eng_bytes_text(out, "\n"
+                        "    elif [[ $PREFIX == unix*:/* ]]; then\n"
+                        "        compset -P 'unix*:'\n"
+                        "        [[ $PREFIX == ///* ]] && compset -P '//'\n"
+                        "        _files\n"
+                        "    else\n"
+                        "        compadd -S '' -- ");
+    add_schemes(out);
+    eng_bytes_text(out, "\n"
+                        "    fi\n"
                         "}\n\n"
                         "_outlet()\n"
                         "{\n"
@@ -395,11 +523,10 @@ zsh(struct eng_bytes *out, const struct cli *cli)
 
 /* ---- fish ---- */
 
+/* Whose line it is: the verbs that have the option, and its names. */
 static void
-fish_option(struct eng_bytes *out, const struct cli *cli, const struct cli_option_info *o)
+fish_names(struct eng_bytes *out, const struct cli_option_info *o)
 {
-    bool optional = o->argument && o->argument[0] == '[';
-
     eng_bytes_text(out, "complete -c outlet");
     if (!is_common(o)) {
         eng_bytes_text(out, " -n '__fish_seen_subcommand_from");
@@ -412,19 +539,32 @@ fish_option(struct eng_bytes *out, const struct cli *cli, const struct cli_optio
     if (o->letter)
         eng_bytes_printf(out, " -s %c", o->letter);
     eng_bytes_printf(out, " -l %s", o->word);
-    if (is_file(o->argument)) {
+}
+
+/* Values in a line of their own, or each would be described as the option is. */
+static void
+fish_option(struct eng_bytes *out, const struct cli *cli, const struct cli_option_info *o)
+{
+    bool optional = o->argument && o->argument[0] == '[';
+
+    fish_names(out, o);
+    if (is_file(o->argument))
         eng_bytes_text(out, " -r -F");
-    } else if (is_preset(o)) {
-        eng_bytes_text(out, " -x -a '(__outlet_presets)'");
-    } else if (is_set(o->argument)) {
-        eng_bytes_text(out, " -x -a '");
-        add_set(out, o->argument);
-        eng_bytes_text(out, "'");
-    } else if (o->argument && !optional) {
+    else if (o->argument && !optional)
         eng_bytes_text(out, " -x");
-    }
     eng_bytes_text(out, " -d '");
     add_quoted(out, cli_text(cli->lang, (enum cli_text)o->text), "\\");
+    eng_bytes_text(out, "'\n");
+    if (!is_preset(o) && !is_set(o->argument) && !is_charset(o))
+        return;
+    fish_names(out, o);
+    eng_bytes_text(out, " -x -a '");
+    if (is_preset(o))
+        eng_bytes_text(out, "(__outlet_presets)");
+    else if (is_charset(o))
+        add_charsets(out);
+    else
+        add_set(out, o->argument);
     eng_bytes_text(out, "'\n");
 }
 
@@ -448,7 +588,27 @@ fish(struct eng_bytes *out, const struct cli *cli)
                         "    outlet preset $file 2>/dev/null | "
                         "string replace -r '^(\\S+) +' '$1\\t'\n"
                         "end\n\n"
-                        "complete -c outlet -f\n");
+                        "# Of a URL what stands behind its scheme: a path, or keys of options.\n"
+                        "function __outlet_urls\n"
+                        "    set -l cur (commandline -ct | string trim -l -c '\\'\"')\n"
+                        "    if string match -qr '^[a-z-]+:.*[#?]' -- $cur\n"
+                        "        set -l head (string replace -r '[^#?,&]*$' '' -- $cur)\n"
+                        "        for key in ");
+    add_keys(out);
+    eng_bytes_text(out,
+                   "\n"
+                   "            echo $head$key\n"
+                   "        end\n"
+                   "    else if string match -qr '^unix[a-z-]*:/' -- $cur\n"
+                   "        set -l head (string match -r '^unix[a-z-]*:(?://(?=/))?' -- $cur)\n"
+                   "        set -l path (string replace -- $head '' $cur)\n"
+                   "        for found in $path*\n"
+                   "            test -d $found; and set found $found/\n"
+                   "            echo $head$found\n"
+                   "        end\n"
+                   "    end\n"
+                   "end\n\n"
+                   "complete -c outlet -f\n");
     for (int i = 0; i < CLI_VERBS; i++) {
         eng_bytes_text(out, "complete -c outlet -n 'not __fish_seen_subcommand_from ");
         add_verbs(out);
@@ -471,6 +631,11 @@ fish(struct eng_bytes *out, const struct cli *cli)
             eng_bytes_text(out, " -F\n");
             continue;
         }
+        if (takes_url(v))
+            eng_bytes_printf(out,
+                             " -a '(__outlet_urls)'\ncomplete -c outlet -n "
+                             "'__fish_seen_subcommand_from %s'",
+                             v->word);
         eng_bytes_text(out, " -a '");
         if (i == CLI_PRESET)
             eng_bytes_text(out, "(__outlet_presets)");

@@ -218,11 +218,25 @@ explain_code(const struct about *a)
 #pragma GCC diagnostic pop
 }
 
+/* What the library says to programs names what they have; people have the page. */
+static void
+for_people(const struct outlet_reason *why, struct outlet_reason *out)
+{
+    static const char fields[] = "see the fields of struct outlet_opts";
+    const char *at = strstr(why->text, fields);
+
+    *out = *why;
+    if (at)
+        snprintf(out->text, sizeof out->text, "%.*ssee outlet-url(7)%s", (int)(at - why->text),
+                 why->text, at + sizeof fields - 1);
+}
+
 void
 cli_explain(enum cli_lang lang, const char *url, enum outlet_role role,
             const struct outlet_reason *why, struct eng_bytes *out)
 {
     char masked[4096];
+    struct outlet_reason said;
     struct about a = {
         .whole = url, .lang = lang, .url = masked, .role = role, .why = why, .out = out};
 
@@ -231,6 +245,10 @@ cli_explain(enum cli_lang lang, const char *url, enum outlet_role role,
         return;
     }
     eng_url_masked(url, masked, sizeof masked);
+    if (lang == CLI_EN) { /* the other translates it */
+        for_people(why, &said);
+        a.why = &said;
+    }
     if (why->position >= 0 || why->key[0] || !eng_url_split(url, role, &a.parts)) {
         explain_url(&a);
         return;

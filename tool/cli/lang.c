@@ -50,7 +50,9 @@ enum cli_lang
 cli_lang_from(const char *option)
 {
     static const char *const names[] = {"OUTLET_LANG", "LC_ALL", "LC_MESSAGES", "LANG"};
-    const char *value = option;
+    bool is_one = option && (strcmp(option, "en") == 0 || strcmp(option, "zh") == 0);
+    const char *value = is_one ? option
+                               : NULL; /* another is refused in the language that was set */
 
     for (size_t i = 0; !value && i < sizeof names / sizeof names[0]; i++) {
         value = getenv(names[i]);

@@ -27,6 +27,8 @@ add_checksums(struct cli *cli, struct eng_bytes *out)
     }
 }
 
+const char *const cli_topics[] = {"checksums", "templates", "presets", "rules", "line", NULL};
+
 bool
 cli_help_topic(struct cli *cli, const char *topic, struct eng_bytes *out)
 {

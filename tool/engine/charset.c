@@ -24,7 +24,7 @@ struct eng_coder {
 };
 
 /* What people ask for; iconv knows a thousand more, which it does not list to programs. */
-static const char *const usual[] = {
+const char *const eng_charsets[] = {
     "utf-8",        "utf-16",       "utf-16le",     "utf-16be",     "utf-32le",     "utf-32be",
     "gbk",          "gb18030",      "gb2312",       "big5",         "big5-hkscs",   "euc-cn",
     "euc-tw",       "hz",           "shift_jis",    "euc-jp",       "iso-2022-jp",  "euc-kr",
@@ -32,7 +32,7 @@ static const char *const usual[] = {
     "iso-8859-9",   "iso-8859-15",  "latin1",       "windows-1250", "windows-1251", "windows-1252",
     "windows-1253", "windows-1254", "windows-1256", "koi8-r",       "koi8-u",       "cp437",
     "cp850",        "cp866",        "cp932",        "cp936",        "cp950",        "tis-620",
-    "ascii",        "ebcdic-us",    "macintosh",
+    "ascii",        "ebcdic-us",    "macintosh",    NULL,
 };
 
 static bool
@@ -60,9 +60,9 @@ eng_charset_check(const char *name, struct eng_mistake *mistake)
     snprintf(lower, sizeof lower, "%s", name);
     for (char *c = lower; *c; c++)
         *c = *c >= 'A' && *c <= 'Z' ? (char)(*c + 'a' - 'A') : *c;
-    for (size_t i = 0; i < sizeof usual / sizeof usual[0]; i++) {
-        if (eng_is_near(lower, usual[i], &best))
-            snprintf(mistake->near, sizeof mistake->near, "%s", usual[i]);
+    for (size_t i = 0; eng_charsets[i]; i++) {
+        if (eng_is_near(lower, eng_charsets[i], &best))
+            snprintf(mistake->near, sizeof mistake->near, "%s", eng_charsets[i]);
     }
     return false;
 }

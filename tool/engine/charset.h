@@ -19,6 +19,7 @@ struct eng_bytes;
 struct eng_coder;
 
 /* Does iconv know it?  If not, `mistake` has what may have been meant. */
+extern const char *const eng_charsets[]; /* the usual ones, NULL at the end */
 bool eng_charset_check(const char *name, struct eng_mistake *mistake);
 
 /* The name was checked; NULL: no memory. */

@@ -40,6 +40,28 @@ copy_handlers(const struct outlet_handlers *from, struct outlet_handlers *to)
     return OUTLET_OK;
 }
 
+/* The kind that may have been meant; NULL: it is one, or near none. */
+static const char *
+kind_near(const char *text)
+{
+    size_t len = strcspn(text, ":");
+    size_t best = SIZE_MAX;
+    const char *near = NULL;
+    const char *kind;
+
+    for (size_t i = 0; (kind = ol_framing_kind(i)) != NULL; i++) {
+        size_t edits = ol_edits(text, len, kind);
+
+        if (edits < best) {
+            best = edits;
+            near = kind;
+        }
+    }
+    if (!ol_is_near(best, len) || (best == 0 && memcmp(text, near, len) == 0))
+        return NULL;
+    return near;
+}
+
 outlet_err
 ol_framing_of(const struct ol_endpoint *e, struct outlet_reason *why, struct ol_framing *out)
 {
@@ -48,10 +70,15 @@ ol_framing_of(const struct ol_endpoint *e, struct outlet_reason *why, struct ol_
                                       &bad_at);
 
     if (err && why) {
+        const char *near = bad_at == 0 ? kind_near(e->frame) : NULL;
+
         why->position = e->frame_at < 0 ? -1 : e->frame_at + (int32_t)bad_at;
         memcpy(why->key, "frame", sizeof "frame");
-        ol_reason_set(why, err, "the framing \"%s\" is wrong at \"%s\": see outlet-url(7)",
-                      e->frame, e->frame + bad_at);
+        if (near)
+            ol_reason_set(why, err, "unknown framing \"%s\"; did you mean \"%s\"?", e->frame, near);
+        else
+            ol_reason_set(why, err, "the framing \"%s\" is wrong at \"%s\": see outlet-url(7)",
+                          e->frame, e->frame + bad_at);
     }
     return err;
 }

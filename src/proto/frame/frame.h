@@ -85,6 +85,9 @@ struct ol_frame_scan {
     size_t need;     /* whole frame once it is known; 0: not yet */
 };
 
+/* "none", "line", and so on; NULL: there are no more. */
+const char *ol_framing_kind(size_t i);
+
 /* Parse the text after frame=, its marks still percent-encoded.  OUTLET_EINVAL: *bad_at is the
  * first byte that cannot be, or the first of a number out of range.  `custom` is needed for
  * "custom" (else OUTLET_EINVAL), with both functions.  max > 0; SIZE_MAX is none. */

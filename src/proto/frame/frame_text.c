@@ -236,6 +236,12 @@ static const struct {
     [OL_FRAME_CUSTOM] = {"custom", NULL},
 };
 
+const char *
+ol_framing_kind(size_t i)
+{
+    return i < OL_COUNT(kinds) ? kinds[i].name : NULL;
+}
+
 static bool
 take_kind(const char **at, struct ol_framing *f)
 {
