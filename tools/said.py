@@ -30,7 +30,7 @@ SILENT = {
     "tool/cli/said.c": {"-+ #0123456789.*hlzjt"},
     "tool/cli/talk.c": {"500ms TEXT", "1 reset", "01 03 ff"},
     "tool/engine/reader_pcap.c": {"outlet "},
-    "tool/engine/record_impl.h": {"rule: "},
+    "tool/engine/record_impl.h": {"rule: ", "the rest of this datagram follows"},
     "tool/engine/record_pcap.c": {"outlet %s", "listen ", "connect "},
     "tool/engine/rules_parse.c": {"on, off", "none, lf, crlf", "on, off, reset", "in, out",
                                   "200ms, 1.5s, 2m", "others, off, tcp://HOST:PORT",

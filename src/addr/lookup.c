@@ -9,6 +9,8 @@
  */
 #include "lookup.h"
 
+#include "text.h"
+
 #include <arpa/inet.h>
 #include <ifaddrs.h>
 #include <net/if.h>
@@ -18,6 +20,24 @@ uint32_t
 ol_lookup_zone(const char *interface_name)
 {
     return if_nametoindex(interface_name);
+}
+
+bool
+ol_lookup_zone_name(uint32_t zone, char name[OL_ZONE_NAME_ROOM])
+{
+    _Static_assert(OL_ZONE_NAME_ROOM == IF_NAMESIZE, "if_indextoname() writes as much");
+
+    if (!if_indextoname(zone, name))
+        return false;
+    for (const char *c = name; *c; c++) {
+        bool letter = ol_lower(*c) >= 'a' && ol_lower(*c) <= 'z';
+
+        /* A number would be read as one; what else the kernel allows may mean something in a URL.
+         */
+        if (!letter && (c == name || !((*c >= '0' && *c <= '9') || strchr("-_.", *c))))
+            return false;
+    }
+    return name[0] != '\0';
 }
 
 uint32_t

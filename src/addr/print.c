@@ -7,6 +7,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "addr.h"
+#include "lookup.h"
 #include "option.h"
 #include "rules.h"
 #include "scheme.h"
@@ -15,6 +16,8 @@
 static void
 print_host(const struct ol_endpoint *e, struct ol_text *t)
 {
+    char name[OL_ZONE_NAME_ROOM];
+
     if (e->any_host) {
         ol_text_add(t, "*");
     } else if (e->loopback) {
@@ -24,7 +27,10 @@ print_host(const struct ol_endpoint *e, struct ol_text *t)
         ol_text_add(t, e->host);
         if (e->zone != 0) { /* %25: a bare %251 would read back as zone 1 */
             ol_text_add(t, "%25");
-            ol_text_add_number(t, e->zone);
+            if (ol_lookup_zone_name(e->zone, name))
+                ol_text_add(t, name);
+            else
+                ol_text_add_number(t, e->zone);
         }
         ol_text_add(t, "]");
     } else {

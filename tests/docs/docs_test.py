@@ -37,6 +37,7 @@ sys.path.insert(0, str(ROOT / "tests/support"))
 import children
 import home
 
+MAN_COLUMNS = 66  # of an example, on a terminal of 80
 KEPT = 1 << 16  # bytes of an output
 PATIENCE = 120  # seconds that any one line may take: reached only by failures
 
@@ -89,9 +90,14 @@ def lines_of(path, text):
     """The lines to run, and (number, line, reason) of those that are not."""
     run, not_run = [], []
     if path.suffix == ".1":
-        for number, line in enumerate(text.splitlines(), 1):
-            if line.startswith(".Dl "):
-                run.append(Line(number, line[4:].replace("\\-", "-").replace("\\e", "\\")))
+        shown = "\n".join(
+            re.sub(r"\\(.)", lambda m: {"e": "\\"}.get(m.group(1), m.group(1)), line[4:])
+            if line.startswith(".Dl ") else "" for line in text.splitlines())
+        for number, line in enumerate(shown.splitlines(), 1):
+            if len(line) > MAN_COLUMNS:
+                raise Failure(f"{path}:{number}: it would be broken where it cannot be copied: "
+                              "end it with \\e, and go on in another .Dl")
+        run = [Line(number, line) for number, line in joined(shown)]
         return run, not_run
     for m in BLOCK.finditer(text):
         first = text.count("\n", 0, m.start(3)) + 1

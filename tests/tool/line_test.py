@@ -310,7 +310,18 @@ class LineTest(Base):
         (self.folder / "a file").write_bytes(bytes.fromhex("010300000001"))
         client.type(f"/file {self.folder}/a file\r".encode())
         self.peer.until(bytes.fromhex("010300000001840a"))
-        self.say(client, "/file /no/such", "/no/such: No such file")
+        self.say(client, "/file /no/such", "/no/such cannot be read: No such file")
+
+    def test_what_the_framing_cannot_carry_is_typed_anew(self):
+        client = self.start("connect", f"tcp://127.0.0.1:{self.peer.port}#frame=fixed:4")
+        self.peer.accept()
+        client.until(lambda t: "+ " in t)
+        self.say(client, "abc", "not sent: length 3, but a message of frame=fixed:4 has length 4")
+        self.say(client, "/hex 01", "not sent: length 1, but")
+        client.type(b"abcd\r")
+        self.peer.until(b"abcd")
+        self.assertEqual(bytes(self.peer.got), b"abcd")
+        self.assertNotIn("nobody is connected", client.text.decode())
 
     def test_a_large_file_is_streamed(self):
         data = os.urandom(3 << 20)

@@ -55,8 +55,9 @@ class PsTest(unittest.TestCase):
 
     def found(self, *filters, **more):
         done = run("--json", "ps", *filters, **more)
-        self.assertEqual((done.returncode, done.stderr), (0, ""))
         lines = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual((done.returncode, done.stderr), (0 if lines[1:] else 1, ""))
+        self.assertEqual(lines[-1]["exit"], done.returncode)
         self.assertTrue(all(line["v"] == 1 for line in lines))
         self.assertEqual(lines[-1]["event"], "summary")
         self.assertEqual(lines[-1]["sockets"], len(lines) - 1)
@@ -99,6 +100,37 @@ class PsTest(unittest.TestCase):
         self.assertEqual(self.found(f":{port}", "proc:no-such-process"), [])
         self.assertEqual(self.found(f":{port}", "udp"), [])
         self.assertEqual(self.found(f":{port}", f"pid:{PID}", "state:close-wait"), [])
+
+    def test_filters_of_a_kind_are_alternatives(self):
+        tcp = self.keep(listen()).getsockname()[1]
+        udp = self.keep(listen(socket.SOCK_DGRAM)).getsockname()[1]
+        rows = self.found("tcp", "udp", f":{tcp}", f":{udp}", f"pid:{PID}")
+        self.assertEqual([r["proto"] for r in rows], ["tcp", "udp"])
+        self.assertEqual(len(self.found("TCP", "state:LISTEN", f":{tcp}", f"pid:{PID}")), 1)
+
+    def test_nothing_found_is_an_answer_for_scripts(self):
+        port = self.keep(listen()).getsockname()[1]
+        self.assertEqual(run("ps", f":{port}", "state:listen").returncode, 0)
+        done = run("ps", f":{port}", "udp")
+        self.assertEqual((done.returncode, done.stdout, done.stderr),
+                         (1, "", "no socket matches\n"))
+
+    def test_time_wait_is_shown_when_asked_for(self):
+        server = self.keep(listen())
+        client = socket.create_connection(server.getsockname())
+        accepted = server.accept()[0]
+        port = server.getsockname()[1]
+        accepted.shutdown(socket.SHUT_WR)
+        self.assertEqual(client.recv(1), b"")
+        client.close()
+        self.assertEqual(accepted.recv(1), b"")
+        accepted.close()
+        done = run("ps", f":{port}")
+        self.assertNotIn("time-wait", done.stdout)
+        self.assertEqual(done.stderr,
+                         "1 in time-wait are not shown; -v or state:time-wait shows them\n")
+        self.assertIn("time-wait", run("ps", "-v", f":{port}").stdout)
+        self.assertIn("time-wait", run("ps", f":{port}", "state:time-wait").stdout)
 
     def test_a_table_for_people_is_aligned(self):
         port = self.keep(listen()).getsockname()[1]
@@ -166,7 +198,9 @@ class PsTest(unittest.TestCase):
         self.keep(listen())
         self.assertEqual(self.found(wrapper=alone), [])
         done = run("ps", wrapper=alone)
-        self.assertEqual((done.returncode, done.stderr, len(done.stdout.splitlines())), (0, "", 1))
+        self.assertEqual((done.returncode, done.stderr, done.stdout),
+                         (1, "no socket matches\n", ""))
+        self.assertEqual(run("ps", "-q", wrapper=alone).stderr, "")
 
     # ---- watching ----
 

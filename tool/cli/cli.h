@@ -150,6 +150,12 @@ bool cli_refuse_args(struct cli *cli, int id, size_t at, enum cli_text text,
                      const char *const args[]);
 bool cli_refuse_mistake(struct cli *cli, int id, const char *text,
                         const struct eng_mistake *mistake);
+bool cli_refuse_time(struct cli *cli, int id, const char *example);      /* no possible duration */
+bool cli_refuse_pair(struct cli *cli, int a, int b, enum cli_text text); /* {0} beside {1} */
+/* True: words[word] is a URL for `role`.  False: refused as above. */
+bool cli_refuse_url(struct cli *cli, int word, enum outlet_role role);
+/* `otherwise` says that a URL is missing, {0} being the verb.  Answers 2. */
+int cli_usage_no_url(struct cli *cli, enum cli_text otherwise);
 /* The same, and it goes on. */
 void cli_say_mistake(struct cli *cli, const char *name, const char *text,
                      const struct eng_mistake *mistake);
@@ -213,6 +219,7 @@ int cli_run_session(struct cli *cli, struct eng_session_opts *opts);
 
 /* What is sent, from the options that say it (payload.c).  False: refused, which has been said. */
 bool cli_payload_options(struct cli *cli, struct eng_session_opts *opts);
+int cli_payload_id(const struct cli *cli); /* CLI_WORD_PAYLOAD, an option, or -1: nothing is sent */
 bool cli_payload_charset(struct cli *cli, const char **charset); /* NULL: none was given */
 bool cli_payload_sum(struct cli *cli, enum cli_option id, struct eng_sum **sum);
 /* The bytes of an option or word, text encoded in the charset; NULL: as it is. */

@@ -5,12 +5,15 @@
  */
 #include "cli.h"
 
+#include <errno.h>
 #include <pwd.h>
 #include <string.h>
+#include <sys/stat.h>
 
 struct about {
     enum cli_lang lang;
     const char *url; /* masked: safe to print */
+    const char *whole;
     enum outlet_role role;
     const struct outlet_reason *why;
     struct eng_url parts;
@@ -68,7 +71,9 @@ explain_permission(const struct about *a)
 {
     char port[16];
 
-    if (a->parts.path[0]) {
+    if (a->parts.path[0] && a->role == OUTLET_TO_CONNECT) {
+        say(a, TEXT_ERROR_SOCKET_PERMISSION, a->parts.path);
+    } else if (a->parts.path[0]) {
         say(a, TEXT_ERROR_PATH, a->parts.path, a->why->text);
     } else if (a->role == OUTLET_TO_LISTEN && a->parts.port > 0 && a->parts.port < 1024) {
         snprintf(port, sizeof port, "%d", a->parts.port);
@@ -88,6 +93,85 @@ explain_time(const struct about *a)
         say(a, TEXT_ERROR_PLAIN, a->url, a->why->text);
 }
 
+/* The address that was asked for is not here, or in use: ours, or the one we connect from. */
+static void
+explain_address(const struct about *a, const char *host)
+{
+    char local[256];
+
+    if (a->role == OUTLET_TO_CONNECT && eng_url_option(a->whole, "local", local, sizeof local))
+        say(a, TEXT_ERROR_LOCAL, local);
+    else if (a->why->code == OUTLET_EADDRINUSE)
+        explain_in_use(a);
+    else if (a->role == OUTLET_TO_CONNECT)
+        say(a, TEXT_ERROR_PLAIN, a->url, a->why->text);
+    else
+        say(a, TEXT_ERROR_NOT_OUR_ADDRESS, host);
+}
+
+/* Nobody listens there, and perhaps nobody can. */
+static void
+explain_refused(const struct about *a)
+{
+    struct stat st;
+
+    if (strcmp(a->parts.scheme, "pair") == 0)
+        say(a, TEXT_ERROR_PAIR, a->url);
+    else if (a->parts.path[0] && stat(a->parts.path, &st) == 0 && !S_ISSOCK(st.st_mode))
+        say(a, TEXT_ERROR_NO_SOCKET, a->parts.path);
+    else
+        say(a, TEXT_ERROR_REFUSED, a->url);
+}
+
+static void
+explain_missing(const struct about *a)
+{
+    char folder[sizeof a->parts.path];
+    char *slash;
+
+    if (a->parts.path[0] && a->role == OUTLET_TO_CONNECT) {
+        say(a, TEXT_ERROR_NOTHING_THERE, a->parts.path, a->url);
+        return;
+    }
+    snprintf(folder, sizeof folder, "%s", a->parts.path);
+    slash = strrchr(folder, '/');
+    if (slash && slash > folder) {
+        *slash = '\0';
+        say(a, TEXT_ERROR_NO_DIRECTORY, a->parts.path, folder);
+    } else {
+        say(a, TEXT_ERROR_PLAIN, a->url, a->why->text);
+    }
+}
+
+/* A socket of another kind stands at the path. */
+static void
+explain_kind(const struct about *a)
+{
+    const char *scheme = a->parts.path[0] ? eng_socket_scheme(a->parts.path) : NULL;
+    char url[sizeof a->parts.path + 32];
+
+    if (a->why->sys_errno != EPROTOTYPE || !a->parts.path[0]) {
+        say(a, TEXT_ERROR_PLAIN, a->url, a->why->text);
+        return;
+    }
+    if (!scheme) /* it cannot be found out: most likely */
+        scheme = strcmp(a->parts.scheme, "unix") == 0 ? "unix-dgram" : "unix";
+    snprintf(url, sizeof url, "%s:%s%s", scheme, a->parts.path[0] == '/' ? "//" : "",
+             a->parts.path);
+    say(a, TEXT_ERROR_OTHER_SOCKET, a->parts.path, url);
+}
+
+static void
+explain_unreachable(const struct about *a, const char *host)
+{
+    if (a->why->sys_errno)
+        say(a, TEXT_ERROR_UNREACHABLE, host, strerror(a->why->sys_errno));
+    else if (strcmp(a->why->text, outlet_strerror(a->why->code)) == 0)
+        say(a, TEXT_ERROR_UNREACHABLE_PLAIN, host);
+    else
+        say(a, TEXT_ERROR_UNREACHABLE, host, a->why->text);
+}
+
 static void
 explain_code(const struct about *a)
 {
@@ -97,10 +181,8 @@ explain_code(const struct about *a)
 #pragma GCC diagnostic ignored "-Wswitch-enum" /* most codes need no words of their own */
     switch (a->why->code) {
     case OUTLET_EADDRINUSE:
-        explain_in_use(a);
-        return;
     case OUTLET_EADDR:
-        say(a, TEXT_ERROR_NOT_OUR_ADDRESS, host);
+        explain_address(a, host);
         return;
     case OUTLET_EPERM:
         explain_permission(a);
@@ -112,7 +194,13 @@ explain_code(const struct about *a)
         say(a, TEXT_ERROR_NO_FILES, NULL);
         return;
     case OUTLET_EREFUSED:
-        say(a, TEXT_ERROR_REFUSED, a->url);
+        explain_refused(a);
+        return;
+    case OUTLET_ENOENT:
+        explain_missing(a);
+        return;
+    case OUTLET_ENOTSUP:
+        explain_kind(a);
         return;
     case OUTLET_ERESOLVE:
         say(a, TEXT_ERROR_RESOLVE, host);
@@ -121,7 +209,7 @@ explain_code(const struct about *a)
         explain_time(a);
         return;
     case OUTLET_EUNREACH:
-        say(a, TEXT_ERROR_UNREACHABLE, host, a->why->text);
+        explain_unreachable(a, host);
         return;
     default:
         say(a, TEXT_ERROR_PLAIN, a->url, a->why->text);
@@ -135,7 +223,8 @@ cli_explain(enum cli_lang lang, const char *url, enum outlet_role role,
             const struct outlet_reason *why, struct eng_bytes *out)
 {
     char masked[4096];
-    struct about a = {.lang = lang, .url = masked, .role = role, .why = why, .out = out};
+    struct about a = {
+        .whole = url, .lang = lang, .url = masked, .role = role, .why = why, .out = out};
 
     if (!url) { /* a file, the input, memory: the text says all */
         cli_said(lang, why->text, out);

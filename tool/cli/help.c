@@ -92,7 +92,11 @@ cli_version(struct cli *cli)
 {
     struct eng_bytes out = {0};
 
-    eng_bytes_printf(&out, "outlet %s\n", outlet_version());
+    if (cli->json)
+        eng_bytes_printf(&out, "{\"v\":1,\"event\":\"version\",\"version\":\"%s\"}\n",
+                         outlet_version());
+    else
+        eng_bytes_printf(&out, "outlet %s\n", outlet_version());
     cli_out_add(&cli->out, out.data, out.len);
     eng_bytes_free(&out);
     return ENG_DONE;

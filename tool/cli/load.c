@@ -165,7 +165,7 @@ write_file(struct load_job *j, enum cli_option id, FILE *file, struct eng_bytes 
 
     ok = fflush(file) == 0 && ok;
     if (!ok)
-        cli_fail(j->cli, OUTLET_ESYS, TEXT_ERROR_PLAIN, j->cli->options.value[id], strerror(errno));
+        cli_fail(j->cli, OUTLET_ESYS, TEXT_ERROR_WRITE, j->cli->options.value[id], strerror(errno));
     eng_bytes_free(bytes);
     return ok;
 }

@@ -62,20 +62,14 @@ duration(struct load_job *j, enum cli_option id, int64_t *ms)
         *ms = 0;
         return true;
     }
-    return eng_parse_duration(text, ms) || bad(j, id, "500ms");
+    return eng_parse_duration(text, ms) || cli_refuse_time(j->cli, (int)id, "500ms");
 }
 
 static bool
 excluded(struct load_job *j, enum cli_option a, enum cli_option b)
 {
-    char names[2][40];
-
-    if (!j->cli->options.has[a] || !j->cli->options.has[b])
-        return true;
-    snprintf(names[0], sizeof names[0], "--%s", cli_option_infos[a].word);
-    snprintf(names[1], sizeof names[1], "--%s", cli_option_infos[b].word);
-    cli_usage(j->cli, TEXT_USAGE_EXCLUDE, names[0], names[1]);
-    return false;
+    return !j->cli->options.has[a] || !j->cli->options.has[b] ||
+           cli_refuse_pair(j->cli, (int)a, (int)b, TEXT_USAGE_EXCLUDE);
 }
 
 static bool
@@ -142,7 +136,7 @@ read_file(struct load_job *j, const char *path)
 
     if (!error || error == EFBIG)
         return true;
-    cli_fail(j->cli, OUTLET_ESYS, TEXT_ERROR_PLAIN, path, strerror(error));
+    cli_fail(j->cli, OUTLET_ESYS, TEXT_ERROR_FILE, path, strerror(error));
     return false;
 }
 
@@ -165,8 +159,9 @@ own_payload_only(struct load_job *j)
 {
     if (!option(j, OPT_APPEND) && !option(j, OPT_CHARSET))
         return ENG_DONE;
-    return cli_usage(j->cli, TEXT_USAGE_OWN_PAYLOAD,
-                     option(j, OPT_APPEND) ? "--append" : "--charset");
+    (void)cli_refuse(j->cli, option(j, OPT_APPEND) ? OPT_APPEND : OPT_CHARSET, 0,
+                     TEXT_USAGE_OWN_PAYLOAD, option(j, OPT_APPEND) ? "--append" : "--charset");
+    return j->cli->refusal; /* it says so */
 }
 
 static bool
@@ -192,6 +187,22 @@ own_payload(struct load_job *j)
     return true;
 }
 
+static bool
+is_one_payload(struct load_job *j)
+{
+    static const int kinds[] = {OPT_HEX, OPT_ESCAPE, OPT_FILE, OPT_BASE64, OPT_SIZE};
+    int before = j->cli->options.word_count > 1 ? CLI_WORD_PAYLOAD : -1;
+
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (!j->cli->options.has[kinds[i]])
+            continue;
+        if (before >= 0)
+            return cli_refuse_pair(j->cli, before, kinds[i], TEXT_USAGE_ONE_LOAD);
+        before = kinds[i];
+    }
+    return true;
+}
+
 /* 0, or the exit code. */
 static int
 payload(struct load_job *j)
@@ -201,10 +212,8 @@ payload(struct load_job *j)
     const char *size = option(j, OPT_SIZE);
     int64_t n = usual_size(j->opts.url);
 
-    if (o->has[OPT_HEX] + o->has[OPT_ESCAPE] + o->has[OPT_FILE] + o->has[OPT_BASE64] +
-            o->has[OPT_SIZE] + (word != NULL) >
-        1)
-        return cli_usage(j->cli, TEXT_USAGE_ONE_LOAD, NULL);
+    if (!is_one_payload(j))
+        return j->cli->refusal;
     if (size && !eng_load_size_parse(size, &n)) {
         (void)bad(j, OPT_SIZE, "64"); /* it says so */
         return j->cli->refusal;
@@ -267,7 +276,7 @@ open_file(struct load_job *j, enum cli_option id, FILE **out)
     *out = fopen(path, "we");
     if (*out)
         return true;
-    cli_fail(j->cli, OUTLET_ESYS, TEXT_ERROR_PLAIN, path, strerror(errno));
+    cli_fail(j->cli, OUTLET_ESYS, TEXT_ERROR_WRITE, path, strerror(errno));
     return false;
 }
 
@@ -275,22 +284,19 @@ int
 cli_load_options(struct load_job *j)
 {
     const char *driver = getenv("OUTLET_DRIVER");
-    struct outlet_reason why = OUTLET_REASON;
     int code;
 
     if (j->cli->options.word_count == 0)
-        return cli_usage(j->cli, TEXT_USAGE_NO_URL, "load");
+        return cli_usage_no_url(j->cli, TEXT_USAGE_NO_URL);
     if (driver && strcmp(driver, "sim") == 0)
         return cli_usage(j->cli, TEXT_USAGE_DRIVER, driver);
     j->opts.url = j->cli->options.words[0];
-    if (outlet_url_check(j->opts.url, OUTLET_TO_CONNECT, &why))
-        return ENG_DONE; /* the start of the run refuses it, with the reason */
-    if (!modes(j) || !numbers(j) || !rules(j))
+    if (!cli_refuse_url(j->cli, 0, OUTLET_TO_CONNECT) || !modes(j) || !numbers(j) || !rules(j))
         return j->cli->refusal;
     code = payload(j);
-    if (!code && !cli_preset_save(j->cli))
-        code = j->cli->refusal;
     if (!code && (!open_file(j, OPT_PLOT, &j->plot) || !open_file(j, OPT_HIST, &j->hist)))
         code = ENG_FILE;
+    if (!code && !cli_preset_save(j->cli))
+        code = j->cli->refusal;
     return code;
 }

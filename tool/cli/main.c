@@ -49,6 +49,7 @@ run(struct cli *cli, int argc, char **argv)
 {
     const struct cli_options *o = &cli->options;
     struct eng_bytes out = {0};
+    bool takes_payload;
 
     if (!cli_parse(cli, argc, argv))
         return cli->refusal;
@@ -66,8 +67,10 @@ run(struct cli *cli, int argc, char **argv)
         eng_bytes_free(&out);
         return o->has[OPT_HELP] ? ENG_DONE : ENG_USAGE;
     }
+    takes_payload = (cli_option_infos[OPT_HEX].verbs & 1u << o->verb) != 0;
     if (o->word_count > verbs[o->verb].words)
-        return cli_usage(cli, TEXT_USAGE_TOO_MUCH, o->words[verbs[o->verb].words]);
+        return cli_usage(cli, takes_payload ? TEXT_USAGE_TOO_MUCH : TEXT_USAGE_TOO_MANY,
+                         o->words[verbs[o->verb].words], cli_verb_infos[o->verb].word);
     return verbs[o->verb].run(cli);
 }
 

@@ -93,6 +93,13 @@ set(struct cli *cli, int id, const char *value)
 {
     struct cli_options *o = &cli->options;
 
+    if (o->has[id] && cli_option_infos[id].argument && id != OPT_REQUIRE) {
+        char name[40];
+
+        snprintf(name, sizeof name, "--%s", cli_option_infos[id].word);
+        cli_usage(cli, TEXT_USAGE_TWICE, name);
+        return false;
+    }
     o->has[id] = true;
     o->value[id] = value;
     if (id != OPT_REQUIRE)
@@ -105,13 +112,14 @@ set(struct cli *cli, int id, const char *value)
     return true;
 }
 
-/* Of an option whose argument is written in brackets: the next word if it is a time, else none. */
+/* Of an option whose argument is written in brackets: the next word if it begins as a time does,
+ * else none. */
 static const char *
 optional_value(char **argv, int *i)
 {
-    int64_t ms;
+    const char *next = argv[*i + 1];
 
-    return argv[*i + 1] && eng_parse_duration(argv[*i + 1], &ms) ? argv[++*i] : NULL;
+    return next && next[0] >= '0' && next[0] <= '9' ? argv[++*i] : NULL;
 }
 
 /* --word, --word=value, --word value */
@@ -177,7 +185,7 @@ add_word(struct cli *cli, const char *word)
     struct cli_options *o = &cli->options;
 
     if (o->word_count == CLI_WORDS) {
-        cli_usage(cli, TEXT_USAGE_TOO_MUCH, word);
+        cli_usage(cli, TEXT_USAGE_TOO_MANY, word, cli_verb_infos[o->verb].word);
         return false;
     }
     o->words[o->word_count++] = word;

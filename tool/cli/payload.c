@@ -106,6 +106,12 @@ parse_eol(struct cli *cli, struct eng_session_opts *opts)
                       cli_option_infos[OPT_EOL].argument);
 }
 
+static bool
+uses_template(const struct cli *cli)
+{
+    return cli->options.has[OPT_TEMPLATE];
+}
+
 /* Any 64 bits, so that a run can be repeated by the number that it was given. */
 static bool
 parse_seed(struct cli *cli, struct eng_session_opts *opts)
@@ -119,6 +125,8 @@ parse_seed(struct cli *cli, struct eng_session_opts *opts)
         (void)!getrandom(&opts->seed, sizeof opts->seed, GRND_NONBLOCK);
         return true;
     }
+    if (!uses_template(cli) && !cli->options.has[OPT_RULES]) /* whose replies may be templates */
+        return cli_refuse(cli, OPT_SEED, 0, TEXT_USAGE_NEEDS_OTHER, "--seed", "--template");
     if (strcmp(text, "0") != 0 && !eng_parse_count(text, &n))
         return cli_refuse(cli, OPT_SEED, 0, TEXT_USAGE_BAD_VALUE, "--seed", text, "1");
     opts->seed = (uint64_t)n;
@@ -135,12 +143,6 @@ parse_template(struct cli *cli, int id, const struct eng_session_opts *opts,
     if (*out)
         return true;
     return mistake.wrong ? cli_refuse_mistake(cli, id, given(cli, id), &mistake) : no_memory(cli);
-}
-
-static bool
-uses_template(struct cli *cli)
-{
-    return cli->options.has[OPT_TEMPLATE];
 }
 
 static bool
@@ -165,22 +167,28 @@ static bool
 what_is_sent(struct cli *cli, int *id)
 {
     static const int kinds[] = {OPT_HEX, OPT_ESCAPE, OPT_BASE64, OPT_FILE};
-    int count = 0;
 
-    *id = -1;
-    if (cli->options.word_count > 1) {
-        *id = CLI_WORD_PAYLOAD;
-        count++;
-    }
+    *id = cli->options.word_count > 1 ? CLI_WORD_PAYLOAD : -1;
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        if (cli->options.has[kinds[i]]) {
-            *id = kinds[i];
-            count++;
-        }
+        if (!cli->options.has[kinds[i]])
+            continue;
+        if (*id >= 0)
+            return cli_refuse_pair(cli, *id, kinds[i], TEXT_USAGE_ONE_PAYLOAD);
+        *id = kinds[i];
     }
-    if (count > 1)
-        cli_usage(cli, TEXT_USAGE_ONE_PAYLOAD, NULL);
-    return count <= 1;
+    return true;
+}
+
+int
+cli_payload_id(const struct cli *cli)
+{
+    static const int kinds[] = {OPT_HEX, OPT_ESCAPE, OPT_BASE64, OPT_FILE};
+
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (cli->options.has[kinds[i]])
+            return kinds[i];
+    }
+    return cli->options.word_count > 1 ? CLI_WORD_PAYLOAD : -1;
 }
 
 static bool
@@ -217,10 +225,8 @@ parse_payload(struct cli *cli, struct eng_session_opts *opts)
         return false;
     }
     if (uses_template(cli) && !templates && !cli->options.has[OPT_REPLY] &&
-        !cli->options.has[OPT_REPLY_HEX]) {
-        cli_usage(cli, TEXT_USAGE_NO_TEMPLATE, NULL);
-        return false;
-    }
+        !cli->options.has[OPT_REPLY_HEX])
+        return cli_refuse(cli, OPT_TEMPLATE, 0, TEXT_USAGE_NO_TEMPLATE, NULL);
     return true;
 }
 
@@ -228,10 +234,8 @@ bool
 cli_payload_options(struct cli *cli, struct eng_session_opts *opts)
 {
     opts->strip = cli->options.has[OPT_STRIP];
-    if (opts->strip && !cli->options.has[OPT_VERIFY]) {
-        cli_usage(cli, TEXT_USAGE_NEEDS_OTHER, "--strip", "--verify SUM");
-        return false;
-    }
+    if (opts->strip && !cli->options.has[OPT_VERIFY])
+        return cli_refuse(cli, OPT_STRIP, 0, TEXT_USAGE_NEEDS_OTHER, "--strip", "--verify SUM");
     return parse_eol(cli, opts) && parse_seed(cli, opts) &&
            cli_payload_charset(cli, &opts->charset) &&
            cli_payload_sum(cli, OPT_APPEND, &opts->append) &&

@@ -431,6 +431,7 @@ cli_preset_save(struct cli *cli)
     struct eng_bytes before = {0};
     struct eng_bytes section = {0};
     struct eng_bytes after = {0};
+    bool replaces = false;
     bool ok;
 
     if (!cli->options.has[OPT_SAVE])
@@ -445,12 +446,15 @@ cli_preset_save(struct cli *cli)
         ok = find_path(cli);
     if (ok && read_file(cli, true, &before)) {
         ok = cli->options.has[OPT_PRESET] || parse_file(cli, &before);
+        replaces = ok && has_section(&cli->presets, name);
         ok = ok && (eng_presets_put(&cli->presets, before.data, before.len, name, &section, &after)
                         ? write_file(cli, &after)
                         : file_failed(cli, ENOMEM));
     } else {
         ok = false;
     }
+    if (ok && replaces && !cli->json && !cli->quiet)
+        cli_say(cli, TEXT_PRESET_REPLACED, name, cli->preset_path);
     eng_bytes_free(&before);
     eng_bytes_free(&section);
     eng_bytes_free(&after);

@@ -40,6 +40,7 @@ struct ps {
     struct eng_sockets sockets;
     int64_t every_ms;      /* 0: once */
     size_t width[COLUMNS]; /* grows and never shrinks, so that appended lines stay aligned */
+    bool time_wait;        /* those that belong to the kernel alone are shown, too */
     bool said;             /* what is missing was said */
 };
 
@@ -208,6 +209,10 @@ add_notes(struct ps *ps, struct eng_bytes *out)
     enum cli_lang lang = ps->cli->lang;
     char count[24];
 
+    if (ps->sockets.count == 0 && !ps->every_ms) {
+        eng_bytes_text(out, cli_text(lang, TEXT_PS_NONE));
+        eng_bytes_text(out, "\n");
+    }
     snprintf(count, sizeof count, "%zu", count_hidden(&ps->sockets));
     if (ps->sockets.holders.denied && count[0] != '0') {
         cli_format(lang, geteuid() == 0 ? TEXT_PS_HIDDEN_ROOT : TEXT_PS_HIDDEN,
@@ -219,6 +224,11 @@ add_notes(struct ps *ps, struct eng_bytes *out)
             continue;
         cli_format(lang, TEXT_PS_MISSING, (const char *const[CLI_ARGS]){protos[i], modules[i]},
                    out);
+        eng_bytes_text(out, "\n");
+    }
+    if (ps->sockets.left_out) {
+        snprintf(count, sizeof count, "%zu", ps->sockets.left_out);
+        cli_format(lang, TEXT_PS_LEFT_OUT, (const char *const[CLI_ARGS]){count}, out);
         eng_bytes_text(out, "\n");
     }
     if (ps->sockets.cut) {
@@ -275,7 +285,7 @@ list_all(struct ps *ps)
     measure(ps);
     if (ps->cli->terminal && cli_screen_size(&rows, &room))
         fit(ps->width, (size_t)room);
-    if (!ps->cli->json && !ps->cli->quiet) {
+    if (!ps->cli->json && !ps->cli->quiet && (ps->sockets.count || ps->every_ms)) {
         if (ps->every_ms)
             eng_bytes_text(&head, "  ");
         add_head(ps, &head, ps->width);
@@ -311,15 +321,17 @@ list_changes(struct ps *ps, const struct eng_sockets *before)
 }
 
 static void
-tell_summary(struct ps *ps)
+tell_summary(struct ps *ps, int code)
 {
     struct eng_bytes line = {0};
 
     if (!ps->cli->json || ps->cli->quiet)
         return;
-    eng_bytes_printf(&line,
-                     "{\"v\":1,\"event\":\"summary\",\"sockets\":%zu,\"hidden\":%zu,\"exit\":0}\n",
-                     ps->sockets.count, count_hidden(&ps->sockets));
+    eng_bytes_printf(
+        &line,
+        "{\"v\":1,\"event\":\"summary\",\"sockets\":%zu,\"hidden\":%zu,\"left_out\":%zu,"
+        "\"exit\":%d}\n",
+        ps->sockets.count, count_hidden(&ps->sockets), ps->sockets.left_out, code);
     cli_out_add(&ps->cli->out, line.data, line.len);
     eng_bytes_free(&line);
 }
@@ -371,7 +383,8 @@ static int
 read_sockets(struct ps *ps)
 {
     struct outlet_reason why = OUTLET_REASON;
-    outlet_err err = eng_sockets_read(&ps->sockets, ps->filters, ps->filter_count, &why);
+    outlet_err err = eng_sockets_read(&ps->sockets, ps->filters, ps->filter_count, ps->time_wait,
+                                      &why);
 
     if (!err)
         return ENG_DONE;
@@ -475,12 +488,13 @@ list_once(struct ps *ps)
 
     if (code)
         return code;
+    code = ps->sockets.count ? ENG_DONE : ENG_UNMET; /* as grep and pgrep answer */
     list_all(ps);
-    tell_summary(ps);
+    tell_summary(ps, code);
     /* The rows before the note that is about them. */
     cli_out_finish(&ps->cli->out, -1, -1);
     say_notes(ps);
-    return ENG_DONE;
+    return code;
 }
 
 static bool
@@ -501,12 +515,10 @@ parse(struct ps *ps)
             return false;
         }
     }
+    ps->time_wait = ps->cli->verbose;
     ps->every_ms = o->has[OPT_WATCH] ? 1000 : 0;
-    if (every && !eng_parse_duration(every, &ps->every_ms)) {
-        cli_usage(ps->cli, TEXT_USAGE_BAD_VALUE, "--watch", every, "1s");
-        return false;
-    }
-    return true;
+    return !every || eng_parse_duration(every, &ps->every_ms) ||
+           cli_refuse_time(ps->cli, OPT_WATCH, "1s");
 }
 
 int

@@ -128,7 +128,8 @@ cli_say_damage(struct cli *cli, const char *path, const struct eng_damage *damag
     snprintf(offset, sizeof offset, "%llu", (unsigned long long)damage->offset);
     snprintf(line, sizeof line, "%llu", (unsigned long long)damage->line);
     cli_fail(cli, OUTLET_EPROTO,
-             damage->cut    ? TEXT_ERROR_RECORDING_CUT
+             damage->other  ? TEXT_ERROR_RECORDING_OTHER
+             : damage->cut  ? TEXT_ERROR_RECORDING_CUT
              : damage->line ? TEXT_ERROR_RECORDING_LINE
                             : TEXT_ERROR_RECORDING_BYTE,
              path, offset, damage->text, line);
@@ -152,6 +153,7 @@ struct shown {
     uint64_t messages;
     uint64_t taken;
     uint64_t damages;
+    bool other; /* the file is no recording: there is nothing to count */
     bool failed;
 };
 
@@ -221,6 +223,16 @@ target_flush(struct shown *s, size_t most)
     s->written.len = 0;
 }
 
+/* Some files only say here that there was no room.  False: it has been said. */
+static bool
+target_close(struct shown *s)
+{
+    int fd = s->fd;
+
+    s->fd = -1;
+    return fd < 0 || close(fd) == 0 || s->failed || target_failed(s, errno);
+}
+
 static void
 show_event(struct shown *s, const struct eng_record *r)
 {
@@ -287,6 +299,7 @@ show_damage(struct shown *s, const struct eng_damage *damage)
 {
     if (s->cli->json && s->fd < 0)
         target_flush(s, 0); /* it is told where it stands */
+    s->other |= damage->other;
     if (s->damages++ < DAMAGES_MAX)
         cli_say_damage(s->cli, s->path, damage);
 }
@@ -342,11 +355,11 @@ say_end(struct shown *s)
     snprintf(numbers[2], sizeof numbers[2], "%llu", (unsigned long long)(s->damages - DAMAGES_MAX));
     if (s->damages > DAMAGES_MAX)
         cli_fail(cli, OUTLET_EPROTO, TEXT_ERROR_RECORDING_MORE, s->path, numbers[2]);
-    if (cli->quiet || cli->json)
+    if (cli->quiet || cli->json || s->other || s->failed)
         return;
     if (eng_reader_is_foreign(s->reader))
         cli_say(cli, TEXT_FOREIGN, s->path);
-    if (s->fd >= 0)
+    if (cli->options.has[OPT_TO])
         cli_say(cli, TEXT_CONVERTED, numbers[0], numbers[1], cli->options.value[OPT_TO]);
     else
         cli_say(cli, TEXT_SHOWN, numbers[0], numbers[1]);
@@ -385,16 +398,15 @@ cli_recording(struct cli *cli)
     if (!cli->json)
         prepare_lines(&s);
     code = show_all(&s);
+    if (!target_close(&s))
+        code = ENG_FILE;
     say_end(&s);
     goto close_all;
 
 refused:
     code = cli->refusal;
 close_all:
-    if (s.fd >= 0 && close(s.fd) != 0 && code == ENG_DONE) {
-        target_failed(&s, errno);
-        code = ENG_FILE;
-    }
+    (void)target_close(&s); /* after a refusal, which has been said */
     eng_writer_close(s.writer);
     eng_reader_close(s.reader);
     eng_bytes_free(&s.written);

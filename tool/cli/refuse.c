@@ -49,6 +49,8 @@ cli_text_of_mistake(const struct eng_mistake *m)
         return TEXT_USAGE_BAD_BASE64;
     case ENG_WRONG_CHARACTER:
         return TEXT_USAGE_BAD_CHARACTER;
+    case ENG_WRONG_UTF8:
+        return TEXT_USAGE_BAD_UTF8;
     case ENG_WRONG_CHARSET:
         return near ? TEXT_USAGE_BAD_CHARSET_NEAR : TEXT_USAGE_BAD_CHARSET;
     case ENG_WRONG_SUM:
@@ -112,7 +114,86 @@ cli_text_of_mistake(const struct eng_mistake *m)
 const char *
 cli_hint_of_mistake(const struct cli *cli, const struct eng_mistake *m)
 {
-    return m->wrong == ENG_WRONG_CHARACTER ? cli->options.value[OPT_CHARSET] : m->near;
+    bool by_charset = m->wrong == ENG_WRONG_CHARACTER || m->wrong == ENG_WRONG_UTF8;
+
+    return by_charset ? cli->options.value[OPT_CHARSET] : m->near;
+}
+
+/* A duration that is none: mostly its unit was left out. */
+bool
+cli_refuse_time(struct cli *cli, int id, const char *example)
+{
+    const char *text = cli->options.value[id];
+    size_t digits = strspn(text, "0123456789");
+    char name[40];
+
+    snprintf(name, sizeof name, "--%s", cli_option_infos[id].word);
+    if (digits > 0 && !text[digits] && strspn(text, "0") < digits)
+        return cli_refuse(cli, id, digits, TEXT_USAGE_NEEDS_UNIT, name, text);
+    return cli_refuse(cli, id, 0, TEXT_USAGE_BAD_VALUE, name, text, example);
+}
+
+/* Two that exclude each other: of those that a file of presets gives, its later line is blamed. */
+bool
+cli_refuse_pair(struct cli *cli, int a, int b, enum cli_text text)
+{
+    char names[2][40] = {"TEXT", "TEXT"};
+    int later = cli->options.place[b].line > cli->options.place[a].line ? b : a;
+
+    if (a < CLI_OPTIONS)
+        snprintf(names[0], sizeof names[0], "--%s", cli_option_infos[a].word);
+    if (b < CLI_OPTIONS)
+        snprintf(names[1], sizeof names[1], "--%s", cli_option_infos[b].word);
+    return cli_refuse(cli, later, 0, text, names[0], names[1]);
+}
+
+/* The word `word` is a URL, or this says why it is none.  False: refused. */
+bool
+cli_refuse_url(struct cli *cli, int word, enum outlet_role role)
+{
+    const char *url = cli->options.words[word];
+    struct outlet_reason why = OUTLET_REASON;
+    struct eng_bytes text = {0};
+    enum outlet_err err = outlet_url_check(url, role, &why);
+
+    if (!err)
+        return true;
+    if (!cli->options.place[CLI_WORD_URL + word].line) {
+        struct cli_show show;
+
+        cli_show_init(&show, cli);
+        show.sink.emit(&show.sink, &(struct eng_event){
+                                       .kind = ENG_ERROR, .url = url, .role = role, .why = &why});
+        cli->refusal = ENG_USAGE;
+        return false;
+    }
+    cli_explain(cli->json ? CLI_EN : cli->lang, url, role, &why, &text);
+    eng_bytes_add(&text, "", 1);
+    (void)cli_refuse(cli, CLI_WORD_URL + word, why.position > 0 ? (size_t)why.position : 0,
+                     TEXT_ERROR_BARE, text.failed ? why.text : (const char *)text.data);
+    eng_bytes_free(&text);
+    return false;
+}
+
+/* There is no URL; perhaps an option took it. */
+int
+cli_usage_no_url(struct cli *cli, enum cli_text otherwise)
+{
+    const struct cli_options *o = &cli->options;
+    const char *verb = cli_verb_infos[o->verb].word;
+
+    for (int i = 0; i < CLI_OPTIONS; i++) {
+        const char *value = o->has[i] ? o->value[i] : NULL;
+        char name[40];
+
+        if (!value || o->place[i].line ||
+            (outlet_url_check(value, OUTLET_TO_CONNECT, NULL) &&
+             outlet_url_check(value, OUTLET_TO_LISTEN, NULL)))
+            continue;
+        snprintf(name, sizeof name, "--%s", cli_option_infos[i].word);
+        return cli_usage(cli, TEXT_USAGE_TOOK_URL, verb, name, value, cli_option_infos[i].argument);
+    }
+    return cli_usage(cli, otherwise, verb);
 }
 
 void

@@ -18,14 +18,14 @@ cli_relay(struct cli *cli)
     int code;
 
     if (cli->options.word_count < 2)
-        return cli_usage(cli, TEXT_USAGE_TWO_URLS, NULL);
+        return cli_usage_no_url(cli, TEXT_USAGE_TWO_URLS);
     if (cli->options.has[OPT_DIAL])
         opts.role = OUTLET_TO_CONNECT;
     opts.url = cli->options.words[0];
     opts.to = cli->options.words[1];
     opts.once = cli->options.has[OPT_ONCE];
     if (!cli_parse_time(cli, &opts.time_ms))
-        return ENG_USAGE;
+        return cli->refusal;
     (void)!getrandom(&opts.seed, sizeof opts.seed, GRND_NONBLOCK); /* as without --seed */
     if (!cli_payload_charset(cli, &opts.charset) || !cli_rules_options(cli, &opts))
         return cli->refusal;

@@ -47,34 +47,75 @@ parse_options(struct cli *cli, struct eng_replay_opts *opts)
         return cli_refuse(cli, OPT_SPEED, 0, TEXT_USAGE_BAD_VALUE, "--speed", o->value[OPT_SPEED],
                           "1x, 2x, 0.5x, max");
     if (o->has[OPT_PATIENCE] && !eng_parse_duration(o->value[OPT_PATIENCE], &opts->wait_ms))
-        return cli_refuse(cli, OPT_PATIENCE, 0, TEXT_USAGE_BAD_VALUE, "--time",
-                          o->value[OPT_PATIENCE], "500ms");
+        return cli_refuse_time(cli, OPT_PATIENCE, "500ms");
     return cli_filter_options(cli, &opts->filter, NULL);
+}
+
+/* What the filters let through. */
+struct selection {
+    struct eng_record_filter filter;
+    struct eng_record_filter of_conns; /* the part of it that is about connections */
+    uint64_t records;                  /* of these connections */
+    uint64_t messages;
+    uint64_t left_out; /* of their messages */
+};
+
+static void
+select_record(struct selection *s, const struct eng_record *r)
+{
+    bool wanted = eng_record_wanted(&s->filter, r);
+
+    if (!r->conn || !eng_record_wanted(&s->of_conns, r))
+        return;
+    s->records++;
+    if (r->kind == ENG_RECORD_MESSAGE)
+        *(wanted ? &s->messages : &s->left_out) += 1;
+}
+
+/* A test that compares nothing would pass for ever. */
+static int
+judge_selection(struct cli *cli, const char *path, const struct selection *s)
+{
+    const bool *has = cli->options.has;
+
+    if (s->records && (s->messages || !s->left_out))
+        return ENG_DONE;
+    if (has[OPT_SAME] || has[OPT_ID] || has[OPT_PEER] || has[OPT_AFTER] || has[OPT_BEFORE])
+        return cli_usage(cli, TEXT_REPLAY_NOTHING_SELECTED, path);
+    if (!cli->json && !cli->quiet)
+        cli_say(cli, TEXT_REPLAY_NOTHING_SELECTED, path);
+    return ENG_DONE;
 }
 
 /* Nothing is sent unless all of it can be. */
 static int
-check_file(struct cli *cli, const char *path)
+check_file(struct cli *cli, const char *path, const struct eng_record_filter *filter)
 {
     struct eng_reader *reader = cli_reader_open(cli, path);
+    struct selection selection = {
+        .filter = *filter,
+        .of_conns = {.id = filter->id, .peer = filter->peer, .size_most = SIZE_MAX}};
     struct eng_record record;
     struct eng_damage damage;
     enum eng_read got;
-    int code = ENG_DONE;
+    int code;
 
     if (!reader)
         return cli->refusal;
-    do {
+    for (;;) {
         got = eng_reader_next(reader, &record, &damage);
-    } while (got == ENG_READ_RECORD);
+        if (got != ENG_READ_RECORD)
+            break;
+        select_record(&selection, &record);
+    }
     if (got == ENG_READ_FAILED)
         cli_fail(cli, OUTLET_ESYS, TEXT_ERROR_RECORDING, path, strerror(eng_reader_error(reader)));
     if (got == ENG_READ_DAMAGE) {
         cli_say_damage(cli, path, &damage);
-        cli_fail(cli, OUTLET_EPROTO, TEXT_REPLAY_DAMAGED, path);
+        if (!damage.other)
+            cli_fail(cli, OUTLET_EPROTO, TEXT_REPLAY_DAMAGED, path);
     }
-    if (got != ENG_READ_END)
-        code = ENG_FILE;
+    code = got == ENG_READ_END ? judge_selection(cli, path, &selection) : ENG_FILE;
     eng_reader_close(reader);
     return code;
 }
@@ -260,10 +301,10 @@ cli_replay(struct cli *cli)
     int code;
 
     if (cli->options.word_count < 2)
-        return cli_usage(cli, TEXT_USAGE_FILE_URL, NULL);
+        return cli_usage_no_url(cli, TEXT_USAGE_FILE_URL);
     if (!parse_options(cli, &opts))
         return cli->refusal;
-    code = check_file(cli, cli->options.words[0]);
+    code = check_file(cli, cli->options.words[0], &opts.filter);
     if (code)
         return code;
     opts.reader = cli_reader_open(cli, cli->options.words[0]);

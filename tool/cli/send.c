@@ -24,13 +24,19 @@ read_input(struct cli *cli, struct eng_session_opts *opts)
     int code = ENG_DONE;
 
     if (error) {
-        cli_fail(cli, OUTLET_ESYS, TEXT_ERROR_PLAIN, "-", strerror(error));
+        if (error == EFBIG)
+            cli_fail(cli, OUTLET_EMSGSIZE, TEXT_ERROR_INPUT_LONG, "16 MiB");
+        else
+            cli_fail(cli, OUTLET_ESYS, TEXT_ERROR_INPUT, strerror(error));
         code = ENG_FILE;
     } else if (!eng_encode_text(opts->charset, raw.data, raw.len, &opts->bytes, &bad_at)) {
         char at[24];
 
         snprintf(at, sizeof at, "%zu", bad_at + 1);
-        cli_fail(cli, OUTLET_EINVAL, TEXT_ERROR_INPUT_CHARACTER, at, opts->charset);
+        cli_fail(cli, OUTLET_EINVAL,
+                 eng_utf8_next(raw.data + bad_at, raw.len - bad_at) ? TEXT_ERROR_INPUT_CHARACTER
+                                                                    : TEXT_ERROR_INPUT_UTF8,
+                 at, opts->charset);
         code = ENG_FILE;
     } else {
         eng_seal(&opts->bytes, opts->append, opts->eol);

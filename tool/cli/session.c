@@ -21,15 +21,14 @@ static bool
 parse_number(struct cli *cli, enum cli_option id, int64_t *out)
 {
     const char *text = cli->options.value[id];
-    char name[40];
 
     if (!cli->options.has[id])
         return true;
     if (id == OPT_COUNT ? eng_parse_count(text, out) : eng_parse_duration(text, out))
         return true;
-    snprintf(name, sizeof name, "--%s", cli_option_infos[id].word);
-    return cli_refuse(cli, (int)id, 0, TEXT_USAGE_BAD_VALUE, name, text,
-                      id == OPT_COUNT ? "10" : "500ms");
+    return id == OPT_COUNT
+               ? cli_refuse(cli, (int)id, 0, TEXT_USAGE_BAD_VALUE, "--count", text, "10")
+               : cli_refuse_time(cli, (int)id, "500ms");
 }
 
 bool
@@ -49,8 +48,8 @@ parse_repetition(struct cli *cli, struct eng_session_opts *opts)
         !parse_number(cli, has[OPT_WAIT] ? OPT_WAIT : OPT_TIME, &opts->time_ms))
         return false;
     if (repeats && opts->payload != ENG_PAYLOAD_BYTES && opts->payload != ENG_PAYLOAD_FILE) {
-        cli_usage(cli, TEXT_USAGE_NOTHING_TO_REPEAT, has[OPT_EVERY] ? "--every" : "--count");
-        return false;
+        return cli_refuse(cli, has[OPT_EVERY] ? OPT_EVERY : OPT_COUNT, 0,
+                          TEXT_USAGE_NOTHING_TO_REPEAT, has[OPT_EVERY] ? "--every" : "--count");
     }
     return true;
 }
@@ -58,11 +57,15 @@ parse_repetition(struct cli *cli, struct eng_session_opts *opts)
 static bool
 parse_rule(struct cli *cli, struct eng_session_opts *opts)
 {
+    static const int rules[] = {OPT_ECHO, OPT_REPLY, OPT_REPLY_HEX, OPT_DISCARD};
     const struct cli_options *o = &cli->options;
+    int before = -1;
 
-    if (o->has[OPT_ECHO] + o->has[OPT_REPLY] + o->has[OPT_REPLY_HEX] + o->has[OPT_DISCARD] > 1) {
-        cli_usage(cli, TEXT_USAGE_ONE_RULE, NULL);
-        return false;
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+        if (o->has[rules[i]] && before >= 0)
+            return cli_refuse_pair(cli, before, rules[i], TEXT_USAGE_ONE_RULE);
+        if (o->has[rules[i]])
+            before = rules[i];
     }
     if (o->has[OPT_ECHO])
         opts->rule = ENG_RULE_ECHO;
@@ -81,18 +84,16 @@ parse_expectation(struct cli *cli, struct eng_session_opts *opts)
 {
     const struct cli_options *o = &cli->options;
 
-    if (o->has[OPT_EXPECT] && o->has[OPT_EXPECT_HEX]) {
-        cli_usage(cli, TEXT_USAGE_ONE_EXPECT, NULL);
-        return false;
-    }
+    if (o->has[OPT_EXPECT] && o->has[OPT_EXPECT_HEX])
+        return cli_refuse_pair(cli, OPT_EXPECT, OPT_EXPECT_HEX, TEXT_USAGE_ONE_EXPECT);
     if (o->has[OPT_EXPECT] && !cli_payload_bytes(cli, OPT_EXPECT, opts->charset, &opts->expect))
         return false;
     if (o->has[OPT_EXPECT_HEX] && !cli_payload_bytes(cli, OPT_EXPECT_HEX, NULL, &opts->expect))
         return false;
-    if ((o->has[OPT_EXPECT] || o->has[OPT_EXPECT_HEX]) && opts->expect.len == 0) {
-        cli_usage(cli, TEXT_USAGE_EMPTY_EXPECT, o->has[OPT_EXPECT] ? "--expect" : "--expect-hex");
-        return false;
-    }
+    if ((o->has[OPT_EXPECT] || o->has[OPT_EXPECT_HEX]) && opts->expect.len == 0)
+        return cli_refuse(cli, o->has[OPT_EXPECT] ? OPT_EXPECT : OPT_EXPECT_HEX, 0,
+                          TEXT_USAGE_EMPTY_EXPECT,
+                          o->has[OPT_EXPECT] ? "--expect" : "--expect-hex");
     return true;
 }
 
@@ -100,14 +101,15 @@ bool
 cli_session_options(struct cli *cli, struct eng_session_opts *opts)
 {
     if (cli->options.word_count == 0) {
-        cli_usage(cli, TEXT_USAGE_NO_URL, cli_verb_infos[cli->options.verb].word);
+        cli->refusal = cli_usage_no_url(cli, TEXT_USAGE_NO_URL);
         return false;
     }
     opts->url = cli->options.words[0];
     opts->once = cli->options.has[OPT_ONCE];
     opts->input = STDIN_FILENO;
-    return parse_rule(cli, opts) && cli_payload_options(cli, opts) && parse_repetition(cli, opts) &&
-           parse_expectation(cli, opts) && cli_rules_options(cli, opts) && cli_preset_save(cli);
+    return cli_refuse_url(cli, 0, opts->role) && parse_rule(cli, opts) &&
+           cli_payload_options(cli, opts) && parse_repetition(cli, opts) &&
+           parse_expectation(cli, opts) && cli_rules_options(cli, opts);
 }
 
 void
@@ -497,12 +499,33 @@ session_work(struct run *run, struct eng_session_opts *opts)
     return (int)run->result;
 }
 
+/* What cannot be sent is refused before anything is opened. */
+static bool
+carries(struct cli *cli, const struct eng_session_opts *opts)
+{
+    char why[160];
+    char name[40] = "TEXT";
+    bool reply;
+    int id;
+
+    if (opts->to || eng_session_carries(opts, &reply, why, sizeof why))
+        return true;
+    id = !reply ? cli_payload_id(cli) : cli->options.has[OPT_REPLY_HEX] ? OPT_REPLY_HEX : OPT_REPLY;
+    if (id < CLI_OPTIONS)
+        snprintf(name, sizeof name, "--%s", cli_option_infos[id].word);
+    else if (strcmp(cli->options.words[1], "-") == 0)
+        snprintf(name, sizeof name, "-");
+    return cli_refuse(cli, id, 0, TEXT_ERROR_PLAIN, name, why);
+}
+
 int
 cli_run_session(struct cli *cli, struct eng_session_opts *opts)
 {
     struct run run = {.cli = cli, .signal_fd = -1};
     int code;
 
+    if (!carries(cli, opts) || !cli_preset_save(cli)) /* saved when the command line is right */
+        return cli->refusal;
     cli_show_init(&run.show, cli);
     code = cli_loop_open(cli, &run.loop);
     if (code)

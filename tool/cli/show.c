@@ -184,8 +184,14 @@ add_check(struct eng_bytes *line, const struct cli *cli, const struct eng_event 
     snprintf(has, sizeof has, "%0*llx", digits, (unsigned long long)e->sum_has);
     snprintf(want, sizeof want, "%0*llx", digits, (unsigned long long)e->sum_want);
     eng_bytes_text(line, cli_ink(colours, e->check == ENG_GOOD ? INK_GOOD : INK_BAD));
-    cli_format(cli->lang, e->check == ENG_GOOD ? TEXT_CHECK_GOOD : TEXT_CHECK_BAD,
-               (const char *const[CLI_ARGS]){e->sum->row->name, has, want}, line);
+    if (e->check == ENG_SHORT) {
+        snprintf(has, sizeof has, "%zu", eng_sum_size(e->sum));
+        cli_format(cli->lang, TEXT_CHECK_SHORT,
+                   (const char *const[CLI_ARGS]){e->sum->row->name, has}, line);
+    } else {
+        cli_format(cli->lang, e->check == ENG_GOOD ? TEXT_CHECK_GOOD : TEXT_CHECK_BAD,
+                   (const char *const[CLI_ARGS]){e->sum->row->name, has, want}, line);
+    }
     eng_bytes_text(line, cli_ink(colours, INK_NONE));
 }
 
@@ -224,7 +230,7 @@ say_bad_check(struct cli_show *show, const struct eng_event *e)
 {
     struct eng_bytes line = {0};
 
-    if (e->check != ENG_BAD || show->cli->quiet)
+    if ((e->check != ENG_BAD && e->check != ENG_SHORT) || show->cli->quiet)
         return;
     add_peer(&line, show->cli, e);
     eng_bytes_text(&line, "  ");

@@ -113,7 +113,7 @@ say_refused(struct cli_talk *t, const struct eng_sent *sent)
                                 (unsigned long long)sent->refused_ids[i]);
     if (sent->refused)
         say(t, TEXT_TALK_REFUSED, ids);
-    else if (!sent->taken)
+    else if (!sent->taken && !sent->wrong)
         say(t, TEXT_TALK_NOBODY, NULL);
 }
 
@@ -126,7 +126,7 @@ send_piece(struct cli_talk *t, struct item *i)
     ssize_t n = read(i->fd, chunk, sizeof chunk);
 
     if (n < 0)
-        say(t, TEXT_ERROR_PLAIN, i->about, strerror(errno));
+        say(t, TEXT_ERROR_FILE, i->about, strerror(errno));
     if (n <= 0)
         return false;
     eng_session_send(t->session, i->to, chunk, (size_t)n, &sent);
@@ -330,7 +330,7 @@ do_file(struct cli_talk *t, const char *rest)
         errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
     }
     if (fd < 0) {
-        say(t, TEXT_ERROR_PLAIN, rest, strerror(errno));
+        say(t, TEXT_ERROR_FILE, rest, strerror(errno));
         return;
     }
     if (!t->whole && !t->opts->append) {
@@ -340,7 +340,10 @@ do_file(struct cli_talk *t, const char *rest)
     error = eng_file_read(fd, WHOLE_MAX, &bytes);
     close(fd);
     if (error) {
-        say(t, TEXT_ERROR_PLAIN, rest, strerror(error));
+        if (error == EFBIG)
+            say(t, TEXT_ERROR_FILE_LONG, rest, "16 MiB");
+        else
+            say(t, TEXT_ERROR_FILE, rest, strerror(error));
         eng_bytes_free(&bytes);
         return;
     }

@@ -13,6 +13,7 @@ static void
 add_checksums(struct cli *cli, struct eng_bytes *out)
 {
     eng_bytes_text(out, cli_text(cli->lang, TEXT_HELP_CHECKSUMS));
+    eng_bytes_text(out, cli_text(cli->lang, TEXT_HELP_CHECKSUMS_LIST));
     for (int i = 0; i < ENG_SUMS; i++) {
         const struct eng_sum_row *row = &eng_sums[i];
         int digits = (int)row->width / 4;

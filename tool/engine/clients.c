@@ -91,7 +91,17 @@ void
 eng_session_send(struct eng_session *s, uint64_t id, const void *bytes, size_t len,
                  struct eng_sent *sent)
 {
+    char why[160];
+
     *sent = (struct eng_sent){0};
+    if (eng_carry_refuses(&s->url, s->opts.url, bytes, len, why, sizeof why)) {
+        char text[160];
+
+        snprintf(text, sizeof text, "not sent: %.148s", why);
+        session_tell_error(s, text);
+        sent->wrong = true;
+        return;
+    }
     for (struct peer *p = s->peers; p && s->state == SESSION_RUNNING; p = p->next) {
         if (!is_asked(p, id))
             continue;

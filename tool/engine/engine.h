@@ -118,8 +118,17 @@ struct eng_url {
 bool eng_url_split(const char *url, enum outlet_role role, struct eng_url *out);
 /* The value of an option behind '#' (or '?'), copied to `value`. */
 bool eng_url_option(const char *url, const char *key, char *value, size_t room);
+/* Of an option that is a size: 64K is 65536.  `otherwise`: it is not there, or off. */
+size_t eng_url_size(const char *url, const char *key, size_t otherwise);
 void eng_url_masked(const char *url, char *text, size_t room); /* a secret as "***" */
 bool eng_url_is_loopback(const struct eng_url *u);
+
+/* ---- what an endpoint can carry (carry.c) ---- */
+
+/* Can no message of these bytes go there?  Then *why is a sentence, which begins in the middle: it
+ * stands behind what the message is.  False: it can, as far as is known here. */
+bool eng_carry_refuses(const struct eng_url *u, const char *url, const void *bytes, size_t len,
+                       char *why, size_t room);
 
 /* ---- who owns a socket (owner.c) ---- */
 
@@ -131,6 +140,8 @@ struct eng_owner {
 
 /* Who listens at the address of `u` (tcp, udp, unix)?  False: nobody was found. */
 bool eng_owner_find(const struct eng_url *u, struct eng_owner *out);
+/* unix, unix-dgram or unix-seqpacket: what the socket at a path is; NULL: unknown. */
+const char *eng_socket_scheme(const char *path);
 /* Who has the other end of a tcp connection on this computer, "127.0.0.1:80"? */
 bool eng_owner_of_peer(const char *local, const char *peer, struct eng_owner *out);
 
@@ -238,7 +249,8 @@ struct eng_sink {
 enum eng_form {
     ENG_FORM_AUTO, /* text, or hex when it is not UTF-8 */
     ENG_FORM_HEX,
-    ENG_FORM_BOTH
+    ENG_FORM_BOTH,
+    ENG_FORM_SHORT /* as AUTO, and hex also where that is shorter */
 };
 
 /* One JSON line for an event (json.c); `text` stands in for why->text in ERROR when not NULL. */
@@ -301,6 +313,10 @@ struct eng_session_opts {
     void *user;
 };
 
+/* Is what is sent for certain something that the URL can carry?  `opts->url` was checked.  False:
+ * the reply (or else the payload) cannot, and `why` says why, behind its name. */
+bool eng_session_carries(const struct eng_session_opts *opts, bool *reply, char *why, size_t room);
+
 struct eng_session;
 
 /* ENG_DONE, or what failed with *why filled; nothing is left open then, and `ended` is not
@@ -359,6 +375,7 @@ struct eng_sent {
     uint64_t taken;   /* by so many */
     uint64_t refused; /* so many had no room, or have heard our end: nothing is kept for them */
     uint64_t refused_ids[ENG_REFUSED_MAX];
+    bool wrong; /* no message can be like that, which was told; nobody got it */
 };
 
 void eng_session_send(struct eng_session *s, uint64_t id, const void *bytes, size_t len,

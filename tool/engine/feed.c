@@ -35,7 +35,15 @@ file_failed(const struct eng_session *s, struct outlet_reason *why)
     why->code = OUTLET_ESYS;
     why->side = OUTLET_BY_US;
     why->sys_errno = errno;
-    snprintf(why->text, sizeof why->text, "%.100s: %s", s->opts.file, strerror(errno));
+    if (errno == EFBIG)
+        snprintf(
+            why->text, sizeof why->text,
+            "%.60s is longer than %d bytes, the most that a message read from a file has; break "
+            "it up",
+            s->opts.file, LINE_MAX_BYTES);
+    else
+        snprintf(why->text, sizeof why->text, "%.80s cannot be read: %s; check the path",
+                 s->opts.file, strerror(errno));
     return ENG_FILE;
 }
 
@@ -44,6 +52,7 @@ static enum eng_result
 load_file(struct eng_session *s, int fd, struct outlet_reason *why)
 {
     struct eng_bytes *b = &s->input.bytes; /* not used otherwise with a file */
+    char text[160];
 
     errno = eng_file_read(fd, LINE_MAX_BYTES, b);
     if (errno)
@@ -52,6 +61,11 @@ load_file(struct eng_session *s, int fd, struct outlet_reason *why)
     if (b->failed) {
         errno = ENOMEM;
         return file_failed(s, why);
+    }
+    if (eng_carry_refuses(&s->url, s->opts.url, b->data, b->len, text, sizeof text)) {
+        why->code = OUTLET_EINVAL;
+        snprintf(why->text, sizeof why->text, "%.40s: %.117s", s->opts.file, text);
+        return ENG_USAGE;
     }
     s->opts.bytes = *b; /* lent; freed with the input */
     s->opts.payload = ENG_PAYLOAD_BYTES;
@@ -400,36 +414,65 @@ send_to_all(struct eng_session *s, const uint8_t *bytes, size_t len)
     }
 }
 
-/* A character of the input has no code.  Someone who types can type it anew. */
+/* Someone who types can type it anew. */
 static void
-input_is_wrong(struct eng_session *s, const uint8_t *text, size_t len, size_t at)
+input_is_wrong(struct eng_session *s, const char *text)
+{
+    char about[64] = "the input";
+    char what[160];
+
+    if (s->input.line)
+        snprintf(about, sizeof about, "line %llu of the input", (unsigned long long)s->input.line);
+    if (!s->opts.input_person) {
+        session_fail_saying(s, ENG_FILE, OUTLET_EINVAL, about, text);
+        return;
+    }
+    snprintf(what, sizeof what, "not sent: %s", text);
+    session_tell_error(s, what);
+}
+
+/* A character has no code, or is none. */
+static void
+input_has_no_code(struct eng_session *s, const uint8_t *text, size_t len, size_t at)
 {
     struct eng_bytes shown = {0};
     char what[160];
     size_t n = eng_utf8_next(text + at, len - at);
 
     eng_text_visible(&shown, text + at, n ? n : 1);
-    snprintf(what, sizeof what, "the input: '%.*s' has no code in %.40s", (int)shown.len,
-             shown.len ? (const char *)shown.data : "", s->opts.charset);
-    eng_bytes_free(&shown);
-    if (s->opts.input_person)
-        session_tell_error(s, what);
+    if (n)
+        snprintf(what, sizeof what,
+                 "'%.*s' has no code in %.40s; leave it out, or use another charset",
+                 (int)shown.len, shown.len ? (const char *)shown.data : "", s->opts.charset);
     else
-        session_fail(s, ENG_FILE, OUTLET_EINVAL, 0, what);
+        snprintf(what, sizeof what,
+                 "'%.*s' is not UTF-8, which it must be to be sent in %.40s; leave --charset out "
+                 "for bytes as they are",
+                 (int)shown.len, shown.len ? (const char *)shown.data : "", s->opts.charset);
+    eng_bytes_free(&shown);
+    input_is_wrong(s, what);
 }
 
-/* The message that a line becomes.  False: it has characters that the charset does not. */
+/* The message that a line becomes.  False: it has characters that the charset does not, or what
+ * the URL cannot carry. */
 static bool
 make_line(struct eng_session *s, const uint8_t *from, size_t len, bool whole,
           struct eng_bytes *line)
 {
+    char why[160];
     size_t bad_at;
 
     if (!eng_encode_text(s->opts.charset, from, len, line, &bad_at)) {
-        input_is_wrong(s, from, len, bad_at);
+        input_has_no_code(s, from, len, bad_at);
         return false;
     }
     eng_seal(line, s->opts.append, whole ? s->opts.eol : "");
+    /* Of what a pipe brings the library finds it, and costs nothing more. */
+    if (s->opts.input_person && !line->failed &&
+        eng_carry_refuses(&s->url, s->opts.url, line->data, line->len, why, sizeof why)) {
+        input_is_wrong(s, why);
+        return false;
+    }
     return true;
 }
 
@@ -447,15 +490,18 @@ send_line(struct eng_session *s, size_t *at)
 
     if (!end && (!in->eof || left == 0)) {
         if (left > LINE_MAX_BYTES)
-            session_fail(s, ENG_FILE, OUTLET_EMSGSIZE, 0, "a line of the input");
+            session_fail_saying(s, ENG_FILE, OUTLET_EMSGSIZE, "the input",
+                                "a line is longer than 16 MiB, the limit; break it up");
         return false;
     }
+    in->line = ++in->lines;
     made = make_line(s, from, len, end != NULL, &line);
     *at += len + (end != NULL);
     if (line.failed)
         session_fail(s, ENG_INTERNAL, OUTLET_ENOMEM, 0, "a line of the input");
     else if (made)
         send_to_all(s, line.len ? line.data : (const uint8_t *)"", line.len);
+    in->line = 0;
     eng_bytes_free(&line);
     return true;
 }
@@ -498,7 +544,7 @@ input_encode(struct eng_session *s, size_t n)
     if (!ok) {
         session_fail(s, ENG_INTERNAL, OUTLET_ENOMEM, 0, "the input");
     } else if (!eng_encode(in->encoder, raw.data, n, &in->bytes, &bad_at)) {
-        input_is_wrong(s, raw.data, n, bad_at);
+        input_has_no_code(s, raw.data, n, bad_at);
         ok = false;
     }
     eng_bytes_free(&raw);
@@ -511,7 +557,7 @@ input_ended(struct eng_session *s)
     s->input.eof = true;
     timer_end(&s->input.grace);
     if (s->input.encoder && !eng_encode_end(s->input.encoder, &s->input.bytes))
-        session_fail(s, ENG_FILE, OUTLET_EINVAL, 0, "the input ends in the middle of a character");
+        input_is_wrong(s, "it ends in the middle of a character");
     input_send(s);
 }
 

@@ -24,27 +24,12 @@ enum { SILENCE_MS = 5000 };
 
 /* ---- pieces ------------------------------------------------------------------------------ */
 
-/* 64K, as the URL says it. */
-static size_t
-number_of(const char *url, const char *key, size_t otherwise)
-{
-    char text[32];
-    char *unit;
-    unsigned long long n;
-
-    if (!eng_url_option(url, key, text, sizeof text))
-        return otherwise;
-    n = strtoull(text, &unit, 10);
-    n <<= *unit == 'K' ? 10 : *unit == 'M' ? 20 : *unit == 'G' ? 30 : 0;
-    return n ? (size_t)n : otherwise; /* off */
-}
-
 /* What it is shows when it is made: fd:3 may be anything. */
 static void
 look_at(struct peer *p)
 {
     const char *url = p->to ? p->to : p->far ? p->s->opts.to : p->s->opts.url;
-    size_t cap = number_of(url, "cap", SIZE_MAX) / 2; /* the framing's own bytes count, too */
+    size_t cap = eng_url_size(url, "cap", SIZE_MAX) / 2; /* the framing's own bytes count, too */
     char transport[32] = "";
     char frame[64] = "none";
 
@@ -54,7 +39,7 @@ look_at(struct peer *p)
     (void)eng_url_option(url, "frame", frame, sizeof frame);
     p->has_borders = (strcmp(transport, "tcp") != 0 && strcmp(transport, "unix") != 0) ||
                      strcmp(frame, "none") != 0;
-    p->portion = number_of(url, "max", DATAGRAM_MAX);
+    p->portion = eng_url_size(url, "max", DATAGRAM_MAX);
     p->portion = p->portion < DATAGRAM_MAX ? p->portion : DATAGRAM_MAX;
     if (p->portion > cap)
         p->portion = cap ? cap : 1;

@@ -73,10 +73,27 @@ json_flag(struct eng_bytes *out, const char *key, bool value)
     eng_bytes_printf(out, ",\"%s\":%s", key, value ? "true" : "false");
 }
 
+/* Would a string be longer than hexadecimal?  Each control character takes six bytes of it. */
+static bool
+is_shorter_in_hex(const uint8_t *bytes, size_t len)
+{
+    size_t text = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        uint8_t c = bytes[i];
+
+        text += c == '"' || c == '\\' || c == '\n' || c == '\r' || c == '\t' ? 2
+                : c < ' ' || c == 0x7f                                       ? 6
+                                                                             : 1;
+    }
+    return text > 2 * len;
+}
+
 void
 eng_json_payload(struct eng_bytes *out, const uint8_t *bytes, size_t len, enum eng_form form)
 {
-    bool is_text = form != ENG_FORM_HEX && eng_utf8_valid(bytes, len);
+    bool is_text = form != ENG_FORM_HEX && eng_utf8_valid(bytes, len) &&
+                   (form != ENG_FORM_SHORT || !is_shorter_in_hex(bytes, len));
 
     if (is_text) {
         eng_bytes_text(out, ",\"text\":");
@@ -115,6 +132,10 @@ json_check(struct eng_bytes *out, const struct eng_event *e)
 
     eng_json_text(out, "check", e->check == ENG_GOOD ? "good" : "bad");
     eng_json_text(out, "sum", e->sum->row->name);
+    if (e->check == ENG_SHORT) { /* null is what could not be found out */
+        eng_bytes_text(out, ",\"has\":null,\"want\":null");
+        return;
+    }
     eng_bytes_printf(out, ",\"has\":\"%0*" PRIx64 "\",\"want\":\"%0*" PRIx64 "\"", digits,
                      e->sum_has, digits, e->sum_want);
 }

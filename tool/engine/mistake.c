@@ -69,8 +69,8 @@ eng_is_near(const char *word, const char *known, size_t *best)
 
     if (d >= *best || d > 2 || d >= strlen(known))
         return false;
-    /* Half of a word is no likeness, unless it is the beginning. */
-    if (d * 2 >= strlen(word) && strncmp(word, known, strlen(word)) != 0)
+    /* More than a third of a word is no likeness, unless it is the beginning. */
+    if (d * 3 > strlen(word) && strncmp(word, known, strlen(word)) != 0)
         return false;
     *best = d;
     return true;

@@ -19,6 +19,7 @@ enum eng_wrong {
     ENG_WRONG_ESCAPE,
     ENG_WRONG_BASE64,
     ENG_WRONG_CHARACTER,   /* this character does not exist in the charset */
+    ENG_WRONG_UTF8,        /* what should be put into a charset is not UTF-8 */
     ENG_WRONG_CHARSET,     /* no such charset; `near` */
     ENG_WRONG_SUM,         /* no such checksum; `near` */
     ENG_WRONG_SUM_FAMILY,  /* a family of checksums, not one of them; `near` is one */

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 enum { TCP_STATE_LISTEN = 0x0a, UDP_STATE_UNCONNECTED = 0x07 };
 
@@ -109,6 +110,30 @@ find_unix(const char *file, const struct eng_url *u, struct found *best)
         best->uid = (uid_t)-1;
     }
     fclose(f);
+}
+
+const char *
+eng_socket_scheme(const char *path)
+{
+    const char *scheme = NULL;
+    char line[512];
+    FILE *f = fopen("/proc/net/unix", "re");
+
+    while (f && !scheme && fgets(line, sizeof line, f)) {
+        unsigned type;
+        int path_at = 0;
+
+        if (sscanf(line, "%*s %*s %*s %*s %x %*s %*s %n", &type, &path_at) != 1 || path_at == 0)
+            continue;
+        line[strcspn(line, "\n")] = '\0';
+        if (strcmp(line + path_at, path) == 0)
+            scheme = type == SOCK_STREAM  ? "unix"
+                     : type == SOCK_DGRAM ? "unix-dgram"
+                                          : "unix-seqpacket";
+    }
+    if (f)
+        fclose(f);
+    return scheme;
 }
 
 static void

@@ -144,6 +144,13 @@ eng_parse_escape(const char *text, struct eng_bytes *out, size_t *bad_at)
     return !out->failed;
 }
 
+/* Does something else than UTF-8 stand there?  Then no charset has a code for it. */
+static bool
+is_no_character(const char *text)
+{
+    return *text && eng_utf8_next((const uint8_t *)text, strlen(text)) == 0;
+}
+
 /* Escaped text in a charset, character by character, so that a mistake has its place. */
 static bool
 parse_encoded_escape(const char *text, const char *charset, struct eng_bytes *out,
@@ -167,7 +174,9 @@ parse_encoded_escape(const char *text, const char *charset, struct eng_bytes *ou
         else
             eng_bytes_add(&one, text + i, n);
         ok = n > 0;
-        mistake->wrong = ok ? ENG_WRONG_CHARACTER : ENG_WRONG_ESCAPE;
+        mistake->wrong = !ok                         ? ENG_WRONG_ESCAPE
+                         : is_no_character(text + i) ? ENG_WRONG_UTF8
+                                                     : ENG_WRONG_CHARACTER;
         mistake->at = i;
         if (ok && raw)
             eng_bytes_add(out, one.data, one.len);
@@ -249,6 +258,8 @@ eng_parse_payload(enum eng_notation notation, const char *text, const char *char
         [ENG_AS_BASE64] = ENG_WRONG_BASE64,
     };
 
+    bool ok;
+
     *mistake = (struct eng_mistake){.wrong = wrongs[notation]};
     switch (notation) {
     case ENG_AS_HEX:
@@ -261,7 +272,10 @@ eng_parse_payload(enum eng_notation notation, const char *text, const char *char
     case ENG_AS_TEXT:
         break;
     }
-    return eng_encode_text(charset, text, strlen(text), out, &mistake->at) && !out->failed;
+    ok = eng_encode_text(charset, text, strlen(text), out, &mistake->at);
+    if (!ok && is_no_character(text + mistake->at))
+        mistake->wrong = ENG_WRONG_UTF8;
+    return ok && !out->failed;
 }
 
 void

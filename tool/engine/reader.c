@@ -143,6 +143,7 @@ reader_damage(struct eng_reader *r, uint64_t offset, const char *format, ...)
     r->damage->offset = offset;
     r->damage->line = r->state == READER_JSON ? r->line : 0;
     r->damage->cut = false;
+    r->damage->other = false;
     return ENG_READ_DAMAGE;
 }
 
@@ -252,6 +253,14 @@ eng_reader_open_bytes(const uint8_t *bytes, size_t len)
     return r;
 }
 
+static enum eng_read
+reader_other(struct eng_reader *r, const char *what)
+{
+    (void)reader_damage(r, 0, "%s", what);
+    r->damage->other = true;
+    return ENG_READ_DAMAGE;
+}
+
 /* By what it begins with, whatever its name. */
 static enum eng_read
 reader_begin(struct eng_reader *r)
@@ -266,9 +275,8 @@ reader_begin(struct eng_reader *r)
     r->state = READER_DONE;
     for (size_t i = 0; at && i < sizeof classic / sizeof classic[0]; i++) {
         if (memcmp(at, classic[i], 4) == 0)
-            return reader_damage(r, 0,
-                                 "this is the old pcap format; convert it: editcap FILE "
-                                 "FILE.pcapng");
+            return reader_other(r, "this is the old pcap format; convert it: editcap -F pcapng "
+                                   "FILE FILE.pcapng");
     }
     if (at && memcmp(at, section, 4) == 0) {
         r->state = READER_PCAP;
@@ -281,7 +289,8 @@ reader_begin(struct eng_reader *r)
     }
     if (r->input.error)
         return ENG_READ_FAILED;
-    return reader_damage(r, 0, at ? "neither JSON Lines nor pcapng" : "the file is empty");
+    return reader_other(r, at ? "neither JSON Lines nor pcapng; --record FILE.jsonl makes one"
+                              : "the file is empty; --record FILE.jsonl makes one");
 }
 
 static enum eng_read

@@ -76,6 +76,7 @@ struct found {
     size_t comment_len;
     const uint8_t *rule; /* that acted on the message; NULL: none is named */
     size_t rule_len;
+    bool part; /* of a datagram, and not the last */
     const uint8_t *application;
     size_t application_len;
     uint32_t flags;
@@ -90,6 +91,7 @@ struct segment {
     size_t len;
     const uint8_t *rule; /* NULL: none */
     size_t rule_len;
+    bool part;
     int64_t ns;
 };
 
@@ -180,6 +182,9 @@ option_found(const struct pcap_reader *p, const struct block *b, unsigned code, 
                memcmp(at, PCAP_RULE, sizeof PCAP_RULE - 1) == 0) {
         out->rule = at + sizeof PCAP_RULE - 1;
         out->rule_len = len - (sizeof PCAP_RULE - 1);
+    } else if (code == PCAP_COMMENT && len == sizeof PCAP_PART - 1 &&
+               memcmp(at, PCAP_PART, len) == 0) {
+        out->part = true;
     } else if (b->type == PCAP_SECTION && code == PCAP_APPLICATION) {
         out->application = at;
         out->application_len = len;
@@ -516,7 +521,7 @@ take_ours(struct eng_reader *r, struct talk *t, int from, const struct segment *
         part->len = 0;
         return reader_damage(r, offset, "a message is longer than any that is recorded");
     }
-    if (tcp && !(s->flags & TCP_PSH))
+    if (tcp ? !(s->flags & TCP_PSH) : s->part)
         return ENG_READ_END;
     r->pcap->lent = t;
     r->pcap->lent_from = from;
@@ -725,6 +730,7 @@ take_packet_block(struct eng_reader *r, const struct block *b, struct eng_record
         return take_comment(r, b, &f, out);
     s.rule = f.rule;
     s.rule_len = f.rule_len;
+    s.part = f.part;
     return take_packet(r, b, &s, f.flags, out);
 }
 

@@ -75,7 +75,7 @@ record_json_add(struct eng_bytes *out, const struct eng_record *r)
         eng_json_text(out, "transport", r->conn->transport);
         eng_json_text(out, "peer", r->conn->peer);
         eng_json_number(out, "size", (int64_t)r->size);
-        eng_json_payload(out, r->bytes, r->size, ENG_FORM_AUTO);
+        eng_json_payload(out, r->bytes, r->size, ENG_FORM_SHORT);
         if (r->rule)
             eng_json_text(out, "rule", r->rule);
         break;

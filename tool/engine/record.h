@@ -87,6 +87,7 @@ struct eng_damage {
     uint64_t offset; /* byte of the file */
     uint64_t line;   /* JSON Lines, from 1; else 0 */
     bool cut;        /* the file ends there, too early */
+    bool other;      /* this is no recording; the text says what it is */
     char text[120];
 };
 

@@ -49,6 +49,7 @@ enum {
 };
 
 #define PCAP_RULE "rule: "
+#define PCAP_PART "the rest of this datagram follows" /* one of unix may be longer than of udp */
 
 /* Two ends; [0] is ours. */
 struct pcap_pair {

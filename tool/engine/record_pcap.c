@@ -256,6 +256,7 @@ struct packet {
     size_t len;
     const struct eng_record *comment; /* NULL: none */
     const char *rule;                 /* NULL: none */
+    bool part;                        /* of a datagram, and not the last */
     int64_t ns;
 };
 
@@ -364,6 +365,8 @@ add_packet(struct eng_bytes *out, const struct packet *p)
         option_record(out, p->comment);
     if (p->rule)
         option_rule(out, p->rule);
+    if (p->part)
+        option(out, PCAP_COMMENT, PCAP_PART, sizeof PCAP_PART - 1);
     option(out, PCAP_FLAGS, &flags, sizeof flags);
     put32(out, 0);
     block_end(out, at);
@@ -447,7 +450,10 @@ static const uint8_t made_up_peer[8] = {0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 1};
 static uint8_t
 protocol_of(const struct eng_record_conn *conn)
 {
-    return strcmp(conn->transport, "udp") == 0 ? IP_UDP : IP_TCP;
+    bool datagrams = strcmp(conn->transport, "udp") == 0 ||
+                     strcmp(conn->transport, "unix-dgram") == 0;
+
+    return datagrams ? IP_UDP : IP_TCP;
 }
 
 void
@@ -581,6 +587,7 @@ add_message(struct pcap_writer *w, const struct eng_record *r, struct eng_bytes 
         left -= p.len;
         p.flags = TCP_ACK | (left ? 0 : TCP_PSH);
         p.rule = left ? NULL : r->rule;
+        p.part = left && t->pair.protocol == IP_UDP;
         if (t->pair.protocol == IP_UDP)
             add_packet(out, &p);
         else

@@ -47,6 +47,7 @@ static const struct eng_record_conn conns[] = {
      .transport = "tcp",
      .local = "127.0.0.1:9000",
      .peer = "127.0.0.1:50001"},
+    {.id = 7, .role = OUTLET_TO_LISTEN, .transport = "unix-dgram", .local = "@name", .peer = ""},
 };
 
 static const struct outlet_reason closed = {.size = sizeof closed,
@@ -98,6 +99,11 @@ static const struct eng_record story[] = {
     {.kind = ENG_RECORD_MESSAGE, .conn = &conns[1], .bytes = large, .size = 60 * 1024, .out = true},
     {.kind = ENG_RECORD_MESSAGE, .conn = &conns[2], .bytes = large, .size = 65507, .out = true},
     MESSAGE(4, true, "unix"),
+    OPEN(6),
+    MESSAGE(6, false, "datagram"),
+    {.kind = ENG_RECORD_MESSAGE, .conn = &conns[6], .bytes = large, .size = LARGE},
+    MESSAGE(6, false, ""),
+    CLOSE(6, closed),
     CLOSE(0, closed),
     {.kind = ENG_RECORD_LOST, .count = 12345},
     CLOSE(2, closed),
@@ -105,7 +111,7 @@ static const struct eng_record story[] = {
     OPEN(0), /* the same addresses and number again */
     MESSAGE(0, true, "once more"),
     CLOSE(3, closed),
-    {.kind = ENG_RECORD_END, .count = 13},
+    {.kind = ENG_RECORD_END, .count = 16},
 };
 
 static int
@@ -525,6 +531,54 @@ files_of_others_are_read_as_far_as_they_go(void **state)
 }
 
 static void
+datagrams_of_unix_are_no_stream(void **state)
+{
+    /* IPv6, 16 bytes behind it, UDP */
+    static const uint8_t udp[] = {0x60, 0, 0, 0, 0, 16, 17, 64};
+    struct eng_writer *w = eng_writer_open(ENG_RECORD_PCAP);
+    struct eng_bytes out = {0};
+
+    (void)state;
+    eng_writer_add(w, &(struct eng_record)OPEN(6), &out);
+    assert_null(memmem(out.data, out.len, udp, 4)); /* no handshake */
+    eng_writer_add(w, &(struct eng_record)MESSAGE(6, true, "datagram"), &out);
+    assert_non_null(memmem(out.data, out.len, udp, sizeof udp));
+    eng_writer_close(w);
+    eng_bytes_free(&out);
+}
+
+static void
+what_is_shorter_in_hex_is_recorded_so(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t len;
+        const char *recorded;
+    } rows[] = {
+        {"", 0, "\"text\":\"\"}"},
+        {"\0\0", 2, "\"hex\":\"0000\"}"},
+        {"hello\0", 6, "\"text\":\"hello\\u0000\"}"},
+        {"\r\n", 2, "\"text\":\"\\r\\n\"}"},
+        {"\1a", 2, "\"hex\":\"0161\"}"},
+        {"\1abcd", 5, "\"text\":\"\\u0001abcd\"}"},
+        {"\1abc", 4, "\"hex\":\"01616263\"}"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct eng_record r = {.kind = ENG_RECORD_MESSAGE,
+                               .conn = &conns[0],
+                               .bytes = (const uint8_t *)rows[i].bytes,
+                               .size = rows[i].len};
+        struct eng_bytes line = {0};
+
+        record_json_add(&line, &r);
+        assert_non_null(memmem(line.data, line.len, rows[i].recorded, strlen(rows[i].recorded)));
+        eng_bytes_free(&line);
+    }
+}
+
+static void
 what_is_no_recording_is_said(void **state)
 {
     static const struct {
@@ -532,10 +586,10 @@ what_is_no_recording_is_said(void **state)
         size_t len;
         const char *wrong;
     } cases[] = {
-        {"", 0, "the file is empty"},
-        {"hello", 5, "neither JSON Lines nor pcapng"},
+        {"", 0, "the file is empty; --record FILE.jsonl makes one"},
+        {"hello", 5, "neither JSON Lines nor pcapng; --record FILE.jsonl makes one"},
         {"\xd4\xc3\xb2\xa1", 4,
-         "this is the old pcap format; convert it: editcap FILE FILE.pcapng"},
+         "this is the old pcap format; convert it: editcap -F pcapng FILE FILE.pcapng"},
         {"\n\r\r\n\x1c\0\0\0abcd", 12, "a section without its magic number"},
     };
 
@@ -546,6 +600,7 @@ what_is_no_recording_is_said(void **state)
         read_all((const uint8_t *)cases[i].bytes, cases[i].len, ENG_RECORD_JSON, &got);
         assert_int_equal(got.damages, 1);
         assert_string_equal(got.last.text, cases[i].wrong);
+        assert_int_equal(got.last.other, cases[i].bytes[0] != '\n');
         eng_bytes_free(&got.text);
     }
 }
@@ -563,6 +618,8 @@ main(void)
         cmocka_unit_test(formats_are_known_by_the_end_of_the_name),
         cmocka_unit_test(whole_records_at_the_front),
         cmocka_unit_test(files_of_others_are_read_as_far_as_they_go),
+        cmocka_unit_test(datagrams_of_unix_are_no_stream),
+        cmocka_unit_test(what_is_shorter_in_hex_is_recorded_so),
         cmocka_unit_test(what_is_no_recording_is_said),
     };
 

@@ -83,21 +83,38 @@ follow_sink(struct eng_session *s)
     }
 }
 
+static void
+fail(struct eng_session *s, enum eng_result result, struct outlet_reason *why)
+{
+    if (s->state != SESSION_RUNNING)
+        return;
+    why->side = OUTLET_BY_US;
+    session_tell_reason(s, result == ENG_TIMED_OUT ? s->opts.url : NULL, why);
+    eng_session_stop(s, result);
+}
+
 void
 session_fail(struct eng_session *s, enum eng_result result, outlet_err code, int sys_errno,
              const char *about)
 {
     struct outlet_reason why = OUTLET_REASON;
 
-    if (s->state != SESSION_RUNNING)
-        return;
     why.code = code;
-    why.side = OUTLET_BY_US;
     why.sys_errno = sys_errno;
     snprintf(why.text, sizeof why.text, "%s: %s", about,
              sys_errno ? strerror(sys_errno) : outlet_strerror(code));
-    session_tell_reason(s, result == ENG_TIMED_OUT ? s->opts.url : NULL, &why);
-    eng_session_stop(s, result);
+    fail(s, result, &why);
+}
+
+void
+session_fail_saying(struct eng_session *s, enum eng_result result, outlet_err code,
+                    const char *about, const char *text)
+{
+    struct outlet_reason why = OUTLET_REASON;
+
+    why.code = code;
+    snprintf(why.text, sizeof why.text, "%s: %s", about, text);
+    fail(s, result, &why);
 }
 
 void
@@ -145,6 +162,26 @@ peer_can_send(const struct peer *p)
     return p->state == PEER_OPEN && !p->full && !p->held && !p->ended_out;
 }
 
+/* What was refused for its length or its bytes is told with them; `about` is what it is. */
+static void
+cannot_send(struct peer *p, outlet_err err, const void *bytes, size_t len)
+{
+    struct eng_session *s = p->s;
+    enum eng_result result = err == OUTLET_ENOMEM ? ENG_INTERNAL : ENG_BROKEN;
+    char about[64] = "a message could not be sent";
+    char text[160];
+
+    if (s->input.line) {
+        snprintf(about, sizeof about, "line %llu of the input", (unsigned long long)s->input.line);
+        result = result == ENG_BROKEN ? ENG_FILE : result;
+    }
+    if ((err == OUTLET_EINVAL || err == OUTLET_EMSGSIZE) &&
+        eng_carry_refuses(&s->url, s->opts.url, bytes, len, text, sizeof text))
+        session_fail_saying(s, result, err, about, text);
+    else
+        session_fail(s, result, err, 0, about);
+}
+
 static void
 send_answer(struct peer *p, int64_t answer, const void *bytes, size_t len)
 {
@@ -161,8 +198,7 @@ send_answer(struct peer *p, int64_t answer, const void *bytes, size_t len)
     } else if (p->s->ruled || p->to || p->by_rule) {
         relay_rules_cannot(p, (outlet_err)answer, len);
     } else if (answer != OUTLET_ESTATE && answer != OUTLET_ESTALE) {
-        session_fail(p->s, answer == OUTLET_ENOMEM ? ENG_INTERNAL : ENG_BROKEN, (outlet_err)answer,
-                     0, "a message could not be sent");
+        cannot_send(p, (outlet_err)answer, bytes, len);
     }
 }
 

@@ -115,6 +115,8 @@ struct peer {
 };
 
 struct input {
+    uint64_t line;  /* that is sent just now, from 1; 0: none is */
+    uint64_t lines; /* so far */
     bool eof;
     bool regular; /* a file: always ready, cannot be watched */
     bool watching;
@@ -218,6 +220,9 @@ bool peer_is_overrun(struct peer *p);
 void peer_close(struct peer *p);
 void session_fail(struct eng_session *s, enum eng_result result, outlet_err code, int sys_errno,
                   const char *about);
+/* The same with a sentence about what was to be sent, which is `about`. */
+void session_fail_saying(struct eng_session *s, enum eng_result result, outlet_err code,
+                         const char *about, const char *text);
 void timer_end(outlet_timer *t);
 bool peer_render(struct peer *p, const struct eng_template *t, uint64_t n, const char *eol,
                  struct eng_bytes *out); /* false: the session has failed */

@@ -150,6 +150,23 @@ tell_listening(struct eng_session *s)
     eng_free(url);
 }
 
+bool
+eng_session_carries(const struct eng_session_opts *opts, bool *reply, char *why, size_t room)
+{
+    struct eng_url u;
+    bool said = opts->payload == ENG_PAYLOAD_BYTES && !opts->payload_template;
+    bool answered = opts->rule == ENG_RULE_REPLY && !opts->reply_template;
+
+    if (!eng_url_split(opts->url, opts->role, &u))
+        return true;
+    *reply = false;
+    if (said && eng_carry_refuses(&u, opts->url, opts->bytes.data, opts->bytes.len, why, room))
+        return false;
+    *reply = true;
+    return !answered ||
+           !eng_carry_refuses(&u, opts->url, opts->reply.data, opts->reply.len, why, room);
+}
+
 enum eng_result
 eng_session_start(outlet_loop *loop, const struct eng_session_opts *opts, struct eng_session **out,
                   struct outlet_reason *why)

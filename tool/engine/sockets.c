@@ -5,12 +5,15 @@
  */
 #include "engine.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <netdb.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 const char *const eng_socket_states[] = {
@@ -38,14 +41,29 @@ parse_number(const char *text, unsigned long most, unsigned *out)
     return true;
 }
 
-static bool
-is_state(const char *text)
+static const char *
+state_of(const char *text)
 {
     for (size_t i = 0; eng_socket_states[i]; i++) {
-        if (strcmp(eng_socket_states[i], text) == 0)
-            return true;
+        if (strcasecmp(eng_socket_states[i], text) == 0)
+            return eng_socket_states[i];
     }
-    return false;
+    return NULL;
+}
+
+/* 9000, or a service of /etc/services. */
+static bool
+parse_port(const char *text, unsigned *out)
+{
+    const struct servent *service;
+
+    if (parse_number(text, 65535, out))
+        return true;
+    service = *text ? getservbyname(text, NULL) : NULL;
+    if (!service)
+        return false;
+    *out = ntohs((uint16_t)service->s_port);
+    return true;
 }
 
 bool
@@ -59,7 +77,7 @@ eng_filter_parse(const char *word, struct eng_filter *out)
     bool ok = false;
 
     for (unsigned i = 0; !colon && i < ENG_PROTOS; i++) {
-        if (strcmp(word, protos[i]) == 0) {
+        if (strcasecmp(word, protos[i]) == 0) {
             f.kind = ENG_FILTER_PROTO;
             f.number = i;
             ok = true;
@@ -67,7 +85,7 @@ eng_filter_parse(const char *word, struct eng_filter *out)
     }
     if (colon && len == 0) {
         f.kind = ENG_FILTER_PORT;
-        ok = parse_number(text, 65535, &f.number);
+        ok = parse_port(text, &f.number);
     } else if (len == 3 && strncmp(word, "pid", 3) == 0) {
         f.kind = ENG_FILTER_PID;
         ok = parse_number(text, INT32_MAX, &f.number);
@@ -79,7 +97,8 @@ eng_filter_parse(const char *word, struct eng_filter *out)
         ok = *text != '\0';
     } else if (len == 5 && strncmp(word, "state", 5) == 0) {
         f.kind = ENG_FILTER_STATE;
-        ok = is_state(text);
+        f.text = state_of(text);
+        ok = f.text != NULL;
     }
     if (ok)
         *out = f;
@@ -119,18 +138,36 @@ is_match(const struct eng_sockets *all, const struct eng_socket *s, const struct
     return false;
 }
 
-static void
-filter(struct eng_sockets *all, const struct eng_filter *filters, size_t n)
+static unsigned
+kinds_of(const struct eng_filter *filters, size_t n)
 {
+    unsigned kinds = 0;
+
+    for (size_t i = 0; i < n; i++)
+        kinds |= 1u << filters[i].kind;
+    return kinds;
+}
+
+static void
+filter(struct eng_sockets *all, const struct eng_filter *filters, size_t n, bool time_wait)
+{
+    const unsigned kinds = kinds_of(filters, n);
     size_t kept = 0;
 
     for (size_t i = 0; i < all->count; i++) {
-        size_t k = 0;
+        const struct eng_socket *s = &all->list[i];
+        unsigned held = 0;
 
-        while (k < n && is_match(all, &all->list[i], &filters[k]))
-            k++;
-        if (k == n)
-            all->list[kept++] = all->list[i];
+        for (size_t k = 0; k < n; k++) {
+            if (is_match(all, s, &filters[k]))
+                held |= 1u << filters[k].kind;
+        }
+        if (held != kinds)
+            continue;
+        if (!time_wait && strcmp(s->state, "time-wait") == 0)
+            all->left_out++;
+        else
+            all->list[kept++] = *s;
     }
     all->count = kept;
 }
@@ -278,11 +315,16 @@ eng_sockets_add(struct eng_sockets *out)
 static bool
 wants(const struct eng_filter *filters, size_t n, enum eng_proto proto)
 {
+    bool any = true;
+
     for (size_t i = 0; i < n; i++) {
-        if (filters[i].kind == ENG_FILTER_PROTO && filters[i].number != proto)
-            return false;
+        if (filters[i].kind != ENG_FILTER_PROTO)
+            continue;
+        if (filters[i].number == proto)
+            return true;
+        any = false;
     }
-    return true;
+    return any;
 }
 
 static outlet_err
@@ -297,8 +339,10 @@ fail(struct outlet_reason *why, outlet_err code, int sys_errno)
 
 outlet_err
 eng_sockets_read(struct eng_sockets *out, const struct eng_filter *filters, size_t n,
-                 struct outlet_reason *why)
+                 bool time_wait, struct outlet_reason *why)
 {
+    bool asked = time_wait || kinds_of(filters, n) & 1u << ENG_FILTER_STATE;
+
     memset(out, 0, sizeof *out);
     out->bytes = eng_alloc(sizeof *out->bytes);
     if (!out->bytes)
@@ -323,7 +367,7 @@ eng_sockets_read(struct eng_sockets *out, const struct eng_filter *filters, size
     }
     name_peers(out);
     find_owners(out);
-    filter(out, filters, n);
+    filter(out, filters, n, asked);
     if (out->count)
         qsort(out->list, out->count, sizeof *out->list, eng_socket_compare);
     return OUTLET_OK;

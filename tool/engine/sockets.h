@@ -79,6 +79,7 @@ struct eng_sockets {
     struct eng_bytes *bytes;
     struct eng_socket *list;
     size_t count;
+    size_t left_out;  /* in time-wait, for which nobody asked */
     bool cut;         /* there are more than ENG_SOCKETS_MAX */
     unsigned missing; /* a bit per proto that this kernel does not tell about */
     struct eng_holders holders;
@@ -86,7 +87,7 @@ struct eng_sockets {
 
 extern const bool eng_sockets_built; /* false: outlet was built without libmnl */
 
-/* One condition.  All of them must hold. */
+/* One condition.  Those of a kind are alternatives; of each kind that is given one must hold. */
 enum eng_filter_kind {
     ENG_FILTER_PROTO,
     ENG_FILTER_PORT,
@@ -99,16 +100,17 @@ enum eng_filter_kind {
 struct eng_filter {
     enum eng_filter_kind kind;
     unsigned number;  /* PROTO PORT PID */
-    const char *text; /* STATE PROCESS USER: into the word that was parsed */
+    const char *text; /* STATE: of eng_socket_states; PROCESS USER: into the word */
 };
 
-/* tcp udp unix  :9000  state:listen  proc:redis  pid:12  user:root */
+/* tcp udp unix  :9000 :ssh  state:listen  proc:redis  pid:12  user:root */
 bool eng_filter_parse(const char *word, struct eng_filter *out);
 extern const char *const eng_socket_states[]; /* ends with NULL */
 
-/* Read what the filters let through, in order; OUTLET_OK or what failed with *why filled. */
+/* Read what the filters let through, in order; OUTLET_OK or what failed with *why filled.  What is
+ * in time-wait is only counted, unless it is asked for so or by a filter for states. */
 outlet_err eng_sockets_read(struct eng_sockets *out, const struct eng_filter *filters, size_t n,
-                            struct outlet_reason *why);
+                            bool time_wait, struct outlet_reason *why);
 bool eng_socket_is_hidden(const struct eng_socket *s); /* somebody has it and we may not see who */
 int eng_socket_compare(const void *a, const void *b);
 void eng_socket_json(struct eng_bytes *out, const struct eng_socket *s, const char *change);

@@ -53,7 +53,7 @@ read_with(struct eng_sockets *out, const char *const words[])
 
     for (; words[n]; n++)
         assert_true(eng_filter_parse(words[n], &filters[n]));
-    if (eng_sockets_read(out, filters, n, &why) != OUTLET_OK)
+    if (eng_sockets_read(out, filters, n, true, &why) != OUTLET_OK)
         fail_msg("%s", why.text);
 }
 
@@ -206,14 +206,86 @@ two_descriptors_of_one_socket_are_one_holder(void **state)
 /* ---- filters ---- */
 
 static void
+filters_of_a_kind_are_alternatives(void **state)
+{
+    struct eng_sockets s;
+    char where[2][16];
+    char pid[24];
+    int port[2];
+    int tcp = bind_inet(AF_INET, SOCK_STREAM, &port[0]);
+    int udp = bind_inet(AF_INET, SOCK_DGRAM, &port[1]);
+
+    (void)state;
+    assert_true(tcp >= 0 && udp >= 0);
+    for (int i = 0; i < 2; i++)
+        snprintf(where[i], sizeof where[i], ":%d", port[i]);
+    snprintf(pid, sizeof pid, "pid:%ld", (long)getpid());
+    READ(&s, "tcp", "udp", where[0], where[1], pid);
+    assert_int_equal(s.count, 2);
+    eng_sockets_free(&s);
+    READ(&s, "tcp", "unix", where[0], where[1], pid);
+    assert_int_equal(s.count, 1);
+    eng_sockets_free(&s);
+    READ(&s, "state:LISTEN", "state:unconnected", where[0], where[1], pid);
+    assert_int_equal(s.count, 2);
+    eng_sockets_free(&s);
+    close(tcp);
+    close(udp);
+}
+
+/* Whoever closes first waits: a row of the kernel's own, of which there may be thousands. */
+static void
+time_wait_is_only_counted_unless_asked_for(void **state)
+{
+    struct outlet_reason why = OUTLET_REASON;
+    struct eng_sockets s;
+    struct eng_filter f[2];
+    struct sockaddr_in at;
+    socklen_t len = sizeof at;
+    char where[16];
+    char byte;
+    int port;
+    int server = bind_inet(AF_INET, SOCK_STREAM, &port);
+    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int accepted;
+
+    (void)state;
+    assert_true(server >= 0 && client >= 0);
+    assert_int_equal(getsockname(server, (struct sockaddr *)&at, &len), 0);
+    assert_int_equal(connect(client, (struct sockaddr *)&at, len), 0);
+    accepted = accept(server, NULL, NULL);
+    assert_true(accepted >= 0);
+    shutdown(accepted, SHUT_WR);
+    assert_int_equal(read(client, &byte, 1), 0);
+    close(client);
+    assert_int_equal(read(accepted, &byte, 1), 0); /* both ends are known to both */
+    close(accepted);
+    close(server);
+    snprintf(where, sizeof where, ":%d", port);
+    assert_true(eng_filter_parse(where, &f[0]));
+    assert_true(eng_filter_parse("state:TIME-WAIT", &f[1]));
+    assert_int_equal(eng_sockets_read(&s, f, 1, false, &why), OUTLET_OK);
+    assert_int_equal(s.count, 0);
+    assert_int_equal(s.left_out, 1);
+    eng_sockets_free(&s);
+    assert_int_equal(eng_sockets_read(&s, f, 1, true, &why), OUTLET_OK);
+    assert_int_equal(s.count, 1);
+    eng_sockets_free(&s);
+    assert_int_equal(eng_sockets_read(&s, f, 2, false, &why), OUTLET_OK);
+    assert_int_equal(s.count, 1);
+    eng_sockets_free(&s);
+}
+
+static void
 a_filter_is_taken_or_refused(void **state)
 {
     static const char *const good[] = {
-        "tcp",   "udp",       "unix",           ":0",           ":65535",         "proc:r",
-        "pid:1", "user:root", "pid:2147483647", "state:listen", "state:time-wait"};
+        "tcp",          "udp",       "unix",           ":0",           ":65535",          "proc:r",
+        "pid:1",        "user:root", "pid:2147483647", "state:listen", "state:time-wait", "TCP",
+        "state:LISTEN", ":http"};
     static const char *const bad[] = {
         "",      ":",      ":65536",   ":x",   ":9000x", "9000",
-        "tcp:",  "TCP",    "proc:",    "pid:", "pid:-1", "pid:2147483648",
+        "tcp:",  "tcp6",   "proc:",    "pid:", "pid:-1", "pid:2147483648",
         "user:", "state:", "state:up", "sctp", "port:1", "127.0.0.1:80"};
     struct eng_filter f;
 
@@ -451,6 +523,8 @@ main(void)
         cmocka_unit_test(a_connection_is_found_from_both_ends),
         cmocka_unit_test(two_descriptors_of_one_socket_are_one_holder),
         cmocka_unit_test(a_filter_is_taken_or_refused),
+        cmocka_unit_test(filters_of_a_kind_are_alternatives),
+        cmocka_unit_test(time_wait_is_only_counted_unless_asked_for),
         cmocka_unit_test(a_whole_message_is_a_row),
         cmocka_unit_test(every_truncation_is_refused_or_whole),
         cmocka_unit_test(what_was_not_asked_for_is_refused),

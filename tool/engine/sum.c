@@ -453,7 +453,7 @@ eng_sum_check(const struct eng_sum *sum, const uint8_t *bytes, size_t len, uint6
     *has = 0;
     *want = 0;
     if (len < size)
-        return ENG_BAD;
+        return ENG_SHORT;
     *want = sum_of_range(sum, bytes, len - size);
     return read_sum(sum, bytes + len - size, has) && *has == *want ? ENG_GOOD : ENG_BAD;
 }

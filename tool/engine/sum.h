@@ -67,7 +67,12 @@ bool eng_sum_order_low(const struct eng_sum_row *row);
 /* Put it behind `message`, of which the range is covered as far as it is there. */
 void eng_sum_append(const struct eng_sum *sum, struct eng_bytes *message);
 
-enum eng_check { ENG_UNCHECKED, ENG_GOOD, ENG_BAD };
+enum eng_check {
+    ENG_UNCHECKED,
+    ENG_GOOD,
+    ENG_BAD,
+    ENG_SHORT /* so short that it has none: bad as well */
+};
 
 /* Is it at the end of the message?  *has and *want are numbers; a message that is too short, or
  * ends in no digits where it should, has 0.  Digits are right in either case. */

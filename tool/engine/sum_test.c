@@ -219,7 +219,8 @@ one_flipped_bit_and_one_missing_byte_are_bad(void **state)
         message.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
     }
     for (size_t len = 0; len < message.len; len++)
-        assert_int_equal(eng_sum_check(&sum, message.data, len, &has, &want), ENG_BAD);
+        assert_int_equal(eng_sum_check(&sum, message.data, len, &has, &want),
+                         len < eng_sum_size(&sum) ? ENG_SHORT : ENG_BAD);
     assert_int_equal(eng_sum_check(&sum, message.data, message.len, &has, &want), ENG_GOOD);
     eng_bytes_free(&message);
 }
@@ -241,10 +242,10 @@ digits_are_right_in_either_case_and_nothing_else_is(void **state)
         {"$vMustReplyEmpty#+3", ENG_BAD, 0},
         {"$vMustReplyEmpty#0x", ENG_BAD, 0},
         {"$vMustReplyEmpty#3g", ENG_BAD, 0},
-        {"a", ENG_BAD, 0},
+        {"a", ENG_SHORT, 0},
         {"zz", ENG_BAD, 0},
         {"00", ENG_GOOD, 0},
-        {"", ENG_BAD, 0},
+        {"", ENG_SHORT, 0},
     };
     struct eng_sum sum = sum_named("sum8:hex@1..-2");
 

@@ -182,12 +182,14 @@ number_of(struct compile *c, const char *text, size_t at, int64_t least, int64_t
 static int
 counting_word(struct compile *c, const struct word *w, struct part *p)
 {
-    const int64_t most = INT64_MAX / 2;
+    bool narrow = p->bytes > 0 && p->bytes < 8; /* what has no room there is a mistake */
+    const int64_t most = narrow ? ((int64_t)1 << p->bytes * 8) - 1 : INT64_MAX / 2;
+    const int64_t least = narrow ? -(most / 2) - 1 : -most;
 
     if (!w->value)
         return 0;
     if (strcmp(w->text, "start") == 0)
-        return number_of(c, w->value, w->value_at, -most, most, &p->start) ? 1 : -1;
+        return number_of(c, w->value, w->value_at, least, most, &p->start) ? 1 : -1;
     if (strcmp(w->text, "step") == 0)
         return number_of(c, w->value, w->value_at, -most, most, &p->step) ? 1 : -1;
     return 0;

@@ -63,6 +63,20 @@ eng_url_option(const char *url, const char *key, char *value, size_t room)
     return false;
 }
 
+size_t
+eng_url_size(const char *url, const char *key, size_t otherwise)
+{
+    char text[32];
+    char *unit;
+    unsigned long long n;
+
+    if (!eng_url_option(url, key, text, sizeof text))
+        return otherwise;
+    n = strtoull(text, &unit, 10);
+    n <<= *unit == 'K' ? 10 : *unit == 'M' ? 20 : *unit == 'G' ? 30 : 0;
+    return n ? (size_t)n : otherwise; /* off */
+}
+
 static void
 split_authority(struct eng_url *out, const char *at, size_t len)
 {

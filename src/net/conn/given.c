@@ -157,8 +157,8 @@ not_found(const char *name, long passed, struct outlet_reason *why)
     if (name[0] == '\0')
         refuse(why, OUTLET_ENOENT, "no socket was passed: LISTEN_FDS is %ld", passed);
     refuse(why, OUTLET_ENOENT,
-           "no socket that was passed is called \"%.40s\"; LISTEN_FDNAMES is "
-           "\"%.60s\"",
+           "no socket that was passed is called `%.40s`; LISTEN_FDNAMES is "
+           "`%.60s`",
            name, names ? names : "");
 }
 
@@ -171,8 +171,8 @@ add_passed(struct outlet_loop *l, const struct ol_endpoint *e, struct outlet_rea
 
     if (passed < 0 || pid < 0)
         refuse(why, OUTLET_ENOENT,
-               "LISTEN_FDS and LISTEN_PID are not set: no service manager has passed sockets "
-               "to this program");
+               "LISTEN_FDS and LISTEN_PID are not set: no service manager passed sockets here; "
+               "begin with a socket unit, or with systemd-socket-activate");
     if (pid != (long)getpid())
         refuse(why, OUTLET_ENOENT,
                "LISTEN_PID is %ld, and this is %ld: the sockets are for another process", pid,
