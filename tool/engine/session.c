@@ -69,8 +69,8 @@ session_is_busy(const struct eng_session *s)
 }
 
 /* Pause or resume everyone when the sink's or the recorder's mind has changed. */
-static void
-follow_sink(struct eng_session *s)
+void
+session_follow_sink(struct eng_session *s)
 {
     bool busy = session_is_busy(s);
 
@@ -445,7 +445,7 @@ on_message(outlet_conn c, outlet_msg *m, void *user)
     }
     if (p->state == PEER_OPEN && (p->full || p->held || p->later.first || p->branches))
         peer_flow(p);
-    follow_sink(s);
+    session_follow_sink(s);
 }
 
 static void
@@ -463,7 +463,7 @@ on_writable(outlet_conn c, void *user)
     feed_pump(p);
     peer_settle(p);
     input_pump(p->s);
-    follow_sink(p->s);
+    session_follow_sink(p->s);
 }
 
 /* A datagram that nobody got.  Who wants an answer to it will have none. */
@@ -605,7 +605,7 @@ on_open(outlet_conn c, void *user)
     feed_start(p);
     peer_settle(p);
     input_pump(s);
-    follow_sink(s);
+    session_follow_sink(s);
 }
 
 /* What the end of the only connection means for the session. */
@@ -739,6 +739,6 @@ session_handlers(const struct eng_session *s)
 void
 eng_session_flow(struct eng_session *s)
 {
-    follow_sink(s);
+    session_follow_sink(s);
     input_pump(s);
 }

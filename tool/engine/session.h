@@ -174,6 +174,7 @@ struct eng_session {
     bool datagrams;          /* that are lost while nobody receives */
     bool trusts_high;        /* no high= in the URL: QUEUE_HIGH is where on_writable is owed */
     size_t *fallback;        /* of the search for `expect` */
+    bool looks_again;        /* the time seemed to be over */
     outlet_timer time;
     outlet_timer deadline;
     struct last last;
@@ -290,6 +291,7 @@ void relay_rules_sent(struct peer *p, const void *bytes, size_t len);
 void relay_rules_cannot(struct peer *p, outlet_err code, size_t len); /* be sent to it */
 
 bool session_is_busy(const struct eng_session *s); /* nothing more may come or go for now */
+void session_follow_sink(struct eng_session *s);   /* pause or resume everyone, as it says */
 
 /* "peer" or "local", as people write it */
 void session_address_of(outlet_conn c, const char *key, char *text, size_t room);

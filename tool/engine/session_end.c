@@ -230,14 +230,14 @@ is_asking(const struct eng_session *s)
     return p && p->state == PEER_OPEN && (p->feed.state == FEED_RUNNING || peer_queued(p) > 0);
 }
 
-/* While it moves, a large message may take its time; so may the pause between two, and whoever
- * reads what we show. */
+/* While it moves, a large message may take its time; so may whoever reads what we show.  Where
+ * nothing waits to be taken, it is we who are between two messages, or late. */
 static int64_t
 asking_left_ms(const struct eng_session *s)
 {
     if (!is_asking(s))
         return 0;
-    if (session_is_busy(s) || (s->peers->feed.state == FEED_RUNNING && !s->peers->feed.due))
+    if (session_is_busy(s) || peer_queued(s->peers) == 0)
         return answer_ms(s);
     return answer_ms(s) - peer_idle_ms(s->peers);
 }
@@ -252,6 +252,13 @@ session_time_is_over(outlet_timer t, void *arg)
 
     (void)t;
     s->time.id = 0;
+    /* What this turn sends leaves after its timers: when we were late ourselves, look once more. */
+    if (left_ms <= 0 && is_asking(s) && !s->looks_again) {
+        s->looks_again = true;
+        left_ms = 1;
+    } else {
+        s->looks_again = false;
+    }
     if (left_ms > 0 &&
         outlet_timer_start(s->loop, left_ms, 0, session_time_is_over, s, &s->time) == OUTLET_OK)
         return;
