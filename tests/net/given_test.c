@@ -621,8 +621,8 @@ sockets_of_one_name_are_one_listener(void **state)
     assert_string_equal(getenv("LISTEN_FDS"), "3"); /* read, and left */
     refuses(&n, OUTLET_TO_LISTEN, OUTLET_EINVAL, "tcp and udp; name them apart", "fd:systemd", 0);
     refuses(&n, OUTLET_TO_LISTEN, OUTLET_ENOENT,
-            "is called \"web2\"; LISTEN_FDNAMES is \"web:dns:web\"", "fd:systemd/web2", 0);
-    refuses(&n, OUTLET_TO_LISTEN, OUTLET_ENOENT, "is called \"we\"", "fd:systemd/we", 0);
+            "is called `web2`; LISTEN_FDNAMES is `web:dns:web`", "fd:systemd/web2", 0);
+    refuses(&n, OUTLET_TO_LISTEN, OUTLET_ENOENT, "is called `we`", "fd:systemd/we", 0);
     net_close(&n);
     pass_no_more(3);
     for (int i = 0; i < 3; i++) {

@@ -454,9 +454,23 @@ class LineTest(Base):
         server.type(b"\x03")
         server.until(lambda t: "still to be sent: 2 messages" in t)
         code, text = server.rest()
-        self.assertEqual(code, 0)
+        self.assertEqual(code, 4)
         self.assertRegex(CONTROL.sub("", text), r"not sent: 2 messages, [\d.]+ MB; whom")
-        self.assertRegex(text, r"queued and not sent: [\d.]+ [KM]?B; who it was for")
+        self.assertRegex(text, r"not delivered in time: [\d.]+ [KM]?B; the other side did not")
+
+    def test_who_is_sent_away_is_there_until_it_has_gone(self):
+        server, client = self.stuck()
+        self.say(server, "/kick 1\r/clients",
+                 r"client 1  127\.0\.0\.1:\d+ .*, closing: [\d.]+ [KM]?B still waits")
+        self.say(server, "/kick 1", r"client 1 is closing, [\d.]+ [KM]?B still waits for it; "
+                                    r"/kick 1 reset closes it at once")
+        self.say(server, "/to 1", "client 1 is closing")
+        server.type(b"/kick 1 reset\r")
+        server.until(lambda t: re.search(r"- 127\.0\.0\.1:\d+  ", t))
+        self.say(server, "/clients", "nobody is connected")
+        with self.assertRaises(ConnectionResetError):
+            while client.recv(1 << 20):
+                pass
 
     def test_asked_twice_it_ends_at_once(self):
         server, _ = self.stuck()
@@ -466,8 +480,9 @@ class LineTest(Base):
         server.type(b"\x03")
         server.type(b"\x03")
         code, text = server.rest()
-        self.assertEqual(code, 0)
+        self.assertEqual(code, 4)
         self.assertIn("not sent: 2 messages", text)
+        self.assertIn("not delivered in time", text)
         self.assertLess(time.monotonic() - begun, PATIENCE)
 
     def test_every_to_who_does_not_read_is_complained_of_once(self):

@@ -280,6 +280,24 @@ open_file(struct load_job *j, enum cli_option id, FILE **out)
     return false;
 }
 
+/* A payload of the user's own that the URL cannot carry; the size of a pattern is judged when it is
+ * sent. */
+static bool
+carries(struct load_job *j)
+{
+    struct eng_url u;
+    char why[160];
+    char name[40] = "TEXT";
+    int id = cli_payload_id(j->cli);
+
+    if (!j->opts.payload || !eng_url_split(j->opts.url, OUTLET_TO_CONNECT, &u) ||
+        !eng_carry_refuses(&u, j->opts.url, j->opts.payload, j->opts.size, why, sizeof why))
+        return true;
+    if (id < CLI_OPTIONS)
+        snprintf(name, sizeof name, "--%s", cli_option_infos[id].word);
+    return cli_refuse(j->cli, id, 0, TEXT_ERROR_PLAIN, name, why);
+}
+
 int
 cli_load_options(struct load_job *j)
 {
@@ -294,6 +312,8 @@ cli_load_options(struct load_job *j)
     if (!cli_refuse_url(j->cli, 0, OUTLET_TO_CONNECT) || !modes(j) || !numbers(j) || !rules(j))
         return j->cli->refusal;
     code = payload(j);
+    if (!code && !carries(j))
+        code = j->cli->refusal;
     if (!code && (!open_file(j, OPT_PLOT, &j->plot) || !open_file(j, OPT_HIST, &j->hist)))
         code = ENG_FILE;
     if (!code && !cli_preset_save(j->cli))

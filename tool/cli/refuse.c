@@ -147,6 +147,15 @@ cli_refuse_pair(struct cli *cli, int a, int b, enum cli_text text)
     return cli_refuse(cli, later, 0, text, names[0], names[1]);
 }
 
+/* Is the word behind it the URL, and this one what shall be sent? */
+static bool
+is_swapped(const struct cli *cli, int word, enum outlet_role role)
+{
+    const char *next = word == 0 && cli->options.word_count > 1 ? cli->options.words[1] : "";
+
+    return strstr(next, ":/") && outlet_url_check(next, role, NULL) == OUTLET_OK;
+}
+
 /* The word `word` is a URL, or this says why it is none.  False: refused. */
 bool
 cli_refuse_url(struct cli *cli, int word, enum outlet_role role)
@@ -158,6 +167,11 @@ cli_refuse_url(struct cli *cli, int word, enum outlet_role role)
 
     if (!err)
         return true;
+    if (is_swapped(cli, word, role)) {
+        cli->refusal = cli_usage(cli, TEXT_USAGE_URL_FIRST, cli_verb_infos[cli->options.verb].word,
+                                 cli->options.words[1]);
+        return false;
+    }
     if (!cli->options.place[CLI_WORD_URL + word].line) {
         struct cli_show show;
 

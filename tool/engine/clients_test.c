@@ -252,6 +252,85 @@ one_is_sent_away(void **state)
     assert_false(w->far[0].closed);
 }
 
+/* Who does not read has its end before it, for a minute; until then it can be reset. */
+static void
+one_that_is_sent_away_is_there_until_it_has_gone(void **state)
+{
+    static uint8_t block[256 * 1024];
+    struct world *w = *state;
+    struct eng_client c[CLIENTS];
+    struct eng_sent sent;
+
+    outlet_pause(w->far[1].c);
+    while (eng_session_ready(w->session, 2) == ENG_READY) {
+        eng_session_send(w->session, 2, block, sizeof block, &sent);
+        assert_int_equal(outlet_loop_turn(w->loop, 0), OUTLET_OK);
+    }
+    assert_true(eng_session_kick(w->session, 2, false));
+    assert_int_equal(eng_session_ready(w->session, 2), ENG_NOBODY);
+    assert_int_equal(eng_session_clients(w->session, c, CLIENTS), CLIENTS);
+    assert_int_equal(c[1].id, 2);
+    assert_true(c[1].closing);
+    assert_true(c[1].queued > 0);
+    assert_false(c[0].closing);
+    assert_true(eng_session_client(w->session, 2, c));
+    assert_true(c[0].closing);
+    assert_false(eng_session_client(w->session, 0, c));
+    assert_false(eng_session_client(w->session, 4, c));
+    assert_false(eng_session_kick(w->session, 2, false));
+    assert_true(eng_session_kick(w->session, 2, true));
+    outlet_resume(w->far[1].c);
+    TURN_UNTIL(w, w->far[1].closed && w->closed == 1);
+    assert_false(eng_session_client(w->session, 2, c));
+}
+
+/* ---- silence, on a clock that jumps ------------------------------------------------------- */
+
+static void
+note(outlet_timer t, void *arg)
+{
+    (void)t;
+    *(bool *)arg = true;
+}
+
+static void
+who_says_nothing_is_not_sent_away(void **state)
+{
+    static const char *const urls[] = {"tcp://127.0.0.1:0", "tcp://127.0.0.1:0#frame=line",
+                                       "unix-seqpacket:@silent", "tcp://127.0.0.1:0#idle_ms=60s"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
+        struct world w = {.sink = {.emit = emit}};
+        struct outlet_loop_opts loop = OUTLET_LOOP_OPTS;
+        struct eng_session_opts opts = {.role = OUTLET_TO_LISTEN, .sink = &w.sink, .eol = ""};
+        struct outlet_reason why = OUTLET_REASON;
+        struct outlet_opts far = OUTLET_OPTS;
+        outlet_timer timer;
+        bool rang = false;
+
+        loop.driver = "sim";
+        loop.sim_seed = 1;
+        assert_int_equal(outlet_loop_new(&w.loop, &loop), OUTLET_OK);
+        opts.url = urls[i];
+        opts.ended = ended;
+        opts.user = &w;
+        assert_int_equal(eng_session_start(w.loop, &opts, &w.session, &why), ENG_DONE);
+        w.url[strcspn(w.url, "#")] = '\0';
+        far.on = &far_handlers;
+        far.user = &w.far[0];
+        assert_int_equal(outlet_connect(w.loop, w.url, &far, &w.far[0].c), OUTLET_OK);
+        assert_int_equal(outlet_timer_start(w.loop, 3600000, 0, note, &rang, &timer), OUTLET_OK);
+        TURN_UNTIL(&w, rang);
+        assert_int_equal(w.opened, 1);
+        assert_int_equal(w.closed, i == 3);
+        eng_session_stop(w.session, ENG_DONE);
+        TURN_UNTIL(&w, w.ended);
+        eng_session_free(w.session);
+        assert_int_equal(outlet_loop_free(w.loop), OUTLET_OK);
+    }
+}
+
 static void
 unused(void *user)
 {
@@ -311,6 +390,9 @@ main(void)
         cmocka_unit_test_setup_teardown(one_is_spoken_to_or_all, start, stop),
         cmocka_unit_test_setup_teardown(who_is_behind_is_named_and_loses_nothing, start, stop),
         cmocka_unit_test_setup_teardown(one_is_sent_away, start, stop),
+        cmocka_unit_test_setup_teardown(one_that_is_sent_away_is_there_until_it_has_gone, start,
+                                        stop),
+        cmocka_unit_test(who_says_nothing_is_not_sent_away),
         cmocka_unit_test_setup_teardown(a_recording_begins_in_the_middle, start, stop),
     };
 

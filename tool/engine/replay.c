@@ -636,11 +636,15 @@ play_sent(struct talk *t, const struct eng_record *record)
     }
     if (answer < 0) {
         struct outlet_reason why = OUTLET_REASON;
+        char text[160];
 
         why.code = (outlet_err)answer;
         why.phase = OUTLET_AT_OPEN;
-        snprintf(why.text, sizeof why.text, "a message of connection %llu could not be sent: %s",
-                 (unsigned long long)t->id, outlet_strerror(answer));
+        if (!eng_carry_refuses(&t->r->url, t->r->opts.url, record->bytes, record->size, text,
+                               sizeof text))
+            snprintf(text, sizeof text, "%s", outlet_strerror(answer));
+        snprintf(why.text, sizeof why.text, "connection %llu, a message: %.120s",
+                 (unsigned long long)t->id, text);
         fail(t->r, ENG_BROKEN, NULL, &why);
         return true;
     }

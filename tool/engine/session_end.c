@@ -230,13 +230,14 @@ is_asking(const struct eng_session *s)
     return p && p->state == PEER_OPEN && (p->feed.state == FEED_RUNNING || peer_queued(p) > 0);
 }
 
-/* While it moves, a large message may take its time; so may the pause between two. */
+/* While it moves, a large message may take its time; so may the pause between two, and whoever
+ * reads what we show. */
 static int64_t
 asking_left_ms(const struct eng_session *s)
 {
     if (!is_asking(s))
         return 0;
-    if (s->peers->feed.state == FEED_RUNNING && !s->peers->feed.due)
+    if (session_is_busy(s) || (s->peers->feed.state == FEED_RUNNING && !s->peers->feed.due))
         return answer_ms(s);
     return answer_ms(s) - peer_idle_ms(s->peers);
 }
