@@ -25,7 +25,7 @@ SILENT = {
     "tool/cli/line.c": {"the end, or delete", "complete a command"},
     "tool/cli/load_options.c": {"'p99<2ms', 'rate>50000', 'errors=0'"},
     "tool/cli/payload.c": {"--verify SUM"},
-    "tool/cli/session.c": {"outlet: %s: %s\n"},
+    "tool/cli/session.c": {"--record -", "outlet: %s: %s\n"},
     "tool/cli/show.c": {"%soutlet:%s "},
     "tool/cli/replay.c": {"1x, 2x, 0.5x, max"},
     "tool/cli/said.c": {"-+ #0123456789.*hlzjt"},

@@ -63,6 +63,13 @@ class TerminalTest(unittest.TestCase):
         self.assertIn("\x1b", self.talk(NO_COLOR=""))  # set to nothing is not set
         self.assertIn("\x1b", self.talk("--color", "always", NO_COLOR="1", TERM="dumb"))
 
+    def test_no_recording_on_a_terminal(self):
+        for lang, says in (("en", "no terminal shows"), ("zh", "终端无法显示")):
+            code, text = self.start("--lang", lang, "connect", "tcp://127.0.0.1:1", "x",
+                                    "--record", "-").rest()
+            self.assertEqual(code, 2)
+            self.assertIn(says, text)
+
     def test_a_pipe_is_never_coloured_by_itself(self):
         url = self.echo_server()
         for form in ("text", "hex", "both", "raw"):

@@ -153,6 +153,7 @@ struct shown {
     uint64_t messages;
     uint64_t taken;
     uint64_t damages;
+    bool live;  /* it comes through a pipe, perhaps as it happens */
     bool other; /* the file is no recording: there is nothing to count */
     bool failed;
 };
@@ -330,6 +331,10 @@ show_all(struct shown *s)
             show_record(s, &record);
         else if (got == ENG_READ_DAMAGE)
             show_damage(s, &damage);
+        if (s->live) {
+            target_flush(s, 0);
+            cli_out_flush(&s->cli->out);
+        }
         while (cli_out_is_full(&s->cli->out) && !s->cli->out.broken)
             cli_out_finish(&s->cli->out, -1, -1);
     } while ((got == ENG_READ_RECORD || got == ENG_READ_DAMAGE) && !s->failed &&
@@ -388,6 +393,7 @@ cli_recording(struct cli *cli)
     if (cli->options.word_count == 0)
         return cli_usage(cli, TEXT_USAGE_NO_FILE, "show");
     s.path = cli->options.words[0];
+    s.live = strcmp(s.path, "-") == 0;
     cli->refusal = ENG_USAGE;
     code = ENG_USAGE;
     if (!cli_filter_options(cli, &s.filter, &s.contains))

@@ -304,6 +304,8 @@ cli_replay(struct cli *cli)
         return cli_usage_no_url(cli, TEXT_USAGE_FILE_URL);
     if (!parse_options(cli, &opts))
         return cli->refusal;
+    if (strcmp(cli->options.words[0], "-") == 0)
+        return cli_usage(cli, TEXT_USAGE_REPLAY_INPUT, NULL);
     code = check_file(cli, cli->options.words[0], &opts.filter);
     if (code)
         return code;

@@ -260,6 +260,24 @@ record_changed(void *arg)
         return; /* the loop has ended; how the recorder ends is looked at anyway */
 }
 
+/* Into a pipe goes the recording and nothing else, for Wireshark or another outlet. */
+static bool
+record_to_output(struct cli *cli)
+{
+    const char *path = cli->options.value[OPT_RECORD];
+
+    if (!cli->options.has[OPT_RECORD] || strcmp(path, "-") != 0)
+        return true;
+    if (cli->json)
+        return cli_refuse(cli, OPT_RECORD, 0, TEXT_USAGE_EXCLUDE, "--record -", "--json");
+    if (cli->form != FORM_DEFAULT && cli->form != FORM_NONE)
+        return cli_refuse(cli, OPT_RECORD, 0, TEXT_USAGE_EXCLUDE, "--record -", "-o");
+    if (isatty(STDOUT_FILENO))
+        return cli_refuse(cli, OPT_RECORD, 0, TEXT_USAGE_RECORD_TERMINAL, NULL);
+    cli->form = FORM_NONE;
+    return true;
+}
+
 /* Why it cannot be written, as a sentence of {0} the path and {1} what the system says. */
 static enum cli_text
 record_refusal(const char *path, int error)
@@ -280,7 +298,9 @@ record_open(struct run *run, struct eng_session_opts *opts)
 
     if (!cli->options.has[OPT_RECORD])
         return ENG_DONE;
-    if (!eng_record_format_of(path, &format)) {
+    if (strcmp(path, "-") == 0) {
+        format = ENG_RECORD_PCAP;
+    } else if (!eng_record_format_of(path, &format)) {
         cli_refuse(cli, OPT_RECORD, 0, TEXT_USAGE_RECORD, "--record", path);
         return cli->refusal;
     }
@@ -525,6 +545,8 @@ cli_run_session(struct cli *cli, struct eng_session_opts *opts)
     int code;
 
     if (!carries(cli, opts) || !cli_preset_save(cli)) /* saved when the command line is right */
+        return cli->refusal;
+    if (!record_to_output(cli))
         return cli->refusal;
     cli_show_init(&run.show, cli);
     code = cli_loop_open(cli, &run.loop);

@@ -103,6 +103,7 @@ struct eng_reader;
 /* Can recordings be read at all?  Not without the JSON library. */
 bool eng_reader_works(void);
 /* NULL: no memory, or errno of opening it in *sys_errno. */
+/* "-" is the standard input. */
 struct eng_reader *eng_reader_open(const char *path, int *sys_errno);
 struct eng_reader *eng_reader_open_bytes(const uint8_t *bytes, size_t len); /* lent until closed */
 enum eng_read eng_reader_next(struct eng_reader *r, struct eng_record *out,
@@ -145,8 +146,9 @@ bool eng_record_filter_is_of_messages(const struct eng_record_filter *f);
 
 struct eng_recorder;
 
-/* Overwrites, with the first record.  `changed` is called from another thread when there is room
- * again, and once when writing failed.  NULL: *sys_errno says why. */
+/* Overwrites, with the first record; "-" is the standard output, where nothing is overwritten.
+ * `changed` is called from another thread when there is room again, and once when writing failed.
+ * NULL: *sys_errno says why. */
 struct eng_recorder *eng_recorder_open(const char *path, enum eng_record_format format,
                                        void (*changed)(void *user), void *user, int *sys_errno);
 /* Never waits.  After a failure it does nothing. */

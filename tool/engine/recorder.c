@@ -45,6 +45,7 @@ struct eng_recorder {
     struct eng_bytes back; /* the thread's */
     off_t whole;           /* bytes of the file up to the end of a record */
     bool created;          /* the file was not there before */
+    bool given;            /* it is the standard output: what stands there already is not ours */
     const char *path;
 };
 
@@ -57,7 +58,7 @@ cut_to_whole(struct eng_recorder *r, size_t written)
     struct stat st;
 
     r->whole += (off_t)eng_record_whole(r->format, r->back.data, written);
-    if (fstat(r->fd, &st) == 0 && S_ISREG(st.st_mode))
+    if (!r->given && fstat(r->fd, &st) == 0 && S_ISREG(st.st_mode))
         (void)!ftruncate(r->fd, r->whole); /* else it ends with a part, which readers name */
 }
 
@@ -66,7 +67,7 @@ write_back(struct eng_recorder *r)
 {
     size_t at = 0;
 
-    if (r->whole == 0)
+    if (r->whole == 0 && !r->given)
         (void)!ftruncate(r->fd, 0); /* not possible: a device or a pipe, which need it not */
     while (at < r->back.len) {
         ssize_t n = write(r->fd, r->back.data + at, r->back.len - at);
@@ -140,6 +141,20 @@ writer(void *arg)
 
 /* ---- the loop ---- */
 
+/* Of a pipe a description of our own, since somebody may have set the other one not to wait. */
+static int
+output_open(struct eng_recorder *r)
+{
+    struct stat st;
+
+    r->given = true;
+    if (fstat(STDOUT_FILENO, &st) == 0 && S_ISFIFO(st.st_mode))
+        r->fd = open("/proc/self/fd/1", O_WRONLY | O_CLOEXEC);
+    if (r->fd < 0)
+        r->fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    return r->fd < 0 ? errno : 0;
+}
+
 /* It must not be empty already when nothing comes to be recorded.  A pipe that nobody reads is
  * ENXIO at once: its opening would wait for a reader, for ever. */
 static int
@@ -195,7 +210,8 @@ eng_recorder_open(const char *path, enum eng_record_format format, void (*change
     if (error)
         goto close_encoder;
     r->path = path;
-    error = file_open(r);
+    r->fd = -1;
+    error = strcmp(path, "-") == 0 ? output_open(r) : file_open(r);
     if (error)
         goto close_file;
     error = pthread_create(&r->thread, NULL, writer, r);
