@@ -26,9 +26,9 @@ static const struct {
      "10.9.0.2 cannot be reached: No route to host; check the address and the network"},
     {"tcp://10.9.0.2:1", OUTLET_TO_CONNECT, OUTLET_EUNREACH, 0, NULL,
      "10.9.0.2 cannot be reached; check the address and the network"},
-    {"tcp://deb.debian.org:80", OUTLET_TO_CONNECT, OUTLET_ERESOLVE, 0, NULL,
-     "the name deb.debian.org is not in /etc/hosts, and this version does not ask DNS; use its "
-     "address: 'getent hosts deb.debian.org' prints it"},
+    {"tcp://www.example.org:80", OUTLET_TO_CONNECT, OUTLET_ERESOLVE, 0, NULL,
+     "the name www.example.org is not in /etc/hosts, and this version does not ask DNS; use its "
+     "address: 'getent hosts www.example.org' prints it"},
     {"tcp://localhost:1#local=192.0.2.9", OUTLET_TO_CONNECT, OUTLET_EADDR, EADDRNOTAVAIL, NULL,
      "local=192.0.2.9 cannot be used: it is no address of this computer, or its port is taken; "
      "'ip addr' lists the addresses"},
