@@ -28,9 +28,9 @@ void
 ol_conn_move(struct ol_conn *c, enum ol_conn_state to)
 {
     OL_ASSERT(moves[ol_conn_state(c)] & OL_BIT(to));
+    /* The last one in one order with the extra part, for names.c: who names and who ends must see
+     * each other. */
     if (to == CONN_CLOSED)
-        /* In one order with the extra part, for names.c: who names and who ends must see each
-         * other. */
         atomic_store(&c->state, (uint8_t)to);
     else
         atomic_store_explicit(&c->state, (uint8_t)to, memory_order_release);
