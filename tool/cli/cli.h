@@ -88,6 +88,13 @@ void cli_format(enum cli_lang lang, enum cli_text id, const char *const args[],
                 struct eng_bytes *out);
 const char *cli_text(enum cli_lang lang, enum cli_text id);
 /* A sentence of the library or of the engine, which are in English (said.c). */
+/* A form with {0} and {=0}, the one way in which sentences are filled in. */
+struct cli_piece {
+    const char *text;
+    size_t len;
+};
+void cli_fill(enum cli_lang lang, const char *form, const struct cli_piece args[CLI_ARGS],
+              struct eng_bytes *out);
 void cli_said(enum cli_lang lang, const char *text, struct eng_bytes *out);
 enum cli_lang cli_lang_from(const char *option); /* NULL: from the environment */
 

@@ -23,27 +23,14 @@ cli_text(enum cli_lang lang, enum cli_text id)
 void
 cli_format(enum cli_lang lang, enum cli_text id, const char *const args[], struct eng_bytes *out)
 {
-    const char *at = texts[id][lang];
+    struct cli_piece pieces[CLI_ARGS];
 
-    while (*at) {
-        size_t plain = strcspn(at, "{");
-        bool is_sentence;
-        char n;
+    for (int i = 0; i < CLI_ARGS; i++) {
+        const char *text = args[i] ? args[i] : "";
 
-        eng_bytes_add(out, at, plain);
-        at += plain;
-        is_sentence = *at && at[1] == '=';
-        n = *at ? at[is_sentence ? 2 : 1] : '\0';
-        if (n >= '0' && n < '0' + CLI_ARGS && at[is_sentence ? 3 : 2] == '}') {
-            if (args[n - '0'] && is_sentence)
-                cli_said(lang, args[n - '0'], out);
-            else if (args[n - '0'])
-                eng_bytes_text(out, args[n - '0']);
-            at += is_sentence ? 4 : 3;
-        } else if (*at) {
-            eng_bytes_add(out, at++, 1);
-        }
+        pieces[i] = (struct cli_piece){text, strlen(text)};
     }
+    cli_fill(lang, texts[id][lang], pieces, out);
 }
 
 enum cli_lang

@@ -44,15 +44,10 @@ static const struct {
 #undef ERRNO
 };
 
-struct piece {
-    const char *text;
-    size_t len;
-};
-
 struct match {
     bool cut;       /* the text may end before its form does */
     size_t literal; /* bytes that stand in the form itself */
-    struct piece args[CLI_ARGS];
+    struct cli_piece args[CLI_ARGS];
 };
 
 /* How many bytes of the text a conversion may stand for, at most. */
@@ -90,7 +85,7 @@ follow_argument(struct match *m, const char *format, const char *text, size_t le
     if (arg == CLI_ARGS)
         return false;
     for (size_t n = least; n <= most; n++) {
-        m->args[arg] = (struct piece){text, n};
+        m->args[arg] = (struct cli_piece){text, n};
         if (follow(m, format, text + n, len - n, arg + 1, literal))
             return true;
     }
@@ -113,7 +108,7 @@ follow(struct match *m, const char *format, const char *text, size_t len, size_t
     }
     m->literal = literal;
     for (; arg < CLI_ARGS; arg++)
-        m->args[arg] = (struct piece){"", 0};
+        m->args[arg] = (struct cli_piece){"", 0};
     return len == 0;
 }
 
@@ -149,6 +144,42 @@ find(const char *text, size_t len, bool cut, struct match *best)
     return zh;
 }
 
+static void say(const char *text, size_t len, int depth, struct eng_bytes *out);
+
+static void
+fill(enum cli_lang lang, const char *form, const struct cli_piece args[CLI_ARGS], int depth,
+     struct eng_bytes *out)
+{
+    while (*form) {
+        size_t plain = strcspn(form, "{");
+        bool is_sentence;
+        char n;
+
+        eng_bytes_add(out, form, plain);
+        form += plain;
+        is_sentence = *form && form[1] == '=';
+        n = *form ? form[is_sentence ? 2 : 1] : '\0';
+        if (n >= '0' && n < '0' + CLI_ARGS && form[is_sentence ? 3 : 2] == '}') {
+            const struct cli_piece *arg = &args[n - '0'];
+
+            if (is_sentence && lang != CLI_EN)
+                say(arg->text, arg->len, depth, out);
+            else
+                eng_bytes_add(out, arg->text, arg->len);
+            form += is_sentence ? 4 : 3;
+        } else if (*form) {
+            eng_bytes_add(out, form++, 1);
+        }
+    }
+}
+
+void
+cli_fill(enum cli_lang lang, const char *form, const struct cli_piece args[CLI_ARGS],
+         struct eng_bytes *out)
+{
+    fill(lang, form, args, 0, out);
+}
+
 static void
 say(const char *text, size_t len, int depth, struct eng_bytes *out)
 {
@@ -162,31 +193,10 @@ say(const char *text, size_t len, int depth, struct eng_bytes *out)
     zh = find(text, len, false, &m);
     if (!zh)
         zh = find(text, len, true, &m);
-    if (!zh || depth == DEPTH) {
+    if (!zh || depth == DEPTH)
         eng_bytes_add(out, text, len);
-        return;
-    }
-    while (*zh) {
-        size_t plain = strcspn(zh, "{");
-        bool is_sentence;
-        char n;
-
-        eng_bytes_add(out, zh, plain);
-        zh += plain;
-        is_sentence = *zh && zh[1] == '=';
-        n = *zh ? zh[is_sentence ? 2 : 1] : '\0';
-        if (n >= '0' && n < '0' + CLI_ARGS && zh[is_sentence ? 3 : 2] == '}') {
-            const struct piece *arg = &m.args[n - '0'];
-
-            if (is_sentence)
-                say(arg->text, arg->len, depth + 1, out);
-            else
-                eng_bytes_add(out, arg->text, arg->len);
-            zh += is_sentence ? 4 : 3;
-        } else if (*zh) {
-            eng_bytes_add(out, zh++, 1);
-        }
-    }
+    else
+        fill(CLI_ZH, zh, m.args, depth + 1, out);
 }
 
 void
