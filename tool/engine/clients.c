@@ -71,7 +71,7 @@ eng_session_client(const struct eng_session *s, uint64_t id, struct eng_client *
 }
 
 enum eng_ready
-eng_session_ready(const struct eng_session *s, uint64_t id)
+eng_session_ready(struct eng_session *s, uint64_t id)
 {
     enum eng_ready ready = ENG_NOBODY;
 

@@ -367,7 +367,7 @@ bool eng_session_client(const struct eng_session *s, uint64_t id, struct eng_cli
 enum eng_ready { ENG_NOBODY, ENG_BEHIND, ENG_READY };
 
 /* Would the client of this number (0: all of them) take a message now? */
-enum eng_ready eng_session_ready(const struct eng_session *s, uint64_t id);
+enum eng_ready eng_session_ready(struct eng_session *s, uint64_t id);
 
 enum { ENG_REFUSED_MAX = 16 };
 

@@ -268,9 +268,6 @@ feed_pump(struct peer *p)
     if (feed_ready(p) && !p->feed.again.id &&
         outlet_timer_start(p->s->loop, 0, 0, feed_next_turn, p, &p->feed.again) != OUTLET_OK)
         session_fail(p->s, ENG_INTERNAL, OUTLET_ENOMEM, 0, "the payload");
-    /* What it told made the sink busy, which may be over before anybody looks: then nobody would
-     * know that this waits. */
-    session_follow_sink(p->s);
 }
 
 /* Whoever has a message due sends it; then the next one of all is waited for. */
@@ -392,7 +389,7 @@ feed_stop(struct peer *p)
 
 /* Someone is there, and nobody is behind. */
 static bool
-receivers_ready(const struct eng_session *s)
+receivers_ready(struct eng_session *s)
 {
     bool any = false;
 

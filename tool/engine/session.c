@@ -62,21 +62,31 @@ eng_result_of(const struct outlet_reason *why)
     return ENG_NOT_CONNECTED;
 }
 
-bool
-session_is_busy(const struct eng_session *s)
+static bool
+is_behind(const struct eng_session *s)
 {
     return s->opts.sink->busy || (s->opts.recorder && eng_recorder_is_full(s->opts.recorder));
 }
 
-/* Pause or resume everyone when the sink's or the recorder's mind has changed. */
-void
-session_follow_sink(struct eng_session *s)
+bool
+session_is_busy(struct eng_session *s)
 {
-    bool busy = session_is_busy(s);
+    bool busy = is_behind(s);
 
-    if (busy == s->was_busy)
+    s->was_told_to_wait |= busy;
+    return busy;
+}
+
+/* Pause or resume everyone when the sink's or the recorder's mind has changed, also when it was
+ * busy so shortly that only who asked meanwhile knows. */
+static void
+follow_sink(struct eng_session *s)
+{
+    bool busy = is_behind(s);
+
+    if (busy == s->was_busy && (busy || !s->was_told_to_wait))
         return;
-    s->was_busy = busy;
+    s->was_busy = s->was_told_to_wait = busy;
     for (struct peer *p = s->peers; p; p = p->next) {
         feed_pump(p);
         peer_settle(p);
@@ -445,7 +455,7 @@ on_message(outlet_conn c, outlet_msg *m, void *user)
     }
     if (p->state == PEER_OPEN && (p->full || p->held || p->later.first || p->branches))
         peer_flow(p);
-    session_follow_sink(s);
+    follow_sink(s);
 }
 
 static void
@@ -463,7 +473,7 @@ on_writable(outlet_conn c, void *user)
     feed_pump(p);
     peer_settle(p);
     input_pump(p->s);
-    session_follow_sink(p->s);
+    follow_sink(p->s);
 }
 
 /* A datagram that nobody got.  Who wants an answer to it will have none. */
@@ -605,7 +615,7 @@ on_open(outlet_conn c, void *user)
     feed_start(p);
     peer_settle(p);
     input_pump(s);
-    session_follow_sink(s);
+    follow_sink(s);
 }
 
 /* What the end of the only connection means for the session. */
@@ -739,6 +749,6 @@ session_handlers(const struct eng_session *s)
 void
 eng_session_flow(struct eng_session *s)
 {
-    session_follow_sink(s);
+    follow_sink(s);
     input_pump(s);
 }

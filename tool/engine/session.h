@@ -166,8 +166,9 @@ struct eng_session {
     bool lost;                 /* the network reported of a datagram that nobody got it */
     bool hurried;              /* the end was asked for: what is not sent by then is told */
     uint64_t refused_told;
-    outlet_timer refusals; /* looks for clients that were refused */
-    bool was_busy;
+    outlet_timer refusals;   /* looks for clients that were refused */
+    bool was_busy;           /* when it was last looked after */
+    bool was_told_to_wait;   /* somebody was, since then */
     int64_t looked_up_ns;    /* when the process at the other end was last looked for */
     uint64_t dropped_before; /* the recording began */
     uint64_t dropped_ended;  /* by sockets that are closed */
@@ -290,8 +291,8 @@ void relay_rules_left(struct peer *p, const struct outlet_reason *why); /* by th
 void relay_rules_sent(struct peer *p, const void *bytes, size_t len);
 void relay_rules_cannot(struct peer *p, outlet_err code, size_t len); /* be sent to it */
 
-bool session_is_busy(const struct eng_session *s); /* nothing more may come or go for now */
-void session_follow_sink(struct eng_session *s);   /* pause or resume everyone, as it says */
+/* Nothing more may come or go for now.  Whoever is told so is called when it may. */
+bool session_is_busy(struct eng_session *s);
 
 /* "peer" or "local", as people write it */
 void session_address_of(outlet_conn c, const char *key, char *text, size_t room);

@@ -233,7 +233,7 @@ is_asking(const struct eng_session *s)
 /* While it moves, a large message may take its time; so may whoever reads what we show.  Where
  * nothing waits to be taken, it is we who are between two messages, or late. */
 static int64_t
-asking_left_ms(const struct eng_session *s)
+asking_left_ms(struct eng_session *s)
 {
     if (!is_asking(s))
         return 0;
