@@ -2,8 +2,9 @@
  * mail.c - how other threads reach a reactor, and how what they look at is freed.
  *
  * A visitor announces itself in the cell's current epoch before it looks at anything, and leaves
- * within microseconds.  What the reactor retires is freed two epochs later, when everyone who could
- * have seen it has left.  Neither side ever waits for the other.
+ * within microseconds.  What the reactor retires is freed when everyone who could have seen it has
+ * left: the epoch moves on, and those of the one before are waited for.  Neither side ever waits
+ * for the other.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -99,30 +100,47 @@ destroy_all(struct ol_reactor *r, struct ol_retired *x)
 
 /* Visitors of the other parity came before the last flip; once they are gone nobody can see what
  * was retired before it. */
+static bool
+has_early_visitors(const struct ol_cell *c)
+{
+    return atomic_load(&c->visitors[(atomic_load(&c->epoch) + 1) & 1]) > 0;
+}
+
+static void
+destroy_before(struct ol_reactor *r)
+{
+    struct ol_retired *before = r->retired_before;
+
+    r->retired_before = NULL;
+    destroy_all(r, before);
+}
+
+/*
+ * Mostly nobody is inside, and all of it goes at once.  What is left for a later turn makes this
+ * one wait with a deadline, and a timer that the kernel sets for each wait costs a server of short
+ * connections 7 % of its time.
+ */
 void
 ol_retired_run(struct ol_reactor *r)
 {
     struct ol_cell *c = r->cell;
-    uint32_t epoch = atomic_load(&c->epoch);
 
-    if (!r->retired_now && !r->retired_before)
+    if ((!r->retired_now && !r->retired_before) || has_early_visitors(c))
         return;
-    if (atomic_load(&c->visitors[(epoch + 1) & 1]))
-        return;
-    destroy_all(r, r->retired_before);
+    destroy_before(r);
     r->retired_before = r->retired_now;
     r->retired_now = NULL;
-    atomic_store(&c->epoch, epoch + 1);
+    atomic_store(&c->epoch, atomic_load(&c->epoch) + 1);
+    if (!has_early_visitors(c))
+        destroy_before(r);
 }
 
 void
 ol_retired_flush(struct ol_reactor *r)
 {
-    struct ol_retired *before = r->retired_before;
     struct ol_retired *now = r->retired_now;
 
-    r->retired_before = NULL;
     r->retired_now = NULL;
-    destroy_all(r, before);
+    destroy_before(r);
     destroy_all(r, now);
 }

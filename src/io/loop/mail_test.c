@@ -253,6 +253,21 @@ visitors_who_came_later_do_not_keep_it(void **state)
     outlet_loop_free(l);
 }
 
+/* Else a deadline would be left, and the kernel would set a timer for the next wait. */
+static void
+with_nobody_inside_it_is_destroyed_by_the_same_turn(void **state)
+{
+    struct outlet_loop *l;
+    struct ol_reactor *r = open_loop(&l, NULL);
+    struct thing t = {.destroyed = false};
+
+    (void)state;
+    ol_retire(r, &t.retired, destroy);
+    turn(r);
+    assert_true(t.destroyed);
+    outlet_loop_free(l);
+}
+
 static void
 what_is_retired_is_destroyed_without_any_event(void **state)
 {
@@ -635,6 +650,7 @@ main(void)
         cmocka_unit_test(mail_that_waits_when_the_reactor_ends_is_run),
         cmocka_unit_test(nothing_is_destroyed_while_a_visitor_who_may_see_it_is_inside),
         cmocka_unit_test(visitors_who_came_later_do_not_keep_it),
+        cmocka_unit_test(with_nobody_inside_it_is_destroyed_by_the_same_turn),
         cmocka_unit_test(what_is_retired_is_destroyed_without_any_event),
         cmocka_unit_test(visitors_never_see_what_is_destroyed),
         cmocka_unit_test(a_closed_cell_lets_nobody_in_and_is_used_again),
