@@ -79,15 +79,35 @@ def is_undecided(goal, row):
     return got["value"] is not None and abs(got["value"] - got["limit"]) < 2 * got["noise"]
 
 
+def undecided(goals, row):
+    """The names of those whom an undecided goal of the row is about, and of a peer that seems to be
+    ahead: so few rounds may have been luck."""
+    names = set()
+    for goal in goals:
+        if is_undecided(goal, row):
+            names.update(goal.a, goal.b)
+    for peer, ours, _ in seem_ahead(row):
+        names.update((peer["name"], ours["name"]))
+    return names
+
+
+def seem_ahead(row):
+    """Each peer whose median is less than ours by more than noise, with the better of ours and the
+    ratio in each round."""
+    ours = best_of(row, [s["name"] for s in row["servers"] if s["family"] == "outlet"], "cpu")
+    for peer in row["servers"]:
+        if not ours or row["metric"] != "cpu" or peer["family"] != "peer":
+            continue
+        each = ratios(peer["samples"], ours["samples"], "cpu")
+        if each and statistics.median(each) < 1 - NOISE:
+            yield peer, ours, each
+
+
 def peers_ahead(rows):
-    """Peers that need less CPU than ours in every round but at most one, and by more than noise."""
+    """Peers that need less CPU than ours, and not by luck."""
     for row in rows:
-        ours = best_of(row, [s["name"] for s in row["servers"] if s["family"] == "outlet"], "cpu")
-        for peer in row["servers"]:
-            if not ours or row["metric"] != "cpu" or peer["family"] != "peer":
-                continue
-            each = ratios(peer["samples"], ours["samples"], "cpu")
-            if each and trimmed(each)[1] < 1 and statistics.median(each) < 1 - NOISE:
+        for peer, ours, each in seem_ahead(row):
+            if statistics.median(each) + 2 * noise(each) < 1:
                 yield f"{row['name']}: {peer['name']} is ahead of {ours['name']}"
 
 

@@ -101,7 +101,7 @@ class ResultsTest(unittest.TestCase):
             text = (DOCS / page).read_text(encoding="utf-8")
             self.assertEqual([n for n in sorted(names) if f"`{n}`" not in text], [])
 
-    def test_a_peer_is_ahead_when_it_is_in_every_round(self):
+    def test_a_peer_is_ahead_when_it_is_within_the_rounds(self):
         # Both drift alike; in `near` one round is ours.
         near = row("a", epoll=[1000] * 2, outlet_epoll=[1000, 1100], libuv=[950, 1150])
         far = row("b", epoll=[1000] * 2, outlet_epoll=[1000, 1100], libuv=[950, 1050])
@@ -111,9 +111,28 @@ class ResultsTest(unittest.TestCase):
     def test_a_peer_is_not_ahead_by_less_than_the_noise(self):
         r = row("a", epoll=[1000] * 7, outlet_epoll=[1000] * 7, libuv=[990] * 7)
         self.assertEqual(list(results.peers_ahead([r])), [])
-        # Of many rounds one may be spoilt.
+        # Of many rounds some may be spoilt.
         r = row("a", epoll=[1000] * 7, outlet_epoll=[1000] * 7, libuv=[950] * 6 + [1200])
         self.assertEqual(len(list(results.peers_ahead([r]))), 1)
+        # Few that differ much tell nothing, but are worth a few more; many do tell.
+        few = [850, 1050, 950, 900, 1020]
+        r = row("a", epoll=[1000] * 5, outlet_epoll=[1000] * 5, libuv=few)
+        self.assertEqual(list(results.peers_ahead([r])), [])
+        self.assertEqual(results.undecided([], r), {"libuv", "outlet-epoll"})
+        r = row("a", epoll=[1000] * 40, outlet_epoll=[1000] * 40, libuv=few * 8)
+        self.assertEqual(len(list(results.peers_ahead([r]))), 1)
+
+    def test_only_those_go_on_whom_something_undecided_is_about(self):
+        goal = rows.Goal("", "churn", "cpu", rows.OURS, rows.LIMITS, 1.10)
+        r = row("churn", epoll=[1000] * 5, outlet_epoll=[1100, 1150, 1050, 1120, 1080],
+                libuv=[1500] * 5)
+        self.assertEqual(results.undecided([goal], r), {*rows.OURS, *rows.LIMITS})
+        # What was not measured in the rounds since changes nothing.
+        for server in r["servers"]:
+            server["samples"] += [{"cpu": 1000, "rate": 1}] * 95 if server["name"] != "libuv" \
+                else [None] * 95
+        results.summarize(r)
+        self.assertEqual(results.undecided([goal], r), set())
 
     def test_a_row_goes_on_while_its_goal_is_undecided(self):
         goal = rows.Goal("", "churn", "cpu", rows.OURS, rows.LIMITS, 1.10)

@@ -8,8 +8,9 @@
     bench/run.py --smoke                                         does everything echo?  No figures
 
 A round runs every server of a row once, the next round does it again in another order: whatever the
-machine does besides, it does to all.  Server and client have a CPU each.  A row goes on for more
-rounds while one of its goals is nearer to its limit, on either side, than its figures tell.
+machine does besides, it does to all.  Server and client have a CPU each.  While a goal is nearer to
+its limit, on either side, than the figures tell, or a peer seems to be ahead, those whom it is
+about go on for more rounds.
 
 Every run is a new process and is given so long and no longer.  The exit code is 1 when a server
 answered wrongly or not at all, and with --strict also when a goal is not met.
@@ -41,7 +42,7 @@ import rows
 HERE = pathlib.Path(__file__).resolve().parent
 SPARE_FDS = 100  # of a process with many connections, for other things
 ROUNDS = 5
-ROUNDS_MOST = 15  # of a row with a goal that is still undecided
+ROUNDS_MOST = 40  # of those whom an undecided goal is about
 IDLE_ROUNDS = 2  # memory hardly differs from round to round
 PATIENCE = 90  # seconds that a client may take beyond what it was told; it has 60 itself
 WARM_MS = 300
@@ -285,11 +286,14 @@ class Book:
             self.notes.append(f"{setting.connections(row)} connections: more descriptors than "
                               "that a process may not have here")
 
-    def round(self, setting, number):
-        """Each server once."""
+    def round(self, setting, number, names=None):
+        """Each server once; with names, only these."""
         turn = number % max(len(self.servers), 1)
         for server in self.servers[turn:] + self.servers[:turn]:
             out = self.out[server.name]
+            if names and server.name not in names:
+                out["samples"].append(None)
+                continue
             try:
                 sample = measure(setting, self.row, server)
             except Skip as why:
@@ -301,10 +305,10 @@ class Book:
                 sample = None
             out["samples"].append(sample)
 
-    def is_undecided(self):
-        """Would more rounds tell more?"""
+    def undecided(self):
+        """The servers of whom more rounds would tell more."""
         row = self.summary()
-        return any(results.is_undecided(g, row) for g in rows.GOALS if g.row == row["name"])
+        return results.undecided([g for g in rows.GOALS if g.row == row["name"]], row)
 
     def summary(self):
         """What goes into the results."""
@@ -417,12 +421,15 @@ def measure_all(setting, chosen):
     done = []
     for row in chosen:
         book = Book(setting, row)
+        names = set()
         for number in range(setting.options.rounds_most):
-            if number >= rounds_of(setting, row) and not book.is_undecided():
-                break
+            if number >= rounds_of(setting, row):
+                names = book.undecided()
+                if not names:
+                    break
             if sys.stderr.isatty():
                 print(f"\r{row.name}: round {number + 1} ", end="", file=sys.stderr, flush=True)
-            book.round(setting, number)
+            book.round(setting, number, names)
         if sys.stderr.isatty():
             print("\r\033[K", end="", file=sys.stderr, flush=True)
         done.append(book.summary())
