@@ -483,6 +483,15 @@ ol_sock_unlink(const struct ol_sock_file *file)
 
 /* ---- listening and connecting ------------------------------------------------------------ */
 
+static void
+put_address(struct sockaddr_storage *out, const struct ol_addr *a)
+{
+    union ol_sockaddr name;
+    socklen_t len = ol_sockaddr_set(&name, a);
+
+    memcpy(out, &name, len);
+}
+
 /* RFC 3678's way, one for both families: IP_ADD_SOURCE_MEMBERSHIP knows the interface by an address
  * of it only. */
 static int
@@ -491,15 +500,14 @@ join(int fd, const struct ol_listen_spec *spec)
     int level = spec->at.kind == OL_ADDR_V4 ? IPPROTO_IP : IPPROTO_IPV6;
     struct group_source_req one = {.gsr_interface = spec->tuning.interface};
     struct group_req all = {.gr_interface = spec->tuning.interface};
-    union ol_sockaddr name;
     int err;
 
-    memcpy(&all.gr_group, &name, ol_sockaddr_set(&name, &spec->at));
+    put_address(&all.gr_group, &spec->at);
     one.gsr_group = all.gr_group;
     if (spec->source.kind == OL_ADDR_NONE) {
         err = setsockopt(fd, level, MCAST_JOIN_GROUP, &all, sizeof all);
     } else {
-        memcpy(&one.gsr_source, &name, ol_sockaddr_set(&name, &spec->source));
+        put_address(&one.gsr_source, &spec->source);
         err = setsockopt(fd, level, MCAST_JOIN_SOURCE_GROUP, &one, sizeof one);
     }
     return err == 0 ? 0 : -errno;
