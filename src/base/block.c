@@ -37,13 +37,22 @@ unref(_Atomic uint32_t *refs)
     return before == 1;
 }
 
+/* The first address behind the struct that a cache line begins at. */
+static uint8_t *
+first_line(struct ol_block *block)
+{
+    uintptr_t behind = (uintptr_t)(block + 1);
+
+    return (uint8_t *)(block + 1) + (OL_BLOCK_LINE - behind % OL_BLOCK_LINE) % OL_BLOCK_LINE;
+}
+
 struct ol_block *
 ol_block_new(struct ol_budget *b, size_t size)
 {
     struct ol_block *block;
     size_t whole;
 
-    if (!ol_add(sizeof *block, size, &whole))
+    if (!ol_add(sizeof *block + OL_BLOCK_LINE - 1, size, &whole))
         return NULL;
     block = ol_alloc(heap_of(b), whole);
     if (!block)
@@ -51,7 +60,7 @@ ol_block_new(struct ol_budget *b, size_t size)
     atomic_init(&block->refs, 1);
     block->size = size;
     block->budget = b ? ol_budget_ref(b) : NULL;
-    block->bytes = (uint8_t *)(block + 1);
+    block->bytes = first_line(block);
     return block;
 }
 

@@ -10,6 +10,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
+#include <string.h>
 
 /* Counts what outlet_buf_wrap's release was called with. */
 struct released {
@@ -45,6 +46,26 @@ a_copy_is_a_copy(void **state)
     outlet_buf_unref(b);
     assert_memory_equal(outlet_buf_data(b, NULL), "hello", 5);
     outlet_buf_unref(b);
+}
+
+static void
+a_block_begins_on_a_cache_line_and_has_all_its_bytes(void **state)
+{
+    struct ol_block *blocks[20];
+
+    (void)state;
+    for (size_t i = 0; i < OL_COUNT(blocks); i++) {
+        size_t size = i * 7919;
+
+        blocks[i] = ol_block_new(NULL, size);
+        assert_non_null(blocks[i]);
+        assert_int_equal((uintptr_t)blocks[i]->bytes % OL_BLOCK_LINE, 0);
+        memset(blocks[i]->bytes, 1, size); /* for those who look: all of it is ours */
+    }
+    for (size_t i = 0; i < OL_COUNT(blocks); i++) {
+        ol_block_unref(blocks[i]);
+    }
+    assert_null(ol_block_new(NULL, SIZE_MAX - 8));
 }
 
 static void
@@ -334,6 +355,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_copy_is_a_copy),
+        cmocka_unit_test(a_block_begins_on_a_cache_line_and_has_all_its_bytes),
         cmocka_unit_test(nothing_is_allowed_where_the_header_says_so),
         cmocka_unit_test(wrapped_bytes_are_released_once_by_the_last_reference),
         cmocka_unit_test(a_blank_buffer_is_there_to_be_filled),

@@ -33,15 +33,13 @@ void ol_lender_renew(struct ol_lender *l);
 
 /* ---- one part at a time: inline, because it is done for each message ----------------------- */
 
-enum {
-    OL_LENDER_LINE = 64 /* parts begin on cache lines */
-};
-_Static_assert(OL_LENT_ROOM % OL_LENDER_LINE == 0, "so that data lies on a line, too");
+/* Parts begin on cache lines, as the block does. */
+_Static_assert(OL_LENT_ROOM % OL_BLOCK_LINE == 0, "so that data lies on a line, too");
 
 static inline size_t
 ol_lender_round_up(size_t n)
 {
-    return (n + OL_LENDER_LINE - 1) / OL_LENDER_LINE * OL_LENDER_LINE;
+    return (n + OL_BLOCK_LINE - 1) / OL_BLOCK_LINE * OL_BLOCK_LINE;
 }
 
 /* All the room that is left, if it is at least `min` beside OL_LENT_ROOM before and after it.
