@@ -21,6 +21,7 @@
 
 enum {
     BARE_ROOM = 65536,          /* what one receive may bring */
+    BARE_LINE = 64,             /* where it begins: copied to anywhere else it costs 7 % more */
     BARE_MESSAGE_MAX = 1 << 20, /* a framed message, as in outlet */
     BARE_BACKLOG = 4096,
     BARE_EVENTS = 512 /* of one epoll_wait */

@@ -9,6 +9,7 @@ import statistics
 
 # Figures of a sample: (key, what is better).
 LOWER = {"cpu": True, "memory": True, "rate": False}
+FEWNESS = 10  # of 5 rounds 4 times the noise is a doubt, of many rounds twice
 MEDIAN_ERROR = 1.4826 * 1.2533  # of the median distance: to a deviation, to a median's error
 UNITS = {"cpu": "CPU per message", "rate": "messages per second", "memory": "bytes each"}
 
@@ -59,24 +60,28 @@ def judge(goal, rows):
     others = [s for s in row["servers"] if s["name"] in goal.b and s.get(goal.metric)] if row \
         else []
     answer = {"text": goal.text, "row": goal.row, "metric": goal.metric, "limit": goal.limit,
-              "at_least": goal.at_least, "value": None, "noise": None, "holds": None}
+              "at_least": goal.at_least, "value": None, "noise": None, "rounds": 0,
+              "holds": None}
     if not a or not others:
         return answer
     each = [ratios(a["samples"], b["samples"], goal.metric) for b in others]
-    known = [(statistics.median(e), noise(e)) for e in each if e]
+    known = [(statistics.median(e), noise(e), len(e)) for e in each if e]
     if not known:
         return answer
     # Against the hardest.
-    value, answer["noise"] = max(known) if LOWER[goal.metric] else min(known)
+    value, answer["noise"], answer["rounds"] = max(known) if LOWER[goal.metric] else min(known)
     answer["value"] = value
     answer["holds"] = value >= goal.limit if goal.at_least else value <= goal.limit
     return answer
 
 
 def is_undecided(goal, row):
-    """Is a goal nearer to its limit than the noise?  Whether it holds or not."""
+    """Is a goal nearer to its limit than the noise?  Whether it holds or not.  Few figures lie
+    close together by chance, so their noise counts for more."""
     got = judge(goal, [row])
-    return got["value"] is not None and abs(got["value"] - got["limit"]) < 2 * got["noise"]
+    if got["value"] is None:
+        return False
+    return abs(got["value"] - got["limit"]) < (2 + FEWNESS / got["rounds"]) * got["noise"]
 
 
 def undecided(goals, row):

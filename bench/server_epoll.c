@@ -23,7 +23,7 @@ struct conn {
     struct bare_bytes rest; /* what the kernel did not take */
 };
 
-static _Thread_local uint8_t buffer[BARE_MESSAGE_MAX + 4 + BARE_ROOM];
+static _Thread_local _Alignas(BARE_LINE) uint8_t buffer[BARE_MESSAGE_MAX + 4 + BARE_ROOM];
 static _Thread_local int epfd;
 static bool is_framed;
 static int timeout = -1;

@@ -20,7 +20,7 @@ struct conn {
     struct bare_bytes rest;
 };
 
-static uint8_t buffer[BARE_MESSAGE_MAX + 4 + BARE_ROOM];
+static _Alignas(BARE_LINE) uint8_t buffer[BARE_MESSAGE_MAX + 4 + BARE_ROOM];
 static bool is_framed;
 
 static void

@@ -31,7 +31,7 @@ struct copy {
     char bytes[];
 };
 
-static char buffer[BARE_ROOM * DATAGRAMS];
+static _Alignas(BARE_LINE) char buffer[BARE_ROOM * DATAGRAMS];
 static uint8_t frames[BARE_MESSAGE_MAX + 4 + BARE_ROOM];
 static bool is_unix;
 static bool is_framed;

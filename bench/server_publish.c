@@ -24,7 +24,7 @@ struct conn {
     struct bare_bytes rest;
 };
 
-static uint8_t buffer[BARE_ROOM * 2];
+static _Alignas(BARE_LINE) uint8_t buffer[BARE_ROOM * 2];
 static struct conn *members[CONNS];
 static int member_count;
 static size_t size;

@@ -25,7 +25,7 @@
 
 enum { TURN = 64 };
 
-static uint8_t buffer[BARE_ROOM];
+static _Alignas(BARE_LINE) uint8_t buffer[BARE_ROOM];
 
 static bool
 echo_plain(int fd)

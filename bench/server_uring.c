@@ -83,7 +83,7 @@ make_buffers(void)
     headroom = is_framed ? BARE_ROOM : 0;
     stride = headroom + BARE_ROOM + COLOUR;
     offered = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    memory = malloc(buffer_count * stride);
+    memory = aligned_alloc(BARE_LINE, buffer_count * stride);
     if (offered == MAP_FAILED || !memory)
         bare_die("memory");
     reg.ring_addr = (uintptr_t)offered;
