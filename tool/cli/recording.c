@@ -167,8 +167,9 @@ target_failed(struct shown *s, int error)
     return false;
 }
 
+/* What can be said of it before anything is read. */
 static bool
-target_open(struct shown *s)
+target_prepare(struct shown *s)
 {
     struct cli *cli = s->cli;
     const char *path = cli->options.value[OPT_TO];
@@ -184,16 +185,26 @@ target_open(struct shown *s)
         if (stat(s->path, &from) == 0 && stat(path, &to) == 0 && from.st_dev == to.st_dev &&
             from.st_ino == to.st_ino)
             return cli_refuse(cli, OPT_TO, 0, TEXT_USAGE_SAME_FILE, path);
-        s->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
-        cli->refusal = ENG_FILE;
-        if (s->fd < 0)
-            return target_failed(s, errno);
     }
     s->writer = eng_writer_open(format);
     if (s->writer)
         return true;
     cli->refusal = ENG_INTERNAL;
     return target_failed(s, ENOMEM);
+}
+
+/* Only when the first record has been read, or the end: opening it empties it, and what turns out
+ * to be no recording must not cost the one that is there.  False: it has been said. */
+static bool
+target_open(struct shown *s)
+{
+    struct cli *cli = s->cli;
+
+    if (!cli->options.has[OPT_TO] || s->fd >= 0 || s->other)
+        return true;
+    s->fd = open(cli->options.value[OPT_TO], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY,
+                 0666);
+    return s->fd >= 0 || target_failed(s, errno);
 }
 
 /* Hand on what was written, when it is much or all. */
@@ -327,10 +338,10 @@ show_all(struct shown *s)
 
     do {
         got = eng_reader_next(s->reader, &record, &damage);
-        if (got == ENG_READ_RECORD)
-            show_record(s, &record);
-        else if (got == ENG_READ_DAMAGE)
+        if (got == ENG_READ_DAMAGE)
             show_damage(s, &damage);
+        else if (got != ENG_READ_FAILED && target_open(s) && got == ENG_READ_RECORD)
+            show_record(s, &record);
         if (s->live) {
             target_flush(s, 0);
             cli_out_flush(&s->cli->out);
@@ -399,7 +410,7 @@ cli_recording(struct cli *cli)
     if (!cli_filter_options(cli, &s.filter, &s.contains))
         goto refused;
     s.reader = cli_reader_open(cli, s.path);
-    if (!s.reader || !target_open(&s))
+    if (!s.reader || !target_prepare(&s))
         goto refused;
     if (!cli->json)
         prepare_lines(&s);
