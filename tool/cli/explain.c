@@ -109,6 +109,19 @@ explain_address(const struct about *a, const char *host)
         say(a, TEXT_ERROR_NOT_OUR_ADDRESS, host);
 }
 
+/* The kernel calls it an invalid argument when the address that we connect from leads elsewhere. */
+static void
+explain_rest(const struct about *a, const char *host)
+{
+    char local[256];
+
+    if (a->role == OUTLET_TO_CONNECT && a->why->sys_errno == EINVAL &&
+        eng_url_option(a->whole, "local", local, sizeof local))
+        say(a, TEXT_ERROR_LOCAL_WAY, local, host);
+    else
+        say(a, TEXT_ERROR_PLAIN, a->url, a->why->text);
+}
+
 /* Nobody listens there, and perhaps nobody can. */
 static void
 explain_refused(const struct about *a)
@@ -212,7 +225,7 @@ explain_code(const struct about *a)
         explain_unreachable(a, host);
         return;
     default:
-        say(a, TEXT_ERROR_PLAIN, a->url, a->why->text);
+        explain_rest(a, host);
         return;
     }
 #pragma GCC diagnostic pop

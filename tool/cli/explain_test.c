@@ -35,6 +35,9 @@ static const struct {
     {"tcp://localhost:1#local=:9", OUTLET_TO_CONNECT, OUTLET_EADDRINUSE, EADDRINUSE, NULL,
      "local=:9 cannot be used: it is no address of this computer, or its port is taken; 'ip addr' "
      "lists the addresses"},
+    {"tcp://192.0.2.9:1#local=127.0.0.1", OUTLET_TO_CONNECT, OUTLET_ESYS, EINVAL, NULL,
+     "local=127.0.0.1 does not lead to 192.0.2.9; leave local out, or take the address that 'ip "
+     "route get 192.0.2.9' shows as src"},
     {"tcp://192.0.2.9:1", OUTLET_TO_LISTEN, OUTLET_EADDR, EADDRNOTAVAIL, NULL,
      "192.0.2.9 is not an address of this computer; 'ip addr' lists them, * is every interface"},
     {"unix:///run/not-ours", OUTLET_TO_CONNECT, OUTLET_EPERM, EACCES, NULL,
