@@ -117,6 +117,7 @@ open_descriptor(struct eng_session *s, struct outlet_reason *why)
                ? outlet_listener_info(s->listener, "transport", transport, sizeof transport)
                : outlet_info(s->peers->c, "transport", transport, sizeof transport);
     s->url.stream = told > 0 && (strcmp(transport, "tcp") == 0 || strcmp(transport, "unix") == 0);
+    s->datagrams = told > 0 && strcmp(transport, "udp") == 0;
     return ENG_DONE;
 }
 
