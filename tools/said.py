@@ -29,7 +29,7 @@ SILENT = {
     "tool/cli/show.c": {"%soutlet:%s "},
     "tool/cli/replay.c": {"1x, 2x, 0.5x, max"},
     "tool/cli/said.c": {"-+ #0123456789.*hlzjt"},
-    "tool/cli/talk.c": {"500ms TEXT", "1 reset", "01 03 ff"},
+    "tool/cli/talk_commands.c": {"500ms TEXT", "1 reset", "01 03 ff"},
     "tool/engine/reader_pcap.c": {"outlet "},
     "tool/engine/record_impl.h": {"rule: ", "the rest of this datagram follows"},
     "tool/engine/record_pcap.c": {"outlet %s", "listen ", "connect "},

@@ -35,7 +35,7 @@ void cli_line_leave(struct cli_line *l);   /* the terminal as it was, for a whil
 void cli_line_back(struct cli_line *l);
 void cli_line_close(struct cli_line *l); /* writes the history; NULL is allowed */
 
-/* What is done with the lines (talk.c). */
+/* What is done with the lines (talk.c, and its parts by talk.h). */
 struct cli_talk;
 
 struct cli_talk *cli_talk_open(struct cli *cli, outlet_loop *loop, struct eng_session_opts *opts);
