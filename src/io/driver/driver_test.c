@@ -1585,6 +1585,30 @@ waiting_is_never_too_short(void **state)
     assert_int_equal(step(w, w->ops->now(w->d) - 1), 0);
 }
 
+/* A far deadline may be kept by a timer that stands: neither an earlier one nor a later one is told
+ * at its time. */
+static void
+deadlines_far_and_near_take_turns(void **state)
+{
+    struct world *w = *state;
+    static const int64_t ms[] = {30, 1, 60, 25, 2, 40, 21, 50};
+    ol_time began;
+
+    w->ops->wake(w->d); /* ends the first one, whose timer stays; the simulated hour is short */
+    assert_int_equal(step(w, w->ops->now(w->d) + 3600 * 1000 * OL_MS), 0);
+    began = w->ops->now(w->d);
+    for (size_t i = 0; i < OL_COUNT(ms); i++) {
+        ol_time until = w->ops->now(w->d) + ms[i] * OL_MS;
+
+        /* The one after the next is asked for, too, and left when something comes. */
+        w->ops->wake(w->d);
+        assert_int_equal(step(w, until + ms[(i + 2) % OL_COUNT(ms)] * OL_MS), 0);
+        assert_int_equal(step(w, until), 0);
+        assert_true(w->ops->now(w->d) >= until);
+    }
+    assert_true(w->ops->now(w->d) - began < 600 * 1000 * OL_MS); /* not the hour */
+}
+
 static void *
 wake_it(void *arg)
 {
@@ -1924,6 +1948,7 @@ static const struct CMUnitTest for_every_driver[] = {
     EVERY(a_bad_datagram_in_a_batch_does_not_hold_the_others),
     EVERY(a_connected_udp_socket_hears_that_nobody_is_there),
     EVERY(waiting_is_never_too_short),
+    EVERY(deadlines_far_and_near_take_turns),
     EVERY(random_bytes_differ),
     EVERY(opening_survives_every_failing_allocation),
 };
