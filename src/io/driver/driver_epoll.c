@@ -34,7 +34,6 @@ enum {
     LENT_PER_WAIT = 16384,
     STREAM_BLOCK = OL_RECEIVE_MIN + LENT_PER_WAIT + 2 * OL_LENT_ROOM,
     DGRAM_ROOM = 65536, /* more than any udp datagram */
-    FAR_MS = 20,        /* from now on a deadline is left to the standing timer */
     SECOND = 1000000000
 };
 
@@ -62,9 +61,7 @@ struct epoll_driver {
     struct ol_budget *budget;
     int epoll_fd;
     int wake_fd;
-    int timer_fd;
-    ol_time alarm; /* what it was set to, and stays readable from then on; OL_NEVER: nothing */
-    bool is_embedded;
+    int timer_fd; /* -1: not embedded */
     const struct ol_forks *forks;
     uint32_t depth; /* of who opened it: a forked child must not touch the shared epoll */
     bool has_pwait2;
@@ -147,7 +144,6 @@ set_timer(struct epoll_driver *d, ol_time until)
     }
     /* Every time is a legal one, so this cannot fail. */
     (void)timerfd_settime(d->timer_fd, TFD_TIMER_ABSTIME, &at, NULL);
-    d->alarm = until;
 }
 
 static bool
@@ -169,7 +165,7 @@ push_due(struct epoll_driver *d, struct ol_link *l)
 {
     if (l->flags & DUE)
         return;
-    if (!d->due && d->is_embedded)
+    if (!d->due && d->timer_fd >= 0)
         set_timer(d, 0); /* whoever polls the embedded descriptor must come */
     l->flags |= DUE;
     l->next = NULL;
@@ -526,7 +522,6 @@ walk_events(struct epoll_driver *d, struct batch *b)
             b->is_woken = true;
         } else if (e->data.ptr == &d->timer_fd) {
             drain(d->timer_fd);
-            d->alarm = OL_NEVER;
         } else if (e->data.ptr && !tell_event(d, b, e)) {
             return;
         }
@@ -546,29 +541,6 @@ poll_ms(struct epoll_driver *d, ol_time left)
     return epoll_wait(d->epoll_fd, d->events, OL_BATCH_MAX, (int)ms);
 }
 
-/*
- * How long to ask epoll at most; OL_NEVER: until there is something.
- *
- * A time given to epoll makes the kernel set a timer and take it away again, wait for wait.  So a
- * far deadline gets a timer that stands from wait to wait and is moved only by an earlier one.  If
- * it turns out to be too early, that is one look for nothing.
- */
-static ol_time
-time_left(struct epoll_driver *d, ol_time until)
-{
-    ol_time left;
-
-    if (until <= 0)
-        return 0;
-    if (until == OL_NEVER || d->alarm <= until)
-        return OL_NEVER;
-    left = until - ol_host_now(NULL);
-    if (left < FAR_MS * OL_MS)
-        return left > 0 ? left : 0;
-    set_timer(d, until);
-    return OL_NEVER;
-}
-
 /* Ask epoll, until there is something or `until` has come: the number of events, or an error. */
 static int
 poll_events(struct epoll_driver *d, ol_time until)
@@ -576,9 +548,14 @@ poll_events(struct epoll_driver *d, ol_time until)
     d->event_next = 0;
     d->event_count = 0;
     for (;;) {
-        ol_time left = time_left(d, until);
+        ol_time left = until;
         int n;
 
+        if (until != OL_NEVER) {
+            ol_time now = until > 0 ? ol_host_now(NULL) : 0;
+
+            left = until > now ? until - now : 0;
+        }
         if (left == 0 || left == OL_NEVER || !d->has_pwait2) {
             n = poll_ms(d, left);
         } else {
@@ -995,11 +972,30 @@ epoll_watch(struct ol_driver *base, struct ol_link *l, int fd, unsigned events)
 }
 
 static int
+add_own(struct epoll_driver *d, int *fd)
+{
+    struct epoll_event e = {.events = EPOLLIN, .data.ptr = fd};
+
+    return epoll_ctl(d->epoll_fd, EPOLL_CTL_ADD, *fd, &e) == 0 ? 0 : -errno;
+}
+
+static int
 epoll_embed(struct ol_driver *base)
 {
     struct epoll_driver *d = self(base);
+    int err;
 
-    d->is_embedded = true;
+    if (d->timer_fd >= 0)
+        return d->epoll_fd;
+    d->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (d->timer_fd < 0)
+        return -errno;
+    err = add_own(d, &d->timer_fd);
+    if (err) {
+        close(d->timer_fd);
+        d->timer_fd = -1;
+        return err;
+    }
     if (d->due)
         set_timer(d, 0);
     return d->epoll_fd;
@@ -1018,45 +1014,6 @@ epoll_arm(struct ol_driver *base, ol_time until)
 /* ---- the driver itself ------------------------------------------------------------------- */
 
 static int
-add_own(struct epoll_driver *d, int *fd)
-{
-    struct epoll_event e = {.events = EPOLLIN, .data.ptr = fd};
-
-    return epoll_ctl(d->epoll_fd, EPOLL_CTL_ADD, *fd, &e) == 0 ? 0 : -errno;
-}
-
-static void
-close_own(struct epoll_driver *d)
-{
-    if (d->timer_fd >= 0)
-        close(d->timer_fd);
-    if (d->wake_fd >= 0)
-        close(d->wake_fd);
-    if (d->epoll_fd >= 0)
-        close(d->epoll_fd);
-}
-
-static int
-open_own(struct epoll_driver *d)
-{
-    int err;
-
-    d->wake_fd = -1;
-    d->timer_fd = -1;
-    d->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (d->epoll_fd >= 0)
-        d->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (d->wake_fd >= 0)
-        d->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    err = d->timer_fd < 0 ? -errno : add_own(d, &d->wake_fd);
-    if (!err)
-        err = add_own(d, &d->timer_fd);
-    if (err)
-        close_own(d);
-    return err;
-}
-
-static int
 epoll_open(struct ol_driver **out, const struct ol_driver_opts *opts)
 {
     struct epoll_driver *d = ol_alloc_zero(&opts->budget->heap, sizeof *d);
@@ -1067,7 +1024,7 @@ epoll_open(struct ol_driver **out, const struct ol_driver_opts *opts)
     d->base.ops = &ol_driver_epoll;
     d->budget = ol_budget_ref(opts->budget);
     d->due_end = &d->due;
-    d->alarm = OL_NEVER;
+    d->timer_fd = -1;
     d->has_pwait2 = true;
     d->forks = ol_forks();
     d->depth = atomic_load(&d->forks->depth);
@@ -1075,18 +1032,25 @@ epoll_open(struct ol_driver **out, const struct ol_driver_opts *opts)
     /* 2 MiB of which only the pages that hold datagrams are ever touched. */
     ol_lender_init(&d->dgrams, d->budget, OL_SOCK_BATCH * ol_lender_stride(DGRAM_ROOM));
 
-    err = open_own(d);
+    d->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    err = d->epoll_fd < 0 ? -errno : 0;
     if (err)
         goto free_driver;
+    d->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    err = d->wake_fd < 0 ? -errno : add_own(d, &d->wake_fd);
+    if (err)
+        goto close_fds;
     if (!ol_lender_fill(&d->streams)) {
         err = -ENOMEM;
-        goto close_own;
+        goto close_fds;
     }
     *out = &d->base;
     return 0;
 
-close_own:
-    close_own(d);
+close_fds:
+    if (d->wake_fd >= 0)
+        close(d->wake_fd);
+    close(d->epoll_fd);
 free_driver:
     ol_free(&opts->budget->heap, d);
     ol_budget_unref(opts->budget);
@@ -1099,7 +1063,10 @@ epoll_free(struct ol_driver *base)
     struct epoll_driver *d = self(base);
     struct ol_budget *budget = d->budget;
 
-    close_own(d);
+    if (d->timer_fd >= 0)
+        close(d->timer_fd);
+    close(d->wake_fd);
+    close(d->epoll_fd);
     ol_lender_fini(&d->streams);
     ol_lender_fini(&d->dgrams);
     ol_free(&budget->heap, d->fds);

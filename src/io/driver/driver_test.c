@@ -1585,7 +1585,7 @@ waiting_is_never_too_short(void **state)
     assert_int_equal(step(w, w->ops->now(w->d) - 1), 0);
 }
 
-/* A far deadline may be kept by a timer that stands: neither an earlier one nor a later one is told
+/* A driver may keep a deadline from wait to wait: neither an earlier one nor a later one is told
  * at its time. */
 static void
 deadlines_far_and_near_take_turns(void **state)
