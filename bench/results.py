@@ -9,7 +9,7 @@ import statistics
 
 # Figures of a sample: (key, what is better).
 LOWER = {"cpu": True, "memory": True, "rate": False}
-FEWNESS = 10  # of 5 rounds 4 times the noise is a doubt, of many rounds twice
+FEWNESS = 10  # with 5 rounds 4 times the noise is in doubt, with many twice
 MEDIAN_ERROR = 1.4826 * 1.2533  # of the median distance: to a deviation, to a median's error
 UNITS = {"cpu": "CPU per message", "rate": "messages per second", "memory": "bytes each"}
 

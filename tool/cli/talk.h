@@ -1,8 +1,9 @@
 /*
  * talk.h - what the parts of "what is done with typed lines" share.
  *
- *     the line --> talk.c --> talk_commands.c, when it begins with /
- *                        \--> talk_queue.c --> the session
+ *     the line --> talk.c --> talk_commands.c --> talk_queue.c --> the session
+ *                             obeyed, or made     sent, when
+ *                             bytes               there is room
  *
  * Only talk*.c include it.
  *
