@@ -99,6 +99,34 @@ every_fact_is_told(void **state)
     net_close(&n);
 }
 
+/* Its handle is known to other threads from then on; the reactor may come to it later. */
+static void
+time_counts_from_when_it_was_made_and_not_from_when_it_began(void **state)
+{
+    static const char *const schemes[] = {"tcp", "unix", "pair", "udp"};
+
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        struct net n;
+        struct server s = {0};
+        struct end e = {0};
+        int64_t before;
+        int64_t age;
+        int64_t idle;
+
+        net_open(&n, NULL);
+        net_listen(&n, &s, NULL, "%s", net_place(&n, schemes[i]));
+        before = net_now_ms(&n);
+        net_connect(&n, &e, NULL, "%s", s.at);
+        age = net_number(e.c, "age_ms");
+        idle = net_number(e.c, "idle_ms");
+        assert_in_range(idle, 0, net_now_ms(&n) - before + 1);
+        assert_in_range(age, 0, net_now_ms(&n) - before + 1 + 125);
+        net_server_fini(&s);
+        net_close(&n);
+    }
+}
+
 static void
 facts_of_other_transports(void **state)
 {
@@ -343,6 +371,7 @@ all_open_connections_are_visited_once(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(every_fact_is_told),
+    cmocka_unit_test(time_counts_from_when_it_was_made_and_not_from_when_it_began),
     cmocka_unit_test(facts_of_other_transports),
     cmocka_unit_test(who_is_on_the_other_side_of_a_local_socket),
     cmocka_unit_test(another_process_is_told_apart),

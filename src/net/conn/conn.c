@@ -57,6 +57,13 @@ slots_of(struct ol_reactor *r)
 
 /* ---- made -------------------------------------------------------------------------------- */
 
+/* A reactor's own is of this turn; from elsewhere it may not be looked at. */
+static ol_time
+time_of_birth(const struct ol_reactor *r)
+{
+    return ol_current() == r ? r->now : r->ops->now(r->driver);
+}
+
 outlet_err
 ol_conn_new(struct ol_reactor *r, struct ol_settings *s, void *user, struct ol_conn **out)
 {
@@ -64,6 +71,7 @@ ol_conn_new(struct ol_reactor *r, struct ol_settings *s, void *user, struct ol_c
     void *hot;
     void *cold;
     struct ol_conn *c;
+    ol_time born;
     outlet_err err = ol_slot_take(slots_of(r), &h.slot, &h.generation, &hot, &cold);
 
     if (err)
@@ -75,6 +83,9 @@ ol_conn_new(struct ol_reactor *r, struct ol_settings *s, void *user, struct ol_c
     c->cold->reactor = r;
     c->link.ops = &ol_conn_link_ops;
     c->link.token = -1;
+    born = time_of_birth(r);
+    c->cold->born = (uint32_t)(born / (OL_MS * 125));
+    atomic_store_explicit(&c->active, born, memory_order_relaxed);
     atomic_store_explicit(&c->settings, ol_settings_ref(s), memory_order_relaxed);
     atomic_store_explicit(&c->user, user, memory_order_relaxed);
     *out = c;
@@ -95,7 +106,6 @@ ol_conn_begin(struct ol_conn *c)
     OL_ASSERT(ol_current() == r);
     r->live++;
     r->busy++;
-    c->cold->opened = (uint32_t)(r->now / (OL_MS * 125));
     atomic_store_explicit(&c->active, r->now, memory_order_relaxed);
 }
 

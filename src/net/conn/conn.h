@@ -230,7 +230,7 @@ struct ol_conn_cold {
     };
     struct ol_conn *conn;
     struct ol_reactor *reactor;
-    uint32_t opened; /* in eighths of a second of the driver's clock: 17 years in four bytes */
+    uint32_t born; /* in eighths of a second of the driver's clock: 17 years in four bytes */
     _Atomic uint32_t shown_queued; /* queue bytes in units of 16, rounded up; OL_SHOWN_OWED */
     struct ol_shown_addr peer;
     struct ol_shown_addr local;

@@ -85,7 +85,7 @@ age_ms(const struct asked *a)
     struct ol_reactor *r = a->v->reactor;
     uint32_t now = (uint32_t)(r->ops->now(r->driver) / (OL_MS * 125));
 
-    return put_number(a, (int64_t)(now - a->v->conn->cold->opened) * 125);
+    return put_number(a, (int64_t)(now - a->v->conn->cold->born) * 125);
 }
 
 static int64_t
