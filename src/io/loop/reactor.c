@@ -123,7 +123,7 @@ has_mail(const struct ol_reactor *r)
 
 /* Retired things wait for visitors, who do not wake us: look again soon, not in a spin. */
 static ol_time
-next_deadline(const struct ol_reactor *r)
+next_deadline(struct ol_reactor *r)
 {
     ol_time next = ol_wheel_next(&r->wheel);
 

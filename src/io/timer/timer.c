@@ -45,6 +45,7 @@ ol_wheel_init(struct ol_wheel *w, ol_time now)
     OL_ASSERT(now >= 0);
     memset(w, 0, sizeof *w);
     w->tick = now / OL_MS;
+    w->next = INT64_MAX;
 }
 
 static void
@@ -77,6 +78,7 @@ place(struct ol_wheel *w, struct ol_timer *t)
     }
     push(&w->slots[level][slot], t);
     w->occupied[level] |= (uint64_t)1 << slot;
+    w->next = -1;
 }
 
 /* If `where` is a slot that has become empty, its bit must go. */
@@ -91,6 +93,7 @@ mark_empty(struct ol_wheel *w, struct ol_timer **where)
         return; /* another timer's next, or the head of the due list */
     i = (at - first) / sizeof w->slots[0][0];
     w->occupied[i / OL_WHEEL_SLOTS] &= ~((uint64_t)1 << (i % OL_WHEEL_SLOTS));
+    w->next = -1;
 }
 
 void
@@ -157,14 +160,23 @@ next_event(const struct ol_wheel *w, struct event *e)
     return false;
 }
 
-ol_time
-ol_wheel_next(const struct ol_wheel *w)
+/* Asked for twice in each turn of a reactor, in most of which no timer was touched. */
+static int64_t
+next_tick(struct ol_wheel *w)
 {
     struct event e;
 
-    if (!next_event(w, &e) || e.tick > OL_NEVER / OL_MS)
-        return OL_NEVER;
-    return e.tick * OL_MS;
+    if (w->next < 0)
+        w->next = next_event(w, &e) ? e.tick : INT64_MAX;
+    return w->next;
+}
+
+ol_time
+ol_wheel_next(struct ol_wheel *w)
+{
+    int64_t tick = next_tick(w);
+
+    return tick > OL_NEVER / OL_MS ? OL_NEVER : tick * OL_MS;
 }
 
 static struct ol_timer *
@@ -174,6 +186,7 @@ take_slot(struct ol_wheel *w, int level, int slot)
 
     w->slots[level][slot] = NULL;
     w->occupied[level] &= ~((uint64_t)1 << slot);
+    w->next = -1;
     return first;
 }
 
@@ -206,10 +219,15 @@ ol_wheel_run(struct ol_wheel *w, ol_time now, void (*fire)(struct ol_timer *t, v
 {
     struct ol_timer *due = NULL;
     struct ol_timer *t;
+    int64_t tick = now / OL_MS;
 
-    if (now / OL_MS < w->tick)
+    if (tick < w->tick)
         return; /* the clock of somebody else; early is worse than late */
-    advance(w, now / OL_MS, &due);
+    if (tick < next_tick(w)) {
+        w->tick = tick;
+        return;
+    }
+    advance(w, tick, &due);
     while (due) {
         t = due;
         ol_timer_stop(w, t);

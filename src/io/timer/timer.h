@@ -28,6 +28,7 @@ struct ol_wheel {
     struct ol_timer *slots[OL_WHEEL_LEVELS][OL_WHEEL_SLOTS];
     uint64_t occupied[OL_WHEEL_LEVELS]; /* a bit per slot */
     int64_t tick;                       /* ms that have been run */
+    int64_t next; /* tick of what comes next, INT64_MAX: nothing; below 0: must be looked for */
     size_t count;
 };
 
@@ -38,7 +39,7 @@ void ol_timer_stop(struct ol_wheel *w, struct ol_timer *t); /* a stopped one is 
 bool ol_timer_running(const struct ol_timer *t);
 /* When the wheel next has something to do; OL_NEVER: nothing.  Never later than the next deadline,
  * may be earlier when a coarse level must be sorted down. */
-ol_time ol_wheel_next(const struct ol_wheel *w);
+ol_time ol_wheel_next(struct ol_wheel *w);
 /* Call fire(t, arg) for each timer that is due; it is stopped before the call and may be started
  * again, stopped or freed in it, like any other timer.  A timer started in `fire` with a deadline
  * that is already past fires in the next run, so that a run always ends. */
