@@ -8,7 +8,9 @@
 #ifndef OL_ASSERT_H
 #define OL_ASSERT_H
 
-_Noreturn void ol_assert_failed(const char *file, int line, const char *what);
+#include "hint.h"
+
+OL_SELDOM _Noreturn void ol_assert_failed(const char *file, int line, const char *what);
 
 #define OL_ASSERT(x)                                  \
     do {                                              \

@@ -21,6 +21,7 @@
 #include "block.h"
 #include "bytes.h"
 #include "hash.h"
+#include "hint.h"
 #include "list.h"
 #include "log.h"
 #include "math.h"

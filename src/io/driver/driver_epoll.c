@@ -183,7 +183,7 @@ add(struct batch *b, struct ol_link *l, enum ol_activity kind, int32_t result, b
     return c;
 }
 
-static void
+OL_APART static void
 tell_due(struct epoll_driver *d, struct batch *b)
 {
     while (d->due && b->count < b->max) {
@@ -256,7 +256,7 @@ unregister(struct epoll_driver *d, struct ol_link *l)
 }
 
 /* Something was reported that nobody wants. */
-static void
+OL_SELDOM static void
 quiet(struct epoll_driver *d, struct ol_link *l)
 {
     uint8_t want = wanted(l);
@@ -327,7 +327,7 @@ tell_end(struct batch *b, struct ol_link *l)
 
 /* Asks for as many as came last time, and for twice that when they all came: a lone datagram then
  * costs no second look. */
-static void
+OL_APART static void
 tell_dgrams(struct epoll_driver *d, struct batch *b, struct ol_link *l)
 {
     size_t room = message_room(l);
@@ -367,7 +367,7 @@ tell_dgrams(struct epoll_driver *d, struct batch *b, struct ol_link *l)
 }
 
 /* One message, or what a stream has up to the next descriptors. */
-static void
+OL_APART static void
 tell_passing(struct epoll_driver *d, struct batch *b, struct ol_link *l)
 {
     bool packet = l->kind == OL_LINK_PACKET;
@@ -404,7 +404,7 @@ tell_passing(struct epoll_driver *d, struct batch *b, struct ol_link *l)
     c->fds_lost = got.fds_lost;
 }
 
-static void
+OL_APART static void
 tell_accepts(struct epoll_driver *d, struct batch *b, struct ol_link *l)
 {
     bool singly = l->pending == 1;
@@ -460,7 +460,7 @@ tell_in(struct epoll_driver *d, struct batch *b, struct ol_link *l)
     OL_ASSERT(false); /* a link that cannot receive */
 }
 
-static void
+OL_APART static void
 tell_watch(struct batch *b, struct ol_link *l, uint32_t bits)
 {
     int32_t ready = 0;
@@ -531,7 +531,7 @@ walk_events(struct epoll_driver *d, struct batch *b)
 
 /* ---- waiting ----------------------------------------------------------------------------- */
 
-static int
+OL_APART static int
 poll_ms(struct epoll_driver *d, ol_time left)
 {
     int64_t ms = left == OL_NEVER ? -1 : left / OL_MS + (left % OL_MS != 0); /* never early */
@@ -588,7 +588,8 @@ epoll_driver_wait(struct ol_driver *base, ol_time until, struct ol_completion *o
     ol_lender_renew(&d->dgrams);
     if (d->fds)
         d->fds->used = 0;
-    tell_due(d, &b);
+    if (d->due)
+        tell_due(d, &b);
     do {
         if (d->event_next == d->event_count) {
             int n = poll_events(d, b.count > 0 ? 0 : until);

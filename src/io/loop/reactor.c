@@ -139,7 +139,7 @@ next_deadline(struct ol_reactor *r)
  * before it sleeps.  Looking that finds nothing several times in a row is waste: then it sleeps at
  * once, until a sleep turns out to have been shorter than the looking would have been.
  */
-static int
+OL_APART static int
 wait_busily(struct ol_reactor *r, ol_time until)
 {
     ol_time began = r->ops->now(r->driver);

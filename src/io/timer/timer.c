@@ -191,7 +191,7 @@ take_slot(struct ol_wheel *w, int level, int slot)
 }
 
 /* Move the wheel to `tick`; what is due on the way goes into the list *due, earliest first. */
-static void
+OL_APART static void
 advance(struct ol_wheel *w, int64_t tick, struct ol_timer **due)
 {
     struct event e;

@@ -272,7 +272,7 @@ take_back:
 }
 
 /* Not past what was posted before: sent first, sent out first. */
-static int64_t
+OL_APART static int64_t
 send_any(outlet_conn h, const struct iovec *pieces, int n, struct outlet_buf *shared)
 {
     struct ol_visit v;

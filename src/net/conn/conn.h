@@ -415,8 +415,9 @@ void ol_conn_uncount(struct ol_conn *c);   /* it takes no place of its listener 
 void ol_conn_closed(struct ol_conn *c);    /* nothing of it is in the kernel any more */
 void ol_conn_end_later(struct ol_conn *c); /* ol_conn_closed() at the end of this turn */
 /* At once.  The first cause stays. */
-void ol_conn_fail(struct ol_conn *c, int sys_errno);
-void ol_conn_break(struct ol_conn *c, uint8_t cause, outlet_err code, enum outlet_side side);
+OL_SELDOM void ol_conn_fail(struct ol_conn *c, int sys_errno);
+OL_SELDOM void ol_conn_break(struct ol_conn *c, uint8_t cause, outlet_err code,
+                             enum outlet_side side);
 const char *ol_conn_state_name(enum ol_conn_state s);
 extern const struct ol_link_ops ol_conn_link_ops; /* stream.c */
 

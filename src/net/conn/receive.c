@@ -43,7 +43,7 @@ deliver(struct ol_conn *c, struct outlet_msg *m, size_t whole)
         ol_fds_drop_told(c);
 }
 
-static void
+OL_SELDOM static void
 refuse(struct ol_conn *c, int code)
 {
     if (code == OUTLET_EMSGSIZE)
@@ -147,7 +147,7 @@ limit_input(struct ol_conn *c)
 }
 
 /* false: no memory, and the connection is being ended. */
-static bool
+OL_APART static bool
 hold(struct ol_conn *c, const uint8_t *bytes, size_t len)
 {
     struct ol_input *in = input_of(c);
@@ -212,7 +212,7 @@ silent_next(const struct ol_framing *f, struct ol_frame_scan *scan, const uint8_
  * Messages from the held bytes, by `ended` (NULL: by the framing).  What is left is unfinished,
  * held back or of no use any more.
  */
-static void
+OL_APART static void
 deliver_from_input(struct ol_conn *c, ol_frame_next_fn *ended)
 {
     struct ol_input *in = c->input;
@@ -266,7 +266,7 @@ deliver_from_input(struct ol_conn *c, ol_frame_next_fn *ended)
 /* ---- fed by the driver ------------------------------------------------------------------- */
 
 /* Enough to finish the held message if that is known, else all: answers how much was taken. */
-static size_t
+OL_APART static size_t
 feed_input(struct ol_conn *c, const uint8_t *bytes, size_t len)
 {
     struct ol_input *in = c->input;
@@ -312,7 +312,7 @@ feed_direct(struct ol_conn *c, const struct ol_lent *lent, size_t at)
 
 /* One message, the empty one too.  A paused connection loses what comes, as datagrams do, unless
  * nothing may be lost. */
-static void
+OL_APART static void
 deliver_dgram(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags,
               const struct ol_addr *from)
 {
