@@ -179,7 +179,7 @@ add(struct batch *b, struct ol_link *l, enum ol_activity kind, int32_t result, b
     struct ol_completion *c = &b->out[b->count++];
 
     OL_ASSERT(b->count <= b->max);
-    *c = (struct ol_completion){.link = l, .kind = kind, .result = result, .more = more};
+    ol_completion_set(c, l, kind, result, more);
     return c;
 }
 

@@ -333,7 +333,7 @@ tell(struct uring *u, struct ol_link *l, enum ol_activity kind, int32_t result, 
     struct ol_completion *c = &u->out[u->out_count++];
 
     OL_ASSERT(u->out_count <= u->out_max);
-    *c = (struct ol_completion){.link = l, .kind = kind, .result = result, .more = more};
+    ol_completion_set(c, l, kind, result, more);
     c->bytes.id = NO_BUFFER;
     return c;
 }
