@@ -1,9 +1,8 @@
 /*
  * hint.h - what is seldom run is kept out of the way of what always is.
  *
- * A core that slept has lost what it had cached, so a turn with one message pays for each line of
- * code that it runs through, and for each branch that it guesses wrongly.  docs/internals/speed.md
- * has the figures.
+ * A core that slept guesses its branches anew, so the way of a message should be a straight one.
+ * docs/internals/speed.md says what was counted and what that bought.
  *
  * SPDX-License-Identifier: MIT
  */

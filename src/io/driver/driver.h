@@ -104,8 +104,8 @@ struct ol_completion {
     const struct ol_addr *to; /* datagram: the local address it was sent to, or NULL */
 };
 
-/* Field by field: for a literal gcc clears it all with a string instruction, which takes longer to
- * begin than this takes. */
+/* Field by field: for a literal gcc clears all of it, 12 words, in a loop of one instruction
+ * (rep stos) instead of a few wide stores. */
 static inline void
 ol_completion_set(struct ol_completion *c, struct ol_link *l, enum ol_activity kind, int32_t result,
                   bool more)
