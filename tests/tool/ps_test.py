@@ -3,8 +3,12 @@
 
     ps_test.py OUTLET OUTLET_WITHOUT_LIBMNL
 
+It runs in a network of its own: in one shared with other programs, a port that the kernel gives
+has a past, such as the connections in time-wait of who had it before.
+
 Being another user and having a network of one's own need root, or a kernel that gives everybody a
-user namespace; where neither is there these tests are skipped by name.
+user namespace; where neither is there the tests of that are skipped by name, and the others run in
+the network that there is.
 
 SPDX-License-Identifier: MIT
 """
@@ -23,6 +27,7 @@ import unittest
 from tool import Running, environment
 
 OUTLET, WITHOUT = "", ""
+ALONE = "OUTLET_PS_TEST_ALONE"
 PID = os.getpid()
 COMM = open("/proc/self/comm", encoding="utf-8").read().strip()
 
@@ -35,6 +40,14 @@ def run(*argv, wrapper=(), **env):
 def works(*argv):
     return shutil.which(argv[0]) and subprocess.run(
         [*argv, "true"], capture_output=True, check=False).returncode == 0
+
+
+def in_a_network_of_its_own():
+    """This program again, with nobody else's sockets around it; where that is not allowed, not."""
+    as_root = [] if os.geteuid() == 0 else ["--map-root-user"]
+    inside = ["unshare", *as_root, "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    if ALONE not in os.environ and works(*inside):
+        os.execvpe(inside[0], [*inside, sys.executable, *sys.argv], {**os.environ, ALONE: "1"})
 
 
 def listen(kind=socket.SOCK_STREAM, family=socket.AF_INET, address=("127.0.0.1", 0)):
@@ -253,5 +266,6 @@ def columns(text):
 
 
 if __name__ == "__main__":
+    in_a_network_of_its_own()
     OUTLET, WITHOUT = sys.argv[1:3]
     unittest.main(argv=sys.argv[:1])
