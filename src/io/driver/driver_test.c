@@ -1609,6 +1609,32 @@ deadlines_far_and_near_take_turns(void **state)
     assert_true(w->ops->now(w->d) - began < 600 * 1000 * OL_MS); /* not the hour */
 }
 
+/* As of a busy reactor: the same deadline, wait after wait; then it is put off, comes, or is put
+ * forward. */
+static void
+a_deadline_that_outlives_waits_comes_in_time(void **state)
+{
+    struct world *w = *state;
+    static const int64_t put_off_ms[] = {0, 15, -10, 0, 1, -29};
+
+    for (size_t i = 0; i < OL_COUNT(put_off_ms); i++) {
+        ol_time until = w->ops->now(w->d) + 30 * OL_MS;
+
+        for (int k = 0; k < 3; k++) {
+            w->ops->wake(w->d);
+            assert_int_equal(step(w, until), 0);
+        }
+        until += put_off_ms[i] * OL_MS;
+        for (int k = 0; k < 2; k++) {
+            w->ops->wake(w->d);
+            assert_int_equal(step(w, until), 0);
+        }
+        assert_int_equal(step(w, until), 0);
+        assert_true(w->ops->now(w->d) >= until);
+        assert_true(w->ops->now(w->d) - until < 600 * 1000 * OL_MS); /* it did come */
+    }
+}
+
 static void *
 wake_it(void *arg)
 {
@@ -1949,6 +1975,7 @@ static const struct CMUnitTest for_every_driver[] = {
     EVERY(a_connected_udp_socket_hears_that_nobody_is_there),
     EVERY(waiting_is_never_too_short),
     EVERY(deadlines_far_and_near_take_turns),
+    EVERY(a_deadline_that_outlives_waits_comes_in_time),
     EVERY(random_bytes_differ),
     EVERY(opening_survives_every_failing_allocation),
 };
