@@ -276,6 +276,124 @@ what_the_kernel_does_not_take_follows_in_order(void **state)
     }
 }
 
+/* ---- what came goes back ----------------------------------------------------------------------
+ */
+
+/* What a server has sent, by its own copy. */
+struct ledger {
+    uint32_t seed;
+    uint8_t *bytes;
+    size_t len;
+};
+
+enum { LEDGER = 32 << 20, ROUNDS = 150, PARTS_MAX = 6, SENT_MAX = 12000 };
+
+static uint32_t
+roll(struct ledger *l, uint32_t sides)
+{
+    l->seed = l->seed * 1664525 + 1013904223;
+    return (l->seed >> 8) % sides;
+}
+
+static void
+send_part(struct end *e, const uint8_t *at, size_t len, bool vectored)
+{
+    struct ledger *l = e->server->arg;
+    struct iovec pieces[2] = {{(void *)(uintptr_t)at, len / 2},
+                              {(void *)(uintptr_t)(at + len / 2), len - len / 2}};
+
+    if (l->len + len > LEDGER)
+        return;
+    memcpy(l->bytes + l->len, at, len);
+    l->len += len;
+    if ((vectored ? outlet_sendv(e->c, pieces, 2) : outlet_send(e->c, at, len)) < 0)
+        e->result = -1;
+}
+
+/* Of the message: all, the next part, any part; or bytes of our own.  All are other ones as soon as
+ * they have been sent: a message's bytes may be written. */
+static void
+give_parts(struct end *e, outlet_msg *m)
+{
+    struct ledger *l = e->server->arg;
+    size_t len;
+    uint8_t *bytes = outlet_msg_data(m, &len);
+    size_t next = 0;
+
+    for (uint32_t n = 1 + roll(l, PARTS_MAX); n > 0; n--) {
+        uint32_t what = roll(l, 8);
+        size_t from = what < 4 ? next % len : what == 4 ? 0 : roll(l, (uint32_t)len);
+        size_t part = what == 4 ? len : 1 + roll(l, (uint32_t)(len - from));
+        uint8_t own[7];
+
+        memset(own, (int)roll(l, 256), sizeof own);
+        if (what < 7)
+            send_part(e, bytes + from, part, what == 6);
+        else
+            send_part(e, own, sizeof own, false);
+        memset(own, 0, sizeof own);
+        memset(bytes + from, (int)n, part);
+        next = from + part;
+    }
+}
+
+static void
+echo_parts(const char *scheme, uint32_t seed, bool paused)
+{
+    static const struct does gives = {.on_message = give_parts};
+    static const struct does sleeps = {.on_open = pause_it};
+    static uint8_t sent[SENT_MAX];
+    struct ledger l = {.seed = seed, .bytes = malloc(LEDGER)};
+    struct net n;
+    struct server s = {.does = &gives, .arg = &l, .forget = true};
+    struct end e = {.does = paused ? &sleeps : NULL};
+    size_t came = 0;
+
+    assert_non_null(l.bytes);
+    net_pattern(sent, sizeof sent, seed);
+    net_open(&n, NULL);
+    net_listen(&n, &s, NULL, "%s#cap=64M", net_place(&n, scheme));
+    net_connect(&n, &e, NULL, "%s#frame=none", s.at);
+    UNTIL(&n, e.opens);
+    /* A paused one: on until the kernel takes no more. */
+    for (int k = 0;
+         k < ROUNDS || (paused && l.len < LEDGER / 2 && net_number(s.ends[0].c, "queued") == 0);
+         k++) {
+        size_t len = 1 + (size_t)(k * 79) % sizeof sent;
+
+        assert_true(outlet_send(e.c, sent, len) >= 0);
+        came += len;
+        UNTIL(&n, s.count == 1 && s.ends[0].len == came);
+    }
+    if (paused) {
+        assert_true(net_number(s.ends[0].c, "queued") > 0);
+        assert_int_equal(outlet_resume(e.c), OUTLET_OK);
+    }
+    UNTIL(&n, e.len == l.len);
+    assert_int_equal(s.ends[0].result, 0);
+    assert_true(l.len < LEDGER && l.len > came);
+    assert_memory_equal(e.bytes, l.bytes, l.len);
+    assert_int_equal(net_number(s.ends[0].c, "bytes_out"), (int64_t)l.len);
+    net_end_fini(&e);
+    net_server_fini(&s);
+    net_close(&n);
+    free(l.bytes);
+}
+
+/* They lie in memory that stays until the delivery ends, so they seem to need no copy. */
+static void
+parts_of_what_came_go_back_in_any_order(void **state)
+{
+    (void)state;
+    EACH_STREAM(i)
+    {
+        for (uint32_t seed = 1; seed < 4; seed++) {
+            echo_parts(streams[i], seed, false);
+            echo_parts(streams[i], seed, true);
+        }
+    }
+}
+
 /* ---- a framing that counts --------------------------------------------------------------------
  */
 
@@ -494,6 +612,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(an_answer_leaves_before_the_end_that_follows_it),
     cmocka_unit_test(the_queue_is_told_and_writable_is_paid),
     cmocka_unit_test(what_the_kernel_does_not_take_follows_in_order),
+    cmocka_unit_test(parts_of_what_came_go_back_in_any_order),
     cmocka_unit_test(each_message_is_wrapped_once),
     cmocka_unit_test(others_are_reached_from_the_same_callback),
     cmocka_unit_test(datagrams_of_any_sizes_arrive_as_they_were_sent),
