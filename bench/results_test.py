@@ -87,6 +87,16 @@ class ResultsTest(unittest.TestCase):
         self.assertEqual(run.sample(by_name["load-64x1"], bare)["cpu"], 30)
         self.assertEqual(run.sample(by_name["load-64x1"], load)["cpu"], 40)
 
+    def test_one_spoilt_slice_does_not_spoil_its_run_but_its_losses_count(self):
+        slices = [{"cpu": cpu, "rate": 1e9 / cpu, "lost": lost}
+                  for cpu, lost in ((1000, 0), (5000, 3), (1002, 1))]
+        self.assertEqual(run.together(slices), {"cpu": 1002, "rate": 1e9 / 1002, "lost": 4})
+
+    def test_who_never_sleeps_is_up_alone(self):
+        for r in rows.ROWS:
+            if any("spin" in s.argv or "spin" in s.client for s in r.servers):
+                self.assertEqual(r.slices, 1)
+
     def test_every_goal_names_a_row_and_its_servers(self):
         known = {r.name: {s.name for s in r.servers} for r in rows.ROWS}
         for goal in rows.GOALS:

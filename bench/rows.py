@@ -39,6 +39,9 @@ class Row:
     of: str = "server"  # or client: whose CPU is counted
     client: tuple = ()
     spread: bool = False  # the server may use every CPU but the client's
+    # Into how many slices a run is cut, which alternate with those of the other servers, all of
+    # them up.  1: one server after the other, where one of them never sleeps or opening takes long.
+    slices: int = 1
 
 
 def bare(kind, *buffers):
@@ -117,12 +120,16 @@ LOAD = (Server("client", ("server_epoll", "tcp", "{port}"), "bare"),
           for env in (EPOLL, URING)))
 
 
+SLICES = 6  # of 0.1 s
+
+
 def stream(name, connections, depth, size, servers=TCP, mode="echo"):
     """A row of stream echo."""
     transport = name.split("-")[0]
     shown = f"{size // 1024} KiB" if size % 1024 == 0 else f"{size} B"
     return Row(name, f"{transport} echo, {connections} connection{'s' * (connections > 1)}, "
-                     f"{depth} in flight, {shown}", mode, connections, depth, size, servers)
+                     f"{depth} in flight, {shown}", mode, connections, depth, size, servers,
+               slices=SLICES if connections <= 64 else 1)
 
 
 ROWS = (
@@ -139,10 +146,11 @@ ROWS = (
     stream("frame-64x1", 64, 1, 68, FRAME, "frame"),
     stream("frame-64x16", 64, 16, 68, FRAME, "frame"),
     Row("udp-4x32", "udp echo to a plain sender, 4 sockets, 32 in flight, 64 B", "udp", 4, 32, 64,
-        UDP),
+        UDP, slices=SLICES),
     Row("udp-gso", "udp echo, both ends with all they have, 4 sockets, 128 in flight, 64 B", "udp",
         4, 128, 64, UDP_BOTH, "rate"),
-    Row("churn", "tcp connect, one round trip, close; 32 at once, 64 B", "churn", 32, 1, 64, TCP),
+    Row("churn", "tcp connect, one round trip, close; 32 at once, 64 B", "churn", 32, 1, 64, TCP,
+        slices=SLICES),
     Row("idle", "tcp, memory of an idle connection, 10,000 of them", "idle", 10000, 1, 64, TCP,
         "memory"),
     Row("publish", "publish to 10,000 connections, 4 under way, 100 B", "publish", 10000, 4, 100,

@@ -7,13 +7,14 @@
     bench/run.py --quick                                         a first impression
     bench/run.py --smoke                                         does everything echo?  No figures
 
-A round runs every server of a row once, the next round does it again in another order: whatever the
-machine does besides, it does to all.  Server and client have a CPU each.  While a goal is nearer to
-its limit, on either side, than the figures tell, or a peer seems to be ahead, those whom it is
-about go on for more rounds.
+A round starts every server of a row anew, the next round does it again in another order.  Where it
+can be, a run is cut into slices which alternate between the servers, and its figures are their
+medians: whatever the machine does besides, mostly for a second or so, it does to all.  Server and
+client have a CPU each.  While a goal is nearer to its limit, on either side, than the figures tell,
+or a peer seems to be ahead, those whom it is about go on for more rounds.
 
-Every run is a new process and is given so long and no longer.  The exit code is 1 when a server
-answered wrongly or not at all, and with --strict also when a goal is not met.
+Every slice has a new client.  Each process is given so long and no longer.  The exit code is 1 when
+a server answered wrongly or not at all, and with --strict also when a goal is not met.
 
 SPDX-License-Identifier: MIT
 """
@@ -29,6 +30,7 @@ import resource
 import select
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -46,6 +48,7 @@ ROUNDS_MOST = 40  # of those whom an undecided goal is about
 IDLE_ROUNDS = 2  # memory hardly differs from round to round
 PATIENCE = 90  # seconds that a client may take beyond what it was told; it has 60 itself
 WARM_MS = 300
+WARM_SLICE_MS = 30  # of a server that was warm a moment ago
 SKIP = 77
 
 
@@ -85,6 +88,10 @@ class Setting:
         most = 50 if self.options.smoke else self.fds - SPARE_FDS
         return min(row.connections, most)
 
+    def slices(self, row):
+        """How often the servers of a row alternate in one round."""
+        return min(row.slices, 2) if self.options.smoke else row.slices
+
     def least(self, row):
         """Messages that a run must have seen.  A smoke test looks at some of every connection,
         however slow the machine is."""
@@ -117,7 +124,8 @@ class Running:
     """A server that is up, as a context."""
 
     def __init__(self, setting, row, server):
-        self.path = os.path.join(setting.scratch, "socket")
+        self.path = os.path.join(setting.scratch, server.name)
+        self.server = server
         self.ready = server.ready
         self.behind = None
         words = {"port": "0", "path": self.path, "size": row.size}
@@ -184,47 +192,53 @@ class Running:
                     if line.startswith("Rss:"))
 
 
-def load_argv(setting, row, running):
+def load_argv(setting, row, running, seconds, warm_ms):
     """The command line of outlet load."""
     length = ["--count", setting.least(row)] if setting.options.smoke else \
-        ["--time", f"{setting.seconds * 1000:.0f}ms"]
+        ["--time", f"{seconds * 1000:.0f}ms"]
     return [str(a) for a in ("--json", "load", f"tcp://{running.address}", "-c",
                              setting.connections(row), "-d", row.depth, "-s", row.size,
-                             "--warm-up", f"{setting.warm_ms}ms" if setting.warm_ms else 0,
-                             *length)]
+                             "--warm-up", f"{warm_ms}ms" if warm_ms else 0, *length)]
 
 
-def client_argv(setting, row, server, running):
+def client_argv(setting, row, running, seconds, warm_ms):
     """The command line of the client."""
+    server = running.server
     program = setting.build / server.client_program
     if not program.exists():
         raise Skip(f"not built, {server.package} is missing")
     if program.name == "outlet":
-        return [str(program), *load_argv(setting, row, running)]
+        return [str(program), *load_argv(setting, row, running, seconds, warm_ms)]
     return [str(setting.build / server.client_program), row.mode, running.address,
-            str(setting.connections(row)), str(row.depth), str(row.size), str(setting.seconds),
-            str(running.process.pid), f"warm={setting.warm_ms}", f"least={setting.least(row)}",
+            str(setting.connections(row)), str(row.depth), str(row.size), str(seconds),
+            str(running.process.pid), f"warm={warm_ms}", f"least={setting.least(row)}",
             *row.client, *server.client]
 
 
-def measure(setting, row, server):
-    """One run: a sample."""
-    with Running(setting, row, server) as running:
-        argv = client_argv(setting, row, server, running)
-        pin = setting.pin(row, setting.client_cpus)
-        if row.metric == "memory":
-            return measure_memory(running, argv, pin)
-        try:
-            done = subprocess.run(argv, capture_output=True, text=True, check=False,
-                                  stdin=subprocess.DEVNULL, preexec_fn=pin,
-                                  env={**os.environ, **server.env},
-                                  timeout=setting.seconds + PATIENCE)
-        except subprocess.TimeoutExpired:
-            raise Wrong("the client did not end") from None
-        if done.returncode:
-            raise Wrong((done.stderr.strip() + " " + done.stdout.strip()).strip()
-                        or f"the client ended with {done.returncode}")
-        return sample(row, json.loads(done.stdout))
+def measure(setting, row, running, number):
+    """One slice of a run: a sample."""
+    seconds = setting.seconds / setting.slices(row)
+    warm_ms = min(setting.warm_ms, WARM_SLICE_MS) if number else setting.warm_ms
+    argv = client_argv(setting, row, running, seconds, warm_ms)
+    pin = setting.pin(row, setting.client_cpus)
+    if row.metric == "memory":
+        return measure_memory(running, argv, pin)
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False,
+                              stdin=subprocess.DEVNULL, preexec_fn=pin,
+                              env={**os.environ, **running.server.env}, timeout=seconds + PATIENCE)
+    except subprocess.TimeoutExpired:
+        raise Wrong("the client did not end") from None
+    if done.returncode:
+        raise Wrong((done.stderr.strip() + " " + done.stdout.strip()).strip()
+                    or f"the client ended with {done.returncode}")
+    return sample(row, json.loads(done.stdout))
+
+
+def together(slices):
+    """The sample of a run from those of its slices: medians, but every loss counts."""
+    return {key: (sum if key == "lost" else statistics.median)([s[key] for s in slices])
+            for key in slices[0]}
 
 
 def sample(row, said):
@@ -289,21 +303,52 @@ class Book:
     def round(self, setting, number, names=None):
         """Each server once; with names, only these."""
         turn = number % max(len(self.servers), 1)
+        chosen = []
         for server in self.servers[turn:] + self.servers[:turn]:
-            out = self.out[server.name]
             if names and server.name not in names:
-                out["samples"].append(None)
-                continue
-            try:
-                sample = measure(setting, self.row, server)
-            except Skip as why:
-                self.skipped.append((server.name, str(why)))
-                self.servers = [s for s in self.servers if s is not server]
-                continue
-            except Wrong as why:
-                out["errors"].append(str(why))
-                sample = None
-            out["samples"].append(sample)
+                self.out[server.name]["samples"].append(None)
+            else:
+                chosen.append(server)
+        if setting.slices(self.row) > 1:
+            self.alternate(setting, chosen)
+        else:
+            for server in chosen:
+                self.alternate(setting, [server])
+
+    def alternate(self, setting, servers):
+        """Slice by slice, all of these servers up; each gets one sample."""
+        slices = {server.name: [] for server in servers}
+        with contextlib.ExitStack() as stack:
+            up = [running for server in servers
+                  for running in self.started(setting, server, stack)]
+            for number in range(setting.slices(self.row)):
+                for running in up[:]:
+                    name = running.server.name
+                    try:
+                        slices[name].append(measure(setting, self.row, running, number))
+                    except Skip as why:
+                        up.remove(running)
+                        self.skip(running.server, why)
+                    except Wrong as why:
+                        up.remove(running)
+                        self.out[name]["errors"].append(str(why))
+                        slices[name].clear()
+        for name, parts in slices.items():
+            self.out[name]["samples"].append(together(parts) if parts else None)
+
+    def started(self, setting, server, stack):
+        """The server as it runs; nothing when it does not."""
+        try:
+            yield stack.enter_context(Running(setting, self.row, server))
+        except Skip as why:
+            self.skip(server, why)
+        except Wrong as why:
+            self.out[server.name]["errors"].append(str(why))
+
+    def skip(self, server, why):
+        """It cannot be measured here, nor in the rounds that follow."""
+        self.skipped.append((server.name, str(why)))
+        self.servers = [s for s in self.servers if s is not server]
 
     def undecided(self):
         """The servers of whom more rounds would tell more."""
@@ -466,7 +511,7 @@ def run(setting):
     result["notes"] = list(notes_on(setting, result["machine"]))
     if not options.smoke:
         runs = sum(len(r.servers) * rounds_of(setting, r) for r in chosen)
-        minutes = runs * (setting.seconds + WARM_MS / 1000 + 0.3) / 60
+        minutes = runs * (setting.seconds + WARM_MS / 1000 + 0.4) / 60
         say("\n".join(results.machine_table(result)))
         say(f"{len(chosen)} rows, {runs} runs in about {minutes:.0f} minutes, more where the "
             "figures do not tell\n")

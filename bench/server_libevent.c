@@ -14,6 +14,7 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/listener.h>
+#include <signal.h>
 
 static void
 echo(struct bufferevent *b, void *user)
@@ -75,6 +76,7 @@ main(int argc, char **argv)
 
     if (argc < 3 || !base)
         return 2;
+    signal(SIGPIPE, SIG_IGN); /* a client may leave with answers under way */
     is_framed = strcmp(argv[1], "frame") == 0;
     fd = bare_bind(argv[1], argv[2], SOCK_STREAM | SOCK_NONBLOCK);
     if (!evconnlistener_new(base, on_client, &is_framed, LEV_OPT_CLOSE_ON_FREE, BARE_BACKLOG, fd))

@@ -13,6 +13,7 @@
  */
 #include "bare.h"
 
+#include <signal.h>
 #include <uv.h>
 
 enum { DATAGRAMS = 20 }; /* libuv takes at most 20 at a time, 64 KiB for each */
@@ -240,6 +241,7 @@ main(int argc, char **argv)
 
     if (argc < 3)
         return 2;
+    signal(SIGPIPE, SIG_IGN); /* a client may leave with answers under way */
     is_unix = strcmp(argv[1], "unix") == 0;
     is_gathering = strcmp(argv[1], "gather") == 0;
     is_framed = is_gathering || strcmp(argv[1], "frame") == 0;
