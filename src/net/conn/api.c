@@ -359,6 +359,7 @@ static void
 run_resumed(struct ol_conn *c, struct ol_conn_mail *m)
 {
     (void)m;
+    c->flags &= (uint16_t)~CONN_RESUMING;
     if (!(c->flags & CONN_DELIVERING))
         ol_conn_deliver_held(c);
 }
@@ -375,6 +376,7 @@ do_resume(struct ol_conn *c)
     if (!m)
         return OUTLET_ENOMEM;
     c->flags &= (uint16_t)~CONN_PAUSED;
+    c->flags |= CONN_RESUMING;
     if (ol_conn_state(c) == CONN_OPEN)
         ol_conn_limits_resume(c);
     *m = (struct ol_conn_mail){.id = c->id, .run = run_resumed};

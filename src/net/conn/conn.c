@@ -359,10 +359,8 @@ ol_conn_peer_ended(struct ol_conn *c)
         return;
     }
     /* Messages held back come first; ol_conn_deliver_held() returns here. */
-    if (ol_conn_state(c) != CONN_OPEN || (c->input && c->flags & CONN_STOPPED))
+    if (ol_conn_state(c) != CONN_OPEN || (c->input && c->flags & (CONN_STOPPED | CONN_RESUMING)))
         return;
-    if (c->input && !s->transport->stream)
-        return; /* resumed, and the mail that delivers what is held leads here again */
     ol_conn_deliver_silent(c); /* its end is as good as a silence */
     if (ol_conn_state(c) != CONN_OPEN)
         return;

@@ -162,6 +162,7 @@ enum ol_conn_flag {
     CONN_END_TOLD = 4096,  /* the user heard of the peer's end */
     CONN_RELAYED = 8192,   /* messages go to another connection, see relay.c */
     CONN_BLOCKED = 16384,  /* ... whose queue is above `high`: not read meanwhile */
+    CONN_RESUMING = 32768, /* no longer paused, and the mail that delivers what is held is posted */
     CONN_STOPPED = CONN_PAUSED | CONN_BLOCKED
 };
 
