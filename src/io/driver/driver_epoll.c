@@ -62,8 +62,8 @@ struct epoll_driver {
     int epoll_fd;
     int wake_fd;
     int timer_fd;
-    ol_time rings_at; /* when `timer_fd` does; OL_NEVER: it does not, or nobody counts on it */
-    ol_time outlived; /* the last deadline that a wait was given: see time_left() */
+    ol_time rings_at;   /* when `timer_fd` does; OL_NEVER: it does not, or nobody counts on it */
+    ol_time last_until; /* the last deadline that epoll was given: see time_left() */
     bool is_embedded;
     const struct ol_forks *forks;
     uint32_t depth; /* of who opened it: a forked child must not touch the shared epoll */
@@ -566,8 +566,8 @@ time_left(struct epoll_driver *d, ol_time until)
     now = ol_host_now(NULL);
     if (until <= now)
         return 0;
-    if (until != d->outlived) {
-        d->outlived = until;
+    if (until != d->last_until) {
+        d->last_until = until;
         return until - now;
     }
     set_timer(d, until);
