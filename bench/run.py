@@ -319,8 +319,7 @@ class Book:
         """Slice by slice, all of these servers up; each gets one sample."""
         slices = {server.name: [] for server in servers}
         with contextlib.ExitStack() as stack:
-            up = [running for server in servers
-                  for running in self.started(setting, server, stack)]
+            up = list(filter(None, (self.started(setting, s, stack) for s in servers)))
             for number in range(setting.slices(self.row)):
                 for running in up[:]:
                     name = running.server.name
@@ -337,13 +336,14 @@ class Book:
             self.out[name]["samples"].append(together(parts) if parts else None)
 
     def started(self, setting, server, stack):
-        """The server as it runs; nothing when it does not."""
+        """The server as it runs; None when it does not."""
         try:
-            yield stack.enter_context(Running(setting, self.row, server))
+            return stack.enter_context(Running(setting, self.row, server))
         except Skip as why:
             self.skip(server, why)
         except Wrong as why:
             self.out[server.name]["errors"].append(str(why))
+        return None
 
     def skip(self, server, why):
         """It cannot be measured here, nor in the rounds that follow."""
