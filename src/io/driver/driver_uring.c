@@ -76,13 +76,15 @@ enum {
     RESET = 128      /* stream that is CLOSING */
 };
 
-/* The low bits of user_data.  Values without a link: cancellations and the wake-up. */
+/* The low bits of user_data.  Values without a link: cancellations, the wake-up and the timer. */
 enum tag {
     TAG_MAIN, /* accept, receive, or poll for reading, by the link's kind */
     TAG_SEND, /* send, or poll for room */
     TAG_CONNECT,
     TAG_CANCEL,
     TAG_WAKE,
+    TAG_TIMER,
+    TAG_TIMER_MOVED,
     TAG_BITS = 7
 };
 
@@ -128,6 +130,9 @@ struct uring {
     _Atomic int bed;    /* enum bed */
     bool is_wake_heard; /* the kernel is reading wake_fd... */
     uint64_t wakes;     /* ... into this */
+    ol_time rings_at;   /* when the timer does that stands in the ring; OL_NEVER: none does */
+    ol_time outlived;   /* the last deadline that a wait was given: see leave_to_timer() */
+    struct __kernel_timespec ring_time; /* of a timer that is being submitted */
     struct ol_embed embed;
     bool is_armed; /* embedded and outside of a turn: whoever begins something must kick() */
 
@@ -1029,6 +1034,8 @@ on_completion(struct uring *u, const struct io_uring_cqe *e)
     if (!l) {
         if (tag == TAG_WAKE)
             u->is_wake_heard = false;
+        if (tag == TAG_TIMER)
+            u->rings_at = OL_NEVER;
         return;
     }
     if (e->flags & IORING_CQE_F_BUFFER) {
@@ -1095,6 +1102,45 @@ prepare(struct uring *u)
     do_todo(u);
 }
 
+/* false: there is no room to submit it now. */
+static bool
+set_timer(struct uring *u, ol_time until)
+{
+    struct io_uring_sqe *s = new_submission(u);
+
+    if (!s)
+        return false;
+    u->ring_time = (struct __kernel_timespec){until / SECOND, until % SECOND};
+    if (u->rings_at == OL_NEVER) {
+        io_uring_prep_timeout(s, &u->ring_time, 0, IORING_TIMEOUT_ABS);
+        set_tag(s, NULL, TAG_TIMER);
+    } else {
+        /* If it rings meanwhile, this fails, and the ring is told by its own completion. */
+        io_uring_prep_timeout_update(s, &u->ring_time, TAG_TIMER, IORING_TIMEOUT_ABS);
+        set_tag(s, NULL, TAG_TIMER_MOVED);
+    }
+    u->rings_at = until;
+    return true;
+}
+
+/*
+ * The deadline that the entry itself has to keep.  For that it needs to know how long it is, reads
+ * the clock again and makes a timer that each entry takes back.  So one that outlives a wait is
+ * left to a timer that stands until it rings, as in driver_epoll.c.  Not where a ring is embedded:
+ * its completions show in a descriptor of somebody else's loop, which has a timer of its own.
+ */
+static ol_time
+leave_to_timer(struct uring *u, ol_time until)
+{
+    if (until >= u->rings_at)
+        return OL_NEVER;
+    if (until != u->outlived || ol_embed_is_open(&u->embed)) {
+        u->outlived = until;
+        return until;
+    }
+    return set_timer(u, until) ? OL_NEVER : until;
+}
+
 /* Is something left that no completion will tell of?  Then memory was short; look again soon. */
 static bool
 must_retry(const struct uring *u)
@@ -1137,6 +1183,8 @@ turn(struct uring *u, ol_time until, bool *is_over)
         until = until < retry ? until : retry;
     }
     is_blocking = u->out_count == 0 && io_uring_cq_ready(&u->ring) == 0 && until > 0 && lie_down(u);
+    if (is_blocking)
+        until = leave_to_timer(u, until);
     if (!can_spare_entry(u))
         err = enter(u, is_blocking, until);
     /* An exchange, so that what the waker wrote before it woke us is seen after this. */
@@ -1750,6 +1798,7 @@ uring_open(struct ol_driver **out, const struct ol_driver_opts *opts)
     u->depth = atomic_load(&u->forks->depth);
     atomic_init(&u->bed, AWAKE);
     ol_embed_init(&u->embed);
+    u->rings_at = OL_NEVER;
     err = open_ring(u);
     if (err)
         goto free_driver;
