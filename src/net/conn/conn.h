@@ -279,6 +279,7 @@ struct ol_wire {
     uint64_t id;          /* of conn; 0: closed */
     size_t used;
     size_t room;
+    bool is_queued;   /* nothing is kept here: all goes to the queue at once */
     bool is_train;    /* datagrams: */
     bool is_ended;    /* the last one was shorter than the others, so none may follow */
     uint32_t count;   /* how many */
@@ -502,6 +503,8 @@ ol_wire_leave(const struct ol_conn *c)
 bool ol_keeps_borders(const struct ol_settings *s);
 /* One message in pieces, or shared (buf, then pieces is its one piece).  As outlet_send(). */
 int64_t ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struct outlet_buf *buf);
+/* The same in one piece, of a connection that the wire is open for: or OL_WIRE_PAST. */
+int64_t ol_conn_answer(struct ol_conn *c, const void *bytes, size_t len);
 /* One message that is part of a file; takes the descriptor unless it fails. */
 int64_t ol_conn_send_file(struct ol_conn *c, int fd, int64_t offset, size_t len, bool taken);
 /* One message with a descriptor that goes along, which is taken unless it fails. */

@@ -12,6 +12,7 @@
  */
 #include "conn.h"
 #include "relay.h"
+#include "wire.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -56,7 +57,8 @@ static struct ol_queue *
 queue_of(struct ol_conn *c)
 {
     if (!c->queue) {
-        OL_ASSERT(ol_wire_of(c)->conn != c); /* else what waits there would be overtaken */
+        /* Else what waits there would be overtaken. */
+        OL_ASSERT(ol_wire_of(c)->conn != c || ol_wire_of(c)->count == 0);
         c->queue = ol_queue_new(&ol_net_of(c->cold->reactor)->store,
                                 ol_keeps_borders(ol_conn_settings(c)));
         if (c->queue)
@@ -368,6 +370,27 @@ ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struct outlet
 unref_joined:
     outlet_buf_unref(joined);
     return result;
+}
+
+int64_t
+ol_conn_answer(struct ol_conn *c, const void *bytes, size_t len)
+{
+    const struct ol_settings *s = ol_conn_settings(c);
+    struct iovec piece = {(void *)(uintptr_t)bytes, len};
+    struct ol_frame_wrap w;
+    outlet_err err;
+
+    if ((c->queue ? c->queue->bytes : 0) + len > s->wire_room)
+        return OL_WIRE_PAST;
+    err = s->wrap(&s->framing, &piece, 1, len, &w);
+    if (err)
+        return err;
+    OL_ASSERT(w.head_len + w.tail_len == 0);
+    err = enqueue(c, &piece, 1, 0, NULL);
+    if (err)
+        return err;
+    ol_count_add(&c->messages_out, 1);
+    return (int64_t)c->queue->bytes;
 }
 
 int64_t

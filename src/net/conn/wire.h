@@ -10,9 +10,10 @@
  * take, there is the queue.
  *
  * A stream's wire ends with the delivery, and borders that must be kept are left to the queue.  On
- * drivers that gather the sends of a turn what was answered becomes one message of the queue, which
- * pays only where a delivery has many: with framing.  Datagrams of one size form a
- * train, which waits for more of them until another connection answers or the turn ends.
+ * drivers that gather the sends of a turn what was answered has to be in the queue at its end: with
+ * framing, where a delivery has many, it gets there as one; without, where it has one, each goes
+ * there at once.  Datagrams of one size form a train, which waits for more of them until another
+ * connection answers or the turn ends.
  *
  * What a newcomer gets wrong: while the wire is open it stands *before* the queue.  Whatever looks
  * at the queue, adds to it or ends the connection must flush it first (ol_wire_leave).
@@ -52,14 +53,14 @@ ol_wire_open(struct ol_wire *w, struct ol_conn *c, bool gathers)
         return;
     if (w->conn)
         ol_wire_yield(w);
-    if (!s->wire_room || c->queue || (gathers && !is_train && !s->filter->borders) ||
-        c->flags & (CONN_END_ASKED | CONN_ENDED) ||
+    if (!s->wire_room || c->queue || c->flags & (CONN_END_ASKED | CONN_ENDED) ||
         atomic_load_explicit(&b->used, memory_order_relaxed) > w->used_max)
         return;
     w->conn = c;
     w->id = c->id;
     w->room = s->wire_room;
     w->is_train = is_train;
+    w->is_queued = gathers && !is_train && !s->filter->borders;
 }
 
 /* May a message of `len` bytes stand behind the others? */
@@ -123,6 +124,8 @@ ol_wire_put(struct ol_wire *w, const void *bytes, size_t len)
     /* Before the framing looks at it, which may count its calls. */
     if (len == 0 || len > most || ol_conn_mailed(c))
         return OL_WIRE_PAST;
+    if (w->is_queued)
+        return ol_conn_answer(c, bytes, len);
     if (!ol_wire_fits(w, len) && !ol_wire_again(w, len))
         return OL_WIRE_PAST;
     err = ol_wire_append(w, s, bytes, len);
