@@ -55,6 +55,9 @@ struct ol_completion;
 struct ol_link_ops {
     /* The reactor's walk calls this for each completion of the link. */
     void (*complete)(struct ol_link *l, struct ol_completion *c);
+    /* Stream, asked before the driver sleeps: will anything be done when the pending send is heard
+     * of?  Else that may be OL_QUIET_MS later, if all of it was taken.  NULL: always. */
+    bool (*is_awaited)(const struct ol_link *l);
 };
 
 /* 32 bytes per connection; the fields after `ops` are the driver's. */
@@ -82,7 +85,8 @@ enum {
     OL_LENT_ROOM = 64,
     OL_RECEIVE_MIN = 65536, /* offered to each stream receive */
     OL_DGRAM_MAX = 65507,   /* payload of an IPv4 datagram */
-    OL_BATCH_MAX = 256      /* completions per wait */
+    OL_BATCH_MAX = 256,     /* completions per wait */
+    OL_QUIET_MS = 10        /* see is_awaited() */
 };
 
 struct ol_completion {

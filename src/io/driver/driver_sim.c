@@ -472,6 +472,8 @@ op_wait(struct ol_driver *driver, ol_time until, struct ol_completion *out, int 
     d->until = until;
     d->woken = false;
     sim_run_due(w);
+    if (sim_quiet_is_due(d))
+        sim_quiet_tell(d);
     max = max < OL_BATCH_MAX ? max : OL_BATCH_MAX;
     if (max > 1 && sim_odds(w, 4))
         max = 1 + (int)ol_rng_below(&w->rng, (uint64_t)max);
@@ -488,6 +490,7 @@ op_wait(struct ol_driver *driver, ol_time until, struct ol_completion *out, int 
             continue;
         if (out[n++].kind != OL_CLOSED && has_more(d, s))
             sim_ready(w, s);
+        sim_quiet_tell(d);
     }
     return n;
 }

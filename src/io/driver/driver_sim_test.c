@@ -256,7 +256,7 @@ heard(struct ol_link *l, struct ol_completion *c)
     }
 }
 
-static const struct ol_link_ops side_ops = {heard};
+static const struct ol_link_ops side_ops = {.complete = heard};
 
 /* ---- a net ------------------------------------------------------------------------------- */
 

@@ -153,9 +153,10 @@ pump(struct peer *p)
     while (!p->pending && !p->send_error && p->sent < p->to_send && !p->asked_to_close) {
         uint8_t *from = p->w->wave + p->sent % WAVE;
         size_t len = ol_min(p->to_send - p->sent, WAVE_ROOM - WAVE);
-        struct iovec pieces[2] = {{from, len / 3}, {from + len / 3, len - len / 3}};
-        int64_t n = len < 3 ? ops->send(p->w->d, &p->link, &pieces[1], 1)
-                            : ops->send(p->w->d, &p->link, pieces, 2);
+        size_t first = p->times_pending % 3 == 0 ? 0 : len / 3;
+        struct iovec pieces[2] = {{from, first}, {from + first, len - first}};
+        int64_t n = first == 0 ? ops->send(p->w->d, &p->link, &pieces[1], 1)
+                               : ops->send(p->w->d, &p->link, pieces, 2);
 
         if (n == OL_SEND_PENDING) {
             p->pending = true;
@@ -308,7 +309,13 @@ hear(struct ol_link *l, struct ol_completion *c)
     }
 }
 
-static const struct ol_link_ops peer_ops = {hear};
+static bool
+is_awaited(const struct ol_link *l)
+{
+    return OL_CONTAINER(l, struct peer, link)->times_pending % 2;
+}
+
+static const struct ol_link_ops peer_ops = {.complete = hear, .is_awaited = is_awaited};
 
 /* ---- driving ----------------------------------------------------------------------------- */
 

@@ -15,6 +15,10 @@
  * A listener that other processes may hold, too, cannot be made blocking behind their backs: it is
  * polled, and accepted from directly.
  *
+ * Most sends take all at once, and nobody waits to hear it.  Such a send is quiet: it completes
+ * only when it has failed, so an echo server sleeps in the same entry that submits its answers.
+ * What no completion has told of once the kernel has all submissions was sent.
+ *
  * Every link that something must be done about, other than by a completion, stands on `todo`, or on
  * `starved` when what it lacks is a buffer to receive into.
  *
@@ -51,6 +55,8 @@ enum {
     BUFFER_GROUP = 0,
     SEND_PIECES = 64,      /* of one gathered send */
     SEND_MAX = 1 << 30,    /* bytes of one piece: the kernel's length has 32 bits */
+    QUIET_MAX = 256,       /* quiet sends at a time, and... */
+    QUIET_BYTES = 16384,   /* ... of one: a longer one seldom finds room for all of it at once */
     OPS_KEPT = 256,        /* idle operation structs */
     DGRAM_ROOM = 65536,    /* more than any udp datagram */
     ACCEPTS_PER_WAIT = 64, /* of an inherited listener */
@@ -76,7 +82,7 @@ enum {
     RESET = 128      /* stream that is CLOSING */
 };
 
-/* The low bits of user_data.  Values without a link: cancellations, the wake-up and the timer. */
+/* The low bits of user_data.  Values without a link: cancellations, the wake-up and the timers. */
 enum tag {
     TAG_MAIN, /* accept, receive, or poll for reading, by the link's kind */
     TAG_SEND, /* send, or poll for room */
@@ -84,7 +90,8 @@ enum tag {
     TAG_CANCEL,
     TAG_WAKE,
     TAG_TIMER,
-    TAG_TIMER_MOVED,
+    TAG_TICK,
+    TAG_QUIET, /* a quiet send has failed, or was cut short */
     TAG_BITS = 7
 };
 
@@ -95,6 +102,11 @@ struct op {
     union ol_sockaddr name;
     struct msghdr head;
     struct iovec pieces[SEND_PIECES];
+};
+
+struct quiet {
+    struct ol_link *link;
+    int32_t len;
 };
 
 /* Where the reactor is.  Whoever wakes an awake one spares the system call. */
@@ -114,8 +126,9 @@ struct dgrams {
 };
 
 /*
- * Other fields of a link.  `work`: a stream's struct op; a unix listener's struct ol_sock_file; the
- * poll bits of a watch; how many descriptors a PASSING or PACKET link takes at a time.
+ * Other fields of a link.  `work`: a stream's struct op, or one of the two words below; a unix
+ * listener's struct ol_sock_file; the poll bits of a watch; how many descriptors a PASSING or
+ * PACKET link takes at a time.
  */
 struct uring {
     struct ol_driver base;
@@ -146,6 +159,12 @@ struct uring {
     bool sweep_starved; /* somebody on it wants to be closed */
     unsigned feeds;     /* how often those on it were armed again */
 
+    struct quiet quiet[QUIET_MAX];
+    unsigned quiet_count;
+    unsigned quiet_sent; /* of these, from the first on: they only have to be told */
+    unsigned quiet_from; /* completions before this one tell nothing of the others */
+    bool is_ticking;
+
     struct op *ops;
     unsigned op_count;
     struct dgrams *dgrams;
@@ -155,6 +174,10 @@ struct uring {
     int out_max;
     struct ol_addr from[OL_BATCH_MAX]; /* of the completion with the same index */
 };
+
+/* Words for `work` of a stream. */
+static struct op quiet_send; /* the one under way is quiet */
+static struct op no_room; /* the last one was, and was not taken whole: the next one shall wait */
 
 static struct uring *
 self(struct ol_driver *d)
@@ -183,13 +206,12 @@ enable(struct uring *u)
     return err;
 }
 
-/* Does the kernel hold something back until we enter?  It says so in the shared flags. */
-static bool
-must_enter(struct uring *u)
+/* What the kernel holds back until we enter: IORING_SQ_... */
+static unsigned
+held_back(const struct uring *u)
 {
-    unsigned flags = __atomic_load_n(u->ring.sq.kflags, __ATOMIC_RELAXED);
-
-    return flags & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN);
+    return __atomic_load_n(u->ring.sq.kflags, __ATOMIC_RELAXED) &
+           (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN);
 }
 
 static unsigned
@@ -212,7 +234,7 @@ enter(struct uring *u, bool is_blocking, ol_time until)
     unsigned count = publish_submissions(u);
     int n;
 
-    if (count == 0 && !is_blocking && !must_enter(u))
+    if (count == 0 && !is_blocking && !held_back(u))
         return 0;
     if (is_blocking && until != OL_NEVER) {
         ol_time ns = until - ol_host_now(NULL);
@@ -361,7 +383,7 @@ take_op(struct uring *u)
 static void
 return_op(struct uring *u, struct op *op)
 {
-    if (!op)
+    if (!op || op == &quiet_send || op == &no_room)
         return;
     if (u->op_count >= OPS_KEPT) {
         ol_free(heap_of(u), op);
@@ -552,7 +574,7 @@ go_on_closing(struct uring *u, struct ol_link *l)
             goto later;
         l->flags |= CANCELLED;
     }
-    if (l->flags & SENDING) {
+    if (l->flags & SENDING && l->work != &quiet_send) {
         if (!cancel(u, l, TAG_SEND))
             goto later;
         clear(l, SENDING);
@@ -573,6 +595,107 @@ later:
     put_on(&u->todo, l);
 }
 
+/* ---- quiet sends ------------------------------------------------------------------------- */
+
+static void
+forget_quiet(struct uring *u, struct ol_link *l)
+{
+    unsigned i = u->quiet_sent;
+
+    l->work = &no_room;
+    while (i < u->quiet_count && u->quiet[i].link != l)
+        i++;
+    if (i == u->quiet_count)
+        return; /* settle_quiet() has seen it coming */
+    u->quiet_count--;
+    memmove(&u->quiet[i], &u->quiet[i + 1], (u->quiet_count - i) * sizeof u->quiet[0]);
+}
+
+static bool
+can_be_quiet(const struct uring *u, const struct ol_link *l, size_t len)
+{
+    return len <= QUIET_BYTES && l->work != &no_room && l->ops->is_awaited &&
+           u->quiet_count < QUIET_MAX && !ol_embed_is_open(&u->embed);
+}
+
+static void
+add_quiet(struct uring *u, struct ol_link *l, size_t len)
+{
+    if (u->quiet_count == u->quiet_sent)
+        u->quiet_from = *u->ring.cq.khead + io_uring_cq_ready(&u->ring);
+    u->quiet[u->quiet_count++] = (struct quiet){l, (int32_t)len};
+    l->work = &quiet_send;
+}
+
+/* What is submitted and waited for in one entry would be heard of too late. */
+static bool
+is_quiet_awaited(const struct uring *u)
+{
+    for (unsigned i = u->quiet_sent; i < u->quiet_count; i++) {
+        struct ol_link *l = u->quiet[i].link;
+
+        if (l->flags & CLOSING || l->ops->is_awaited(l))
+            return true;
+    }
+    return u->quiet_sent > 0;
+}
+
+/* After an entry: those that have failed are struck out, the others were sent. */
+static void
+settle_quiet(struct uring *u)
+{
+    const struct io_uring_cq *cq = &u->ring.cq;
+    unsigned end = *cq->khead + io_uring_cq_ready(&u->ring);
+    unsigned kept = u->quiet_sent;
+    bool has_failures = false;
+
+    if (u->quiet_count == u->quiet_sent || io_uring_sq_ready(&u->ring) > 0 ||
+        held_back(u) & IORING_SQ_CQ_OVERFLOW)
+        return;
+    for (unsigned at = u->quiet_from; at != end; at++) {
+        const struct io_uring_cqe *e = &cq->cqes[at & cq->ring_mask];
+
+        if ((e->user_data & TAG_BITS) == TAG_QUIET) {
+            struct ol_link *l = (struct ol_link *)(uintptr_t)(e->user_data & ~(uint64_t)TAG_BITS);
+
+            l->work = &no_room;
+            has_failures = true;
+        }
+    }
+    for (unsigned i = kept; has_failures && i < u->quiet_count; i++) {
+        if (u->quiet[i].link->work == &quiet_send)
+            u->quiet[kept++] = u->quiet[i];
+    }
+    if (has_failures)
+        u->quiet_count = kept;
+    u->quiet_sent = u->quiet_count;
+}
+
+/* Before what was received: who answers that then finds nothing in its way. */
+static void
+tell_quiet(struct uring *u)
+{
+    unsigned told = 0;
+
+    for (; told < u->quiet_sent && has_room(u); told++) {
+        struct ol_link *l = u->quiet[told].link;
+
+        OL_ASSERT(l->work == &quiet_send && l->pending > 0);
+        l->pending--;
+        l->work = NULL;
+        clear(l, SENDING);
+        if (!(l->flags & CLOSING))
+            tell(u, l, OL_SENT, u->quiet[told].len, false);
+        else if (l->pending == 0 && !(l->flags & LISTED))
+            tell_closed(u, l);
+    }
+    if (told == 0)
+        return;
+    u->quiet_sent -= told;
+    u->quiet_count -= told;
+    memmove(&u->quiet[0], &u->quiet[told], u->quiet_count * sizeof u->quiet[0]);
+}
+
 /* A completion of a link that is closing. */
 static void
 drop(struct uring *u, struct ol_link *l, enum tag tag, const struct io_uring_cqe *e)
@@ -581,6 +704,8 @@ drop(struct uring *u, struct ol_link *l, enum tag tag, const struct io_uring_cqe
         offer_block(u, e->flags >> IORING_CQE_BUFFER_SHIFT);
     if (tag == TAG_MAIN && l->kind == OL_LINK_LISTENER && e->res >= 0)
         ol_sock_close(e->res, false);
+    if (tag == TAG_QUIET)
+        forget_quiet(u, l);
     if (tag == TAG_CONNECT || (tag == TAG_SEND && l->kind == OL_LINK_STREAM)) {
         return_op(u, l->work);
         l->work = NULL;
@@ -1036,6 +1161,8 @@ on_completion(struct uring *u, const struct io_uring_cqe *e)
             u->is_wake_heard = false;
         if (tag == TAG_TIMER)
             u->rings_at = OL_NEVER;
+        if (tag == TAG_TICK)
+            u->is_ticking = false;
         return;
     }
     if (e->flags & IORING_CQE_F_BUFFER) {
@@ -1045,7 +1172,9 @@ on_completion(struct uring *u, const struct io_uring_cqe *e)
     if (!(e->flags & IORING_CQE_F_MORE)) {
         OL_ASSERT(l->pending > 0);
         l->pending--;
-        clear(l, tag == TAG_MAIN ? ARMED | CANCELLED : tag == TAG_SEND ? SENDING : 0);
+        clear(l, tag == TAG_MAIN                       ? ARMED | CANCELLED
+                 : tag == TAG_SEND || tag == TAG_QUIET ? SENDING
+                                                       : 0);
     }
     if (l->flags & CLOSING) {
         drop(u, l, tag, e);
@@ -1055,6 +1184,9 @@ on_completion(struct uring *u, const struct io_uring_cqe *e)
         on_main(u, l, e);
     } else if (tag == TAG_SEND) {
         on_sent(u, l, e->res);
+    } else if (tag == TAG_QUIET) {
+        on_sent(u, l, e->res);
+        forget_quiet(u, l);
     } else {
         OL_ASSERT(tag == TAG_CONNECT);
         return_op(u, l->work);
@@ -1073,6 +1205,8 @@ reap(struct uring *u)
     unsigned head = *cq->khead; /* only we write it */
     unsigned seen = 0;
 
+    settle_quiet(u);
+    tell_quiet(u);
     for (; seen < ready && has_room(u); seen++)
         on_completion(u, &cq->cqes[(head + seen) & cq->ring_mask]);
     io_uring_cq_advance(&u->ring, seen);
@@ -1117,7 +1251,7 @@ set_timer(struct uring *u, ol_time until)
     } else {
         /* If it rings meanwhile, this fails, and the ring is told by its own completion. */
         io_uring_prep_timeout_update(s, &u->ring_time, TAG_TIMER, IORING_TIMEOUT_ABS);
-        set_tag(s, NULL, TAG_TIMER_MOVED);
+        set_tag(s, NULL, TAG_CANCEL);
     }
     u->rings_at = until;
     return true;
@@ -1139,6 +1273,28 @@ leave_to_timer(struct uring *u, ol_time until)
         return until;
     }
     return set_timer(u, until) ? OL_NEVER : until;
+}
+
+/* Before a sleep with quiet sends: they are told when it ends, and it shall not be long.  A timer
+ * that is started once while there is traffic costs less than a deadline of each sleep. */
+static ol_time
+start_tick(struct uring *u, ol_time until)
+{
+    static struct __kernel_timespec length = {.tv_nsec = OL_QUIET_MS * OL_MS};
+    struct io_uring_sqe *s;
+    ol_time at;
+
+    if (u->quiet_count == 0 || u->is_ticking)
+        return until;
+    s = new_submission(u);
+    if (!s) {
+        at = ol_host_now(NULL) + OL_QUIET_MS * OL_MS;
+        return until < at ? until : at;
+    }
+    io_uring_prep_timeout(s, &length, 0, 0);
+    set_tag(s, NULL, TAG_TICK);
+    u->is_ticking = true;
+    return until;
 }
 
 /* Is something left that no completion will tell of?  Then memory was short; look again soon. */
@@ -1182,9 +1338,10 @@ turn(struct uring *u, ol_time until, bool *is_over)
 
         until = until < retry ? until : retry;
     }
-    is_blocking = u->out_count == 0 && io_uring_cq_ready(&u->ring) == 0 && until > 0 && lie_down(u);
+    is_blocking = u->out_count == 0 && io_uring_cq_ready(&u->ring) == 0 && until > 0 &&
+                  !is_quiet_awaited(u) && lie_down(u);
     if (is_blocking)
-        until = leave_to_timer(u, until);
+        until = start_tick(u, leave_to_timer(u, until));
     if (!can_spare_entry(u))
         err = enter(u, is_blocking, until);
     /* An exchange, so that what the waker wrote before it woke us is seen after this. */
@@ -1287,7 +1444,7 @@ uring_arm(struct ol_driver *d, ol_time until)
         err = enter(u, false, 0);
     }
     /* An error is for wait() to tell. */
-    if (err || must_retry(u) || io_uring_cq_ready(&u->ring) > 0 || must_enter(u) || !lie_down(u))
+    if (err || must_retry(u) || io_uring_cq_ready(&u->ring) > 0 || held_back(u) || !lie_down(u))
         until = 0;
     ol_embed_arm(&u->embed, until);
     u->is_armed = true;
@@ -1526,12 +1683,21 @@ submit_send(struct uring *u, struct ol_link *l, const struct iovec *pieces, int 
         memcpy(op->pieces, pieces, n * sizeof *pieces);
         op->head = (struct msghdr){.msg_iov = op->pieces, .msg_iovlen = n};
         io_uring_prep_sendmsg(s, l->token, &op->head, MSG_NOSIGNAL);
+        set_tag(s, l, TAG_SEND);
+        l->work = op;
+    } else if (can_be_quiet(u, l, pieces->iov_len)) {
+        /* Does not wait for room, and fails unless it takes all. */
+        io_uring_prep_send(s, l->token, pieces->iov_base, pieces->iov_len,
+                           MSG_NOSIGNAL | MSG_DONTWAIT | MSG_WAITALL);
+        s->flags |= IOSQE_CQE_SKIP_SUCCESS;
+        set_tag(s, l, TAG_QUIET);
+        add_quiet(u, l, pieces->iov_len);
     } else {
         io_uring_prep_send(s, l->token, pieces->iov_base, ol_min(pieces->iov_len, SEND_MAX),
                            MSG_NOSIGNAL);
+        set_tag(s, l, TAG_SEND);
+        l->work = NULL;
     }
-    set_tag(s, l, TAG_SEND);
-    l->work = op;
     l->pending++;
     l->flags |= SENDING;
     return OL_SEND_PENDING;
@@ -1644,7 +1810,9 @@ close_in_child(struct uring *u, struct ol_link *l)
     u->is_armed = false; /* its descriptors are shared, too */
     if (l->kind != OL_LINK_WATCH || l->flags & NESTED)
         close(l->token);
-    if (l->kind != OL_LINK_WATCH && l->kind != OL_LINK_INHERITED && !passes(l))
+    if (l->kind == OL_LINK_STREAM)
+        return_op(u, l->work);
+    else if (l->kind != OL_LINK_WATCH && l->kind != OL_LINK_INHERITED && !passes(l))
         ol_free(heap_of(u), l->work);
     l->work = NULL;
     l->token = -1;
@@ -1731,7 +1899,8 @@ static int
 open_ring(struct uring *u)
 {
     struct io_uring_params p = {0};
-    unsigned needed = IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG | IORING_FEAT_SUBMIT_STABLE;
+    unsigned needed = IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG | IORING_FEAT_SUBMIT_STABLE |
+                      IORING_FEAT_CQE_SKIP;
     int err;
 
     /* TASKRUN_FLAG spares the look into an empty kernel; DEFER_TASKRUN, new in Linux 6.1, does the

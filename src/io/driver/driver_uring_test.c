@@ -10,6 +10,7 @@
 #include "uring_blocks.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -32,8 +33,13 @@ struct end {
     struct ring *r;
     size_t received;
     size_t sent;
+    size_t at_a_time; /* what a send gets; 0: all that is left */
+    size_t most;      /* bytes to send */
+    bool is_under_way;
+    bool is_awaited;
     bool is_wrong;
-    int told; /* OL_READY */
+    int32_t failed; /* a send, if that may be */
+    int told;       /* OL_READY */
     int closed;
 };
 
@@ -46,6 +52,7 @@ struct ring {
     struct end b;
     bool holds; /* give nothing back yet */
     bool keeps; /* take a reference of what is given back */
+    int max;    /* completions of one wait */
     struct ol_lent held[HELD_MAX];
     int held_count;
     struct ol_block *kept[HELD_MAX];
@@ -62,9 +69,14 @@ byte_at(size_t i)
 static void
 send_rest(struct end *e)
 {
-    struct iovec piece = {e->r->bytes + e->sent, TOTAL - e->sent};
+    struct iovec piece = {e->r->bytes + e->sent, e->most - e->sent};
 
-    if (e->sent < TOTAL && e->r->ops->send(e->r->d, &e->link, &piece, 1) != OL_SEND_PENDING)
+    if (e->at_a_time)
+        piece.iov_len = ol_min(piece.iov_len, e->at_a_time);
+    if (piece.iov_len == 0)
+        return;
+    e->is_under_way = true;
+    if (e->r->ops->send(e->r->d, &e->link, &piece, 1) != OL_SEND_PENDING)
         e->is_wrong = true;
 }
 
@@ -91,13 +103,20 @@ hear(struct ol_link *l, struct ol_completion *c)
 {
     struct end *e = OL_CONTAINER(l, struct end, link);
 
-    if (c->result < 0)
+    if (c->result < 0 && c->kind == OL_SENT && e->at_a_time)
+        e->failed = c->result;
+    else if (c->result < 0)
         e->is_wrong = true;
     switch (c->kind) {
     case OL_RECEIVED:
         hear_bytes(e, c);
         break;
     case OL_SENT:
+        if (!e->is_under_way)
+            e->is_wrong = true;
+        e->is_under_way = false;
+        if (c->result < 0)
+            break;
         e->sent += (size_t)c->result;
         send_rest(e);
         break;
@@ -114,13 +133,19 @@ hear(struct ol_link *l, struct ol_completion *c)
     }
 }
 
-static const struct ol_link_ops end_ops = {hear};
+static bool
+is_awaited(const struct ol_link *l)
+{
+    return OL_CONTAINER(l, struct end, link)->is_awaited;
+}
+
+static const struct ol_link_ops end_ops = {.complete = hear, .is_awaited = is_awaited};
 
 static int
 step(struct ring *r, ol_time until)
 {
     struct ol_completion out[OL_BATCH_MAX];
-    int n = r->ops->wait(r->d, until, out, OL_BATCH_MAX);
+    int n = r->ops->wait(r->d, until, out, r->max);
 
     for (int i = 0; i < n; i++)
         out[i].link->ops->complete(out[i].link, &out[i]);
@@ -154,6 +179,7 @@ begin(struct end *e, struct ring *r)
     e->r = r;
     e->link.ops = &end_ops;
     e->link.token = -1;
+    e->most = TOTAL;
 }
 
 static int
@@ -167,6 +193,7 @@ setup(void **state)
     failing_heap_init(&r->heap, 0);
     r->budget = ol_budget_new(&r->heap.heap, INT64_MAX);
     r->ops = &ol_driver_uring;
+    r->max = OL_BATCH_MAX;
     r->bytes = malloc(TOTAL);
     opts.budget = r->budget;
     if (!r->budget || !r->bytes || r->ops->open(&r->d, &opts) != 0)
@@ -223,14 +250,45 @@ teardown(void **state)
 }
 
 static void
+unix_pair(int fds[2], int flags)
+{
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0, fds), 0);
+}
+
+/* Takes a part of a send where a unix socket takes all or nothing. */
+static void
+tcp_pair(int fds[2])
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr *any = (struct sockaddr *)&at;
+    socklen_t len = sizeof at;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(bind(listener, any, len), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, any, &len), 0);
+    fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fds[0], any, len), 0);
+    fds[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    assert_true(fds[1] >= 0);
+    close(listener);
+}
+
+static void
+adopt(struct ring *r, const int fds[2])
+{
+    assert_int_equal(r->ops->adopt(r->d, &r->a.link, OL_LINK_STREAM, fds[0]), 0);
+    assert_int_equal(r->ops->adopt(r->d, &r->b.link, OL_LINK_STREAM, fds[1]), 0);
+    assert_int_equal(r->ops->receive_start(r->d, &r->b.link), 0);
+}
+
+static void
 plug(struct ring *r, int flags)
 {
     int fds[2];
 
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0, fds), 0);
-    assert_int_equal(r->ops->adopt(r->d, &r->a.link, OL_LINK_STREAM, fds[0]), 0);
-    assert_int_equal(r->ops->adopt(r->d, &r->b.link, OL_LINK_STREAM, fds[1]), 0);
-    assert_int_equal(r->ops->receive_start(r->d, &r->b.link), 0);
+    unix_pair(fds, flags);
+    adopt(r, fds);
 }
 
 /* ---- tests ------------------------------------------------------------------------------- */
@@ -331,6 +389,7 @@ a_gathered_send_needs_no_memory(void **state)
 
     plug(r, 0);
     failing_heap_exhaust(&r->heap);
+    r->a.is_under_way = true;
     assert_true(r->ops->send(r->d, &r->a.link, pieces, 2) == OL_SEND_PENDING);
     failing_heap_reset(&r->heap, 0);
     RUN_UNTIL(r, r->b.received == TOTAL);
@@ -383,6 +442,147 @@ more_completions_than_the_ring_holds_are_all_told(void **state)
     free(ends);
 }
 
+/* ---- quiet sends ------------------------------------------------------------------------- */
+
+static void
+what_nobody_awaits_is_told_soon_all_the_same(void **state)
+{
+    struct ring *r = *state;
+
+    plug(r, 0);
+    r->ops->receive_stop(r->d, &r->b.link); /* nothing else comes */
+    (void)run_dry(r);
+    r->a.at_a_time = 100;
+    r->a.most = 300;
+    send_rest(&r->a);
+    while (r->a.sent < 300)
+        assert_true(step(r, OL_NEVER) > 0);
+    r->a.is_awaited = true;
+    r->a.most = 600;
+    send_rest(&r->a);
+    while (r->a.sent < 600)
+        assert_true(step(r, OL_NEVER) > 0);
+    assert_false(r->a.is_wrong || r->a.is_under_way);
+}
+
+static void
+send_to_who_does_not_read(struct ring *r)
+{
+    static const size_t sizes[] = {1000, 3001, 16000};
+
+    for (size_t i = 0; i < OL_COUNT(sizes); i++) {
+        r->ops->receive_stop(r->d, &r->b.link);
+        (void)run_dry(r);
+        r->a.sent = r->b.received = 0;
+        r->a.at_a_time = sizes[i];
+        send_rest(&r->a);
+        assert_true(run_dry(r) < 10000); /* nothing spins */
+        assert_true(r->a.is_under_way && r->a.sent < TOTAL);
+        assert_int_equal(r->ops->receive_start(r->d, &r->b.link), 0);
+        RUN_UNTIL(r, r->b.received == TOTAL && r->a.sent == TOTAL);
+        assert_false(r->a.is_wrong || r->b.is_wrong || r->a.failed);
+    }
+}
+
+static void
+small_sends_that_find_no_room_wait_for_it(void **state)
+{
+    struct ring *r = *state;
+
+    plug(r, 0);
+    send_to_who_does_not_read(r);
+}
+
+static void
+small_sends_that_are_cut_short_go_on(void **state)
+{
+    struct ring *r = *state;
+    int fds[2];
+
+    tcp_pair(fds);
+    adopt(r, fds);
+    send_to_who_does_not_read(r);
+}
+
+static void
+a_send_that_nobody_awaits_can_fail(void **state)
+{
+    struct ring *r = *state;
+
+    plug(r, 0);
+    r->a.at_a_time = 100;
+    r->ops->close(r->d, &r->b.link, true);
+    RUN_UNTIL(r, r->b.closed);
+    send_rest(&r->a);
+    while (r->a.is_under_way)
+        assert_true(step(r, OL_NEVER) > 0);
+    assert_int_equal(r->a.failed, -EPIPE);
+    assert_int_equal(r->a.sent, 0);
+}
+
+static void
+a_link_closes_behind_a_send_that_nobody_awaits(void **state)
+{
+    struct ring *r = *state;
+
+    plug(r, 0);
+    r->a.at_a_time = r->a.most = 100;
+    send_rest(&r->a);
+    r->ops->close(r->d, &r->a.link, false);
+    while (!r->a.closed)
+        assert_true(step(r, OL_NEVER) > 0);
+    RUN_UNTIL(r, r->b.received == 100); /* it had been submitted */
+    assert_false(r->b.is_wrong);
+}
+
+static bool
+all_sent(const struct end *ends, int count, size_t each)
+{
+    for (int i = 0; i < count; i += 2) {
+        if (ends[i].sent < each || ends[i + 1].received < each)
+            return false;
+    }
+    return true;
+}
+
+/* More than are told at once, few at a time, and some that fail among them. */
+static void
+many_sends_that_nobody_awaits(void **state)
+{
+    enum { ENDS = 1200, EACH = 500 };
+    struct ring *r = *state;
+    struct end *ends = calloc(ENDS, sizeof *ends);
+
+    assert_non_null(ends);
+    r->max = 7;
+    for (int i = 0; i < ENDS; i += 2) {
+        int fds[2];
+
+        begin(&ends[i], r);
+        begin(&ends[i + 1], r);
+        unix_pair(fds, 0);
+        assert_int_equal(r->ops->adopt(r->d, &ends[i].link, OL_LINK_STREAM, fds[0]), 0);
+        assert_int_equal(r->ops->adopt(r->d, &ends[i + 1].link, OL_LINK_STREAM, fds[1]), 0);
+        if (i % 3 == 0)
+            assert_int_equal(r->ops->receive_start(r->d, &ends[i + 1].link), 0);
+        ends[i].most = EACH;
+        ends[i].at_a_time = 100;
+        send_rest(&ends[i]);
+    }
+    for (int i = 0; i < ENDS; i += 2) {
+        if (i % 3)
+            assert_int_equal(r->ops->receive_start(r->d, &ends[i + 1].link), 0);
+    }
+    RUN_UNTIL(r, all_sent(ends, ENDS, EACH));
+    for (int i = 0; i < ENDS; i++) {
+        assert_false(ends[i].is_wrong || ends[i].failed || ends[i].is_under_way);
+        r->ops->close(r->d, &ends[i].link, false);
+    }
+    for (int i = 0; i < ENDS; i++)
+        RUN_UNTIL(r, ends[i].closed == 1);
+    free(ends);
+}
+
 static bool
 works_here(void)
 {
@@ -412,6 +612,12 @@ main(void)
         WITH_RING(a_gathered_send_needs_no_memory),
         WITH_RING(a_non_blocking_descriptor_is_as_good),
         WITH_RING(more_completions_than_the_ring_holds_are_all_told),
+        WITH_RING(what_nobody_awaits_is_told_soon_all_the_same),
+        WITH_RING(small_sends_that_find_no_room_wait_for_it),
+        WITH_RING(small_sends_that_are_cut_short_go_on),
+        WITH_RING(a_send_that_nobody_awaits_can_fail),
+        WITH_RING(a_link_closes_behind_a_send_that_nobody_awaits),
+        WITH_RING(many_sends_that_nobody_awaits),
     };
 
     if (!works_here()) {

@@ -138,7 +138,9 @@ sim_end_has(struct ol_sim *w, const struct sim_end *e)
         return true;
     if (e->s.flags & SIM_WANTS_ROOM)
         return e->s.state == SIM_BROKEN || send_room(w, e) > 0;
-    return e->out && e->out->pending && (e->s.state == SIM_BROKEN || send_room(w, e) > 0);
+    if (!e->out || !e->out->pending || e->out->pending->finish == SIM_TAKEN_QUIETLY)
+        return false;
+    return e->out->pending->finish == SIM_TAKEN || e->s.state == SIM_BROKEN || send_room(w, e) > 0;
 }
 
 static void
@@ -376,6 +378,78 @@ pend(struct ol_sim *w, struct sim_end *e, const struct iovec *pieces, int count)
     return OL_SEND_PENDING;
 }
 
+/* ---- quiet sends ------------------------------------------------------------------------- */
+
+static bool
+can_be_quiet(struct ol_sim *w, const struct sim_end *e)
+{
+    return e->s.link->ops->is_awaited && e->s.driver->quiet_count < SIM_QUIET_MAX && sim_odds(w, 2);
+}
+
+/* Takes `n` bytes, all of them or not. */
+static int64_t
+send_quietly(struct ol_sim *w, struct sim_end *e, const struct iovec *pieces, int count, size_t n)
+{
+    struct sim_driver *d = e->s.driver;
+    bool is_whole = n == sim_pieces_len(pieces, count);
+    int err = sim_pipe_pend(w->heap, &e->out, pieces, count,
+                            is_whole ? SIM_TAKEN_QUIETLY : SIM_TAKEN);
+
+    if (err)
+        return err;
+    err = sim_pipe_append(w->heap, &e->out, pieces, count, 0, n);
+    if (err) {
+        sim_pipe_unpend(w->heap, &e->out);
+        return err;
+    }
+    e->out->pending->taken = n;
+    if (!is_whole) {
+        tell(w, e);
+    } else {
+        if (d->quiet_count == 0)
+            d->quiet_until = w->now + OL_QUIET_MS * OL_MS;
+        d->quiet[d->quiet_count++] = e;
+    }
+    sim_schedule_if_idle(w, &e->s);
+    return OL_SEND_PENDING;
+}
+
+static void
+forget_quiet(const struct sim_end *e)
+{
+    struct sim_driver *d = e->s.driver;
+    unsigned i = 0;
+
+    while (d->quiet[i] != e)
+        i++;
+    d->quiet[i] = d->quiet[--d->quiet_count];
+}
+
+bool
+sim_quiet_is_due(const struct sim_driver *d)
+{
+    if (d->quiet_count && d->quiet_until <= d->world->now)
+        return true;
+    for (unsigned i = 0; i < d->quiet_count; i++) {
+        const struct ol_link *l = d->quiet[i]->s.link;
+
+        if (l->ops->is_awaited(l))
+            return true;
+    }
+    return false;
+}
+
+void
+sim_quiet_tell(struct sim_driver *d)
+{
+    while (d->quiet_count) {
+        struct sim_end *e = d->quiet[--d->quiet_count];
+
+        e->out->pending->finish = SIM_TAKEN;
+        tell(d->world, e);
+    }
+}
+
 int64_t
 sim_end_send(struct ol_sim *w, struct sim_end *e, const struct iovec *pieces, int count,
              bool may_wait)
@@ -396,6 +470,8 @@ sim_end_send(struct ol_sim *w, struct sim_end *e, const struct iovec *pieces, in
         return may_wait ? pend(w, e, pieces, count) : -EAGAIN;
 
     n = sim_slice(w, n);
+    if (may_wait && can_be_quiet(w, e))
+        return send_quietly(w, e, pieces, count, n);
     err = sim_pipe_append(w->heap, &e->out, pieces, count, 0, n);
     if (err)
         return err;
@@ -584,10 +660,12 @@ sent(struct ol_sim *w, struct sim_end *e, struct ol_completion *c)
         c->kind = OL_SENT;
         return true;
     }
-    if (!p)
+    if (!p || p->finish == SIM_TAKEN_QUIETLY)
         return false;
     c->kind = OL_SENT;
-    if (e->s.state == SIM_BROKEN) {
+    if (p->finish == SIM_TAKEN) {
+        c->result = (int32_t)p->taken;
+    } else if (e->s.state == SIM_BROKEN) {
         c->result = p->taken > 0 ? (int32_t)p->taken : sim_odds(w, 2) ? -EPIPE : -ECONNRESET;
     } else {
         size_t n = ol_min(send_room(w, e), p->total - p->taken);
@@ -623,6 +701,8 @@ closed(struct ol_sim *w, struct sim_end *e, struct ol_completion *c)
     if (e->out && e->out->pending) {
         size_t taken = e->out->pending->taken;
 
+        if (e->out->pending->finish == SIM_TAKEN_QUIETLY)
+            forget_quiet(e);
         sim_pipe_unpend(w->heap, &e->out);
         if (sim_odds(w, 2)) {
             c->kind = OL_SENT;

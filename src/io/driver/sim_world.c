@@ -246,7 +246,7 @@ sim_run_due(struct ol_sim *w)
 static bool
 runnable(const struct sim_driver *d)
 {
-    return d->ready || d->woken || d->until <= d->world->now;
+    return d->ready || d->woken || d->until <= d->world->now || sim_quiet_is_due(d);
 }
 
 static struct sim_driver *
@@ -281,8 +281,11 @@ ol_sim_next(struct ol_sim *w, ol_time until)
 
         if (w->event_count > 0)
             at = w->events[0].at;
-        for (d = w->drivers; d; d = d->next)
+        for (d = w->drivers; d; d = d->next) {
             at = d->until < at ? d->until : at;
+            if (d->quiet_count && d->quiet_until < at)
+                at = d->quiet_until;
+        }
         if (at == OL_NEVER || at > until) {
             if (until != OL_NEVER && until > w->now)
                 w->now = until;

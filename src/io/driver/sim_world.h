@@ -22,7 +22,8 @@ enum {
     SIM_SEND_ROOM = 65536,
     SIM_DELAY_MIN_US = 10,
     SIM_ODDS = 65536, /* what the chances of struct ol_sim_faults are parts of */
-    SIM_QUARANTINE = 4
+    SIM_QUARANTINE = 4,
+    SIM_QUIET_MAX = 8 /* quiet sends of a driver that are not told yet */
 };
 
 #define SIM_NO_SLOT UINT32_MAX /* not in the event queue */
@@ -145,6 +146,9 @@ struct sim_driver {
     struct ol_block *quarantine[SIM_QUARANTINE]; /* given back and poisoned */
     unsigned quarantine_at;
     uint32_t lent;
+    struct sim_end *quiet[SIM_QUIET_MAX];
+    unsigned quiet_count;
+    ol_time quiet_until; /* then they are told, if there are any */
 };
 
 /* The key lies here and not in the socket: a queue of a million would miss the cache at each step.
@@ -240,9 +244,11 @@ struct sim_pipe {
 };
 
 enum sim_finish {
-    SIM_FINISH_ROOM, /* like epoll: says that there is room, takes nothing */
-    SIM_FINISH_SOME, /* like io_uring: takes what fits */
-    SIM_FINISH_ALL   /* like io_uring told to wait: says so when it has everything */
+    SIM_FINISH_ROOM,  /* like epoll: says that there is room, takes nothing */
+    SIM_FINISH_SOME,  /* like io_uring: takes what fits */
+    SIM_FINISH_ALL,   /* like io_uring told to wait: says so when it has everything */
+    SIM_TAKEN,        /* when it was given; that is to be told */
+    SIM_TAKEN_QUIETLY /* ... not yet */
 };
 
 struct sim_pending {
@@ -272,7 +278,13 @@ int sim_connect(struct sim_driver *d, struct ol_link *l, const struct ol_connect
 int sim_pair(struct sim_driver *d, int32_t tokens[2]);
 void sim_end_happens(struct ol_sim *w, struct sim_end *e); /* its event */
 bool sim_end_complete(struct ol_sim *w, struct sim_end *e, struct ol_completion *c);
+/* Sends of this driver that were taken quietly: does anybody wait to hear it?  Now it is told. */
+bool sim_quiet_awaited(const struct sim_driver *d);
+void sim_quiet_tell(struct sim_driver *d);
 bool sim_end_has(struct ol_sim *w, const struct sim_end *e); /* something to tell */
+/* Sends of a driver's ends that were taken quietly, see is_awaited(): must it be told now? */
+bool sim_quiet_is_due(const struct sim_driver *d);
+void sim_quiet_tell(struct sim_driver *d);
 int64_t sim_end_send(struct ol_sim *w, struct sim_end *e, const struct iovec *pieces, int count,
                      bool may_wait);
 int sim_end_send_messages(struct ol_sim *w, struct sim_end *e, const struct ol_dgram *messages,

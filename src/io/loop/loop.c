@@ -543,6 +543,7 @@ outlet_loop_turn(outlet_loop *l, int wait_ms)
     if (l->fork_count != ol_fork_count() || atomic_load(&l->state) != OL_LOOP_TURNING ||
         !pthread_equal(atomic_load(&l->turner), pthread_self()))
         return OUTLET_ESTATE;
+    r->by_turns = true;
     if (wait_ms >= 0)
         until = r->ops->now(r->driver) + wait_ms * OL_MS;
     if (l->owns_world)

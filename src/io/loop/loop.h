@@ -193,7 +193,8 @@ struct ol_reactor {
     bool stopping;
     bool drained;
     bool embedded;
-    bool failed; /* the driver did: nothing more can be waited for */
+    bool by_turns; /* of the program, which may look at anything between them */
+    bool failed;   /* the driver did: nothing more can be waited for */
     bool ended;
     _Atomic(void *) net; /* what the layer above keeps per reactor; see ol_loop_hooks */
     pthread_t thread;

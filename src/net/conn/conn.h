@@ -525,6 +525,7 @@ void ol_conn_queue_rest(struct ol_conn *c, const struct iovec *rest);
  * what the network said meanwhile, to be told; 0: nothing. */
 void ol_conn_queue_train(struct ol_conn *c, const struct iovec *all, uint32_t segment,
                          int sys_errno);
+bool ol_conn_awaits_sent(const struct ol_conn *c);
 void ol_conn_sent(struct ol_conn *c, int32_t result); /* OL_SENT */
 void ol_conn_after_flush(struct ol_conn *c);
 void ol_conn_count_sent(struct ol_conn *c, size_t bytes);

@@ -665,20 +665,32 @@ flush(struct ol_conn *c)
         ol_conn_after_flush(c);
 }
 
+/* Will anything be done when the pending send is heard of, but to free memory and to count? */
+bool
+ol_conn_awaits_sent(const struct ol_conn *c)
+{
+    const struct ol_queue *q = c->queue;
+
+    return ol_conn_state(c) != CONN_OPEN || c->flags & CONN_END_ASKED || !q || q->owed ||
+           q->dropped || q->out < q->count || c->cold->reactor->by_turns;
+}
+
 void
 ol_conn_sent(struct ol_conn *c, int32_t result)
 {
+    struct ol_queue *q = c->queue;
+
     c->flags &= (uint16_t)~CONN_SENDING;
-    if (c->queue)
-        ol_queue_returned(c->queue);
-    if (ol_conn_state(c) >= CONN_CLOSING || !c->queue)
+    if (q)
+        ol_queue_returned(q);
+    if (ol_conn_state(c) >= CONN_CLOSING || !q)
         return;
     if (result < 0) {
         ol_conn_fail(c, -result);
         return;
     }
     if (result > 0) /* 0: room again.  An empty datagram must not count as taken by that */
-        ol_queue_taken(c->queue, (size_t)result);
+        ol_queue_taken(q, (size_t)result);
     ol_conn_count_sent(c, (size_t)result);
     flush(c);
 }

@@ -115,7 +115,13 @@ complete(struct ol_link *l, struct ol_completion *done)
     OL_ASSERT(!"a completion that no connection asks for");
 }
 
-const struct ol_link_ops ol_conn_link_ops = {.complete = complete};
+static bool
+is_awaited(const struct ol_link *l)
+{
+    return ol_conn_awaits_sent(OL_CONTAINER(l, struct ol_conn, link));
+}
+
+const struct ol_link_ops ol_conn_link_ops = {.complete = complete, .is_awaited = is_awaited};
 
 /* ---- streams ----------------------------------------------------------------------------- */
 
