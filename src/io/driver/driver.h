@@ -289,6 +289,12 @@ struct ol_driver_ops {
      */
     int64_t (*send)(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces, int count);
     /*
+     * Stream, where `gathers`.  The same of few bytes that are likely to be taken at once, and of
+     * which nobody is_awaited() to hear: true: they must stay until OL_SENT, which then comes with
+     * the next completions.  false: not now, nothing is kept.
+     */
+    bool (*send_quiet)(struct ol_driver *d, struct ol_link *l, const struct iovec *piece);
+    /*
      * Stream.  `len` bytes of a file: bytes taken now, -EAGAIN, or OL_SEND_PENDING, after which
      * OL_SENT 0 says that there is room again.  -ENODATA: the file ends before.  -EINVAL: this kind
      * of file cannot be sent so.  May be NULL.

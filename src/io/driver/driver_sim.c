@@ -289,6 +289,14 @@ op_send(struct ol_driver *driver, struct ol_link *l, const struct iovec *pieces,
     return err ? err : sim_end_send(d->world, stream_of(d, l), pieces, count, true);
 }
 
+static bool
+op_send_quiet(struct ol_driver *driver, struct ol_link *l, const struct iovec *piece)
+{
+    struct sim_driver *d = sim_of(driver);
+
+    return sim_call(d->world) == 0 && sim_end_send_quiet(d->world, stream_of(d, l), piece);
+}
+
 static int
 op_send_dgrams(struct ol_driver *driver, struct ol_link *l, const struct ol_dgram *messages,
                int count)
@@ -551,6 +559,7 @@ const struct ol_driver_ops ol_driver_sim = {
     .give_back = op_give_back,
     .send_now = op_send_now,
     .send = op_send,
+    .send_quiet = op_send_quiet,
     .send_dgrams = op_send_dgrams,
     .end_writing = op_end_writing,
     .close = op_close,

@@ -155,8 +155,14 @@ pump(struct peer *p)
         size_t len = ol_min(p->to_send - p->sent, WAVE_ROOM - WAVE);
         size_t first = p->times_pending % 3 == 0 ? 0 : len / 3;
         struct iovec pieces[2] = {{from, first}, {from + first, len - first}};
-        int64_t n = first == 0 ? ops->send(p->w->d, &p->link, &pieces[1], 1)
-                               : ops->send(p->w->d, &p->link, pieces, 2);
+        int64_t n;
+
+        if (p->w->d->gathers && first == 0 && p->link.kind == OL_LINK_STREAM &&
+            ops->send_quiet(p->w->d, &p->link, &pieces[1]))
+            n = OL_SEND_PENDING;
+        else
+            n = first == 0 ? ops->send(p->w->d, &p->link, &pieces[1], 1)
+                           : ops->send(p->w->d, &p->link, pieces, 2);
 
         if (n == OL_SEND_PENDING) {
             p->pending = true;

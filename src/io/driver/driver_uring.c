@@ -618,12 +618,17 @@ can_be_quiet(const struct uring *u, const struct ol_link *l, size_t len)
            u->quiet_count < QUIET_MAX && !ol_embed_is_open(&u->embed);
 }
 
+/* Does not wait for room, and fails unless it takes all. */
 static void
-add_quiet(struct uring *u, struct ol_link *l, size_t len)
+prepare_quiet(struct uring *u, struct io_uring_sqe *s, struct ol_link *l, const struct iovec *piece)
 {
+    io_uring_prep_send(s, l->token, piece->iov_base, piece->iov_len,
+                       MSG_NOSIGNAL | MSG_DONTWAIT | MSG_WAITALL);
+    s->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    set_tag(s, l, TAG_QUIET);
     if (u->quiet_count == u->quiet_sent)
         u->quiet_from = *u->ring.cq.khead + io_uring_cq_ready(&u->ring);
-    u->quiet[u->quiet_count++] = (struct quiet){l, (int32_t)len};
+    u->quiet[u->quiet_count++] = (struct quiet){l, (int32_t)piece->iov_len};
     l->work = &quiet_send;
 }
 
@@ -1686,12 +1691,7 @@ submit_send(struct uring *u, struct ol_link *l, const struct iovec *pieces, int 
         set_tag(s, l, TAG_SEND);
         l->work = op;
     } else if (can_be_quiet(u, l, pieces->iov_len)) {
-        /* Does not wait for room, and fails unless it takes all. */
-        io_uring_prep_send(s, l->token, pieces->iov_base, pieces->iov_len,
-                           MSG_NOSIGNAL | MSG_DONTWAIT | MSG_WAITALL);
-        s->flags |= IOSQE_CQE_SKIP_SUCCESS;
-        set_tag(s, l, TAG_QUIET);
-        add_quiet(u, l, pieces->iov_len);
+        prepare_quiet(u, s, l, pieces);
     } else {
         io_uring_prep_send(s, l->token, pieces->iov_base, ol_min(pieces->iov_len, SEND_MAX),
                            MSG_NOSIGNAL);
@@ -1740,6 +1740,22 @@ uring_send(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces, i
     if (l->kind == OL_LINK_PASSING) /* `work` is in use */
         return or_wait_for_room(u, l, uring_send_now(d, l, pieces, count));
     return submit_send(u, l, pieces, count);
+}
+
+static bool
+uring_send_quiet(struct ol_driver *d, struct ol_link *l, const struct iovec *piece)
+{
+    struct uring *u = self(d);
+    struct io_uring_sqe *s = NULL;
+
+    if (l->kind == OL_LINK_STREAM && can_be_quiet(u, l, piece->iov_len))
+        s = new_submission(u);
+    if (!s)
+        return false;
+    prepare_quiet(u, s, l, piece);
+    l->pending++;
+    l->flags |= SENDING;
+    return true;
 }
 
 static int64_t
@@ -2039,6 +2055,7 @@ const struct ol_driver_ops ol_driver_uring = {
     .give_back = uring_give_back,
     .send_now = uring_send_now,
     .send = uring_send,
+    .send_quiet = uring_send_quiet,
     .send_file = uring_send_file,
     .send_fd = uring_send_fd,
     .send_dgrams = uring_send_dgrams,

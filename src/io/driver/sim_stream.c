@@ -414,6 +414,18 @@ send_quietly(struct ol_sim *w, struct sim_end *e, const struct iovec *pieces, in
     return OL_SEND_PENDING;
 }
 
+bool
+sim_end_send_quiet(struct ol_sim *w, struct sim_end *e, const struct iovec *piece)
+{
+    size_t room;
+
+    OL_ASSERT(!(e->out && e->out->pending) && !(e->s.flags & SIM_CLOSING));
+    if (e->s.state != SIM_OPEN || e->s.flags & SIM_ENDED || !can_be_quiet(w, e))
+        return false;
+    room = ol_min(send_room(w, e), piece->iov_len);
+    return room > 0 && send_quietly(w, e, piece, 1, sim_slice(w, room)) == OL_SEND_PENDING;
+}
+
 static void
 forget_quiet(const struct sim_end *e)
 {

@@ -287,6 +287,7 @@ bool sim_quiet_is_due(const struct sim_driver *d);
 void sim_quiet_tell(struct sim_driver *d);
 int64_t sim_end_send(struct ol_sim *w, struct sim_end *e, const struct iovec *pieces, int count,
                      bool may_wait);
+bool sim_end_send_quiet(struct ol_sim *w, struct sim_end *e, const struct iovec *piece);
 int sim_end_send_messages(struct ol_sim *w, struct sim_end *e, const struct ol_dgram *messages,
                           int count);
 int sim_end_writing(struct ol_sim *w, struct sim_end *e);

@@ -116,6 +116,7 @@ ol_queue_free(struct ol_queue *q)
     q->first = 0;
     q->count = 0;
     q->begun = false;
+    q->borrows = false;
     q->owed = false;
     q->bytes = 0;
     q->dropped = 0;
@@ -385,6 +386,58 @@ ol_queue_copy(struct ol_queue *q, const struct iovec *pieces, int n, size_t skip
         err = finish_message(q, before.count);
     if (err)
         go_back(q, before);
+    return err;
+}
+
+void
+ol_queue_borrow(struct ol_queue *q, const void *bytes, size_t len)
+{
+    OL_ASSERT(q->count == 0 && len > 0);
+    q->ring[q->first] = (struct ol_piece){.bytes = bytes, .len = len, .last = true};
+    q->count = 1;
+    q->bytes = len;
+    q->out = 1;
+    q->borrows = true;
+}
+
+/* Into a chunk of its own. */
+static outlet_err
+keep_borrowed(struct ol_queue *q, struct ol_piece *p)
+{
+    struct ol_chunk *c = take_chunk(q, p->len, 0);
+
+    if (!c)
+        return OUTLET_ENOMEM;
+    OL_ASSERT(p->len <= c->room);
+    memcpy(c->bytes, p->bytes, p->len);
+    c->used = (uint32_t)p->len;
+    c->pieces = 1;
+    p->bytes = c->bytes;
+    p->chunk = c;
+    return OUTLET_OK;
+}
+
+outlet_err
+ol_queue_settle(struct ol_queue *q, size_t taken)
+{
+    struct ol_piece *p = piece_at(q, 0);
+    outlet_err err = OUTLET_OK;
+
+    OL_ASSERT(q->borrows && taken <= p->len);
+    q->borrows = false;
+    q->out = 0;
+    q->bytes -= taken;
+    p->bytes += taken;
+    p->len -= taken;
+    if (p->len)
+        err = keep_borrowed(q, p);
+    if (p->len && !err) {
+        q->begun = taken > 0;
+        return OUTLET_OK;
+    }
+    q->bytes -= p->len;
+    q->first = (q->first + 1) & (q->room - 1);
+    q->count--;
     return err;
 }
 

@@ -61,6 +61,7 @@ struct ol_queue {
     bool borders;     /* keep messages apart: datagrams, and streams that may drop the oldest */
     bool owed;        /* the user is owed an on_writable */
     bool dirty;       /* on the owner's list of what to flush */
+    bool borrows;     /* the first piece, which is out: its bytes are somebody else's */
     size_t bytes;     /* waiting, as counted against high, low and cap */
     size_t dropped;   /* messages, of which the user has not been told */
     int peer_errno;   /* the network's word about an earlier datagram, not told yet; 0: none */
@@ -89,6 +90,12 @@ void ol_queue_free(struct ol_queue *q); /* also with pieces in it, but none out 
 /* Add one message, copied: head, pieces, tail; `skip` bytes of it have left already.  All or
  * nothing: OUTLET_ENOMEM leaves the queue as it was. */
 outlet_err ol_queue_copy(struct ol_queue *q, const struct iovec *pieces, int n, size_t skip);
+/* Add a message to an empty queue that is out already and stays where it is.  Whoever keeps its
+ * bytes has them back with ol_queue_settle(), or when the queue is freed. */
+void ol_queue_borrow(struct ol_queue *q, const void *bytes, size_t len);
+/* The kernel has answered for what was borrowed.  What it did not take is copied; OUTLET_ENOMEM: it
+ * is lost. */
+outlet_err ol_queue_settle(struct ol_queue *q, size_t taken);
 /* Add one message that shares `buf` (takes a reference), between a copied head and tail. */
 outlet_err ol_queue_share(struct ol_queue *q, const struct iovec *head, struct outlet_buf *buf,
                           const struct iovec *tail);
@@ -96,6 +103,14 @@ outlet_err ol_queue_share(struct ol_queue *q, const struct iovec *head, struct o
 /* Add one message that is part of a file; takes the descriptor unless it fails. */
 outlet_err ol_queue_file(struct ol_queue *q, const struct iovec *head, int fd, int64_t offset,
                          size_t len, const struct iovec *tail);
+/* Is the first piece neither one of a file nor one that a descriptor goes along with?  There is
+ * one. */
+static inline bool
+ol_queue_first_is_bytes(const struct ol_queue *q)
+{
+    return q->ring[q->first].file == 0;
+}
+
 /* Is the first piece one of a file? */
 bool ol_queue_first_file(const struct ol_queue *q, int *fd, int64_t *offset, size_t *len);
 /* Read the start of that piece into memory.  0, or a negated errno; -ENODATA: the file ends before.

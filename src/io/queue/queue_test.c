@@ -444,6 +444,77 @@ a_piece_that_is_out_does_not_grow(void **state)
     world_close(&w);
 }
 
+/* What the kernel did not take has a place of its own from then on, whoever waits behind it. */
+static void
+what_is_borrowed_stays_until_it_is_settled(void **state)
+{
+    static const size_t takes[] = {0, 1, 299, 300};
+
+    (void)state;
+    for (size_t i = 0; i < OL_COUNT(takes) * 2; i++) {
+        size_t taken = takes[i / 2];
+        uint8_t lent[300];
+        uint8_t left[700];
+        struct iovec more = {left, 400};
+        struct iovec iov[2];
+        struct world w;
+        struct ol_queue *q;
+        size_t len = 0;
+        int n;
+
+        world_open(&w);
+        memset(lent, 'a', sizeof lent);
+        memset(left, 'b', sizeof left);
+        q = ol_queue_new(&w.store, false);
+        assert_non_null(q);
+        ol_queue_borrow(q, lent, sizeof lent);
+        assert_int_equal(q->bytes, 300);
+        if (i % 2)
+            assert_int_equal(ol_queue_copy(q, &more, 1, 0), OUTLET_OK);
+        assert_int_equal(ol_queue_settle(q, taken), OUTLET_OK);
+        memset(lent, '!', sizeof lent);
+        assert_int_equal(q->bytes, 300 - taken + (i % 2 ? 400 : 0));
+        assert_int_equal(q->begun, taken > 0 && taken < 300);
+        n = ol_queue_gather(q, iov, 2);
+        for (int k = 0; k < n; k++) {
+            memcpy(left + len, iov[k].iov_base, iov[k].iov_len);
+            len += iov[k].iov_len;
+        }
+        assert_int_equal(len, q->bytes);
+        for (size_t k = 0; k < len; k++)
+            assert_int_equal(left[k], k < 300 - taken ? 'a' : 'b');
+        ol_queue_taken(q, len);
+        assert_int_equal(q->count, 0);
+        ol_queue_free(q);
+        world_close(&w);
+    }
+}
+
+static void
+without_memory_for_what_was_borrowed_the_rest_is_whole(void **state)
+{
+    uint8_t lent[300] = {0};
+    struct iovec more = {(uint8_t[]){1, 2, 3}, 3};
+    struct iovec iov[2];
+    struct world w;
+    struct ol_queue *q;
+
+    (void)state;
+    world_open(&w);
+    q = ol_queue_new(&w.store, false);
+    assert_non_null(q);
+    ol_queue_borrow(q, lent, sizeof lent);
+    assert_int_equal(ol_queue_copy(q, &more, 1, 0), OUTLET_OK);
+    failing_heap_exhaust(&w.f);
+    assert_int_equal(ol_queue_settle(q, 100), OUTLET_ENOMEM);
+    failing_heap_reset(&w.f, 0);
+    assert_int_equal(q->bytes, 3);
+    assert_int_equal(ol_queue_gather(q, iov, 2), 1);
+    assert_memory_equal(iov[0].iov_base, more.iov_base, 3);
+    ol_queue_free(q);
+    world_close(&w);
+}
+
 static void
 the_heads_of_shared_buffers_lie_together(void **state)
 {
@@ -708,6 +779,8 @@ main(void)
         cmocka_unit_test(a_random_life_is_the_life_of_an_array_of_bytes),
         cmocka_unit_test(small_messages_leave_as_one_piece),
         cmocka_unit_test(a_piece_that_is_out_does_not_grow),
+        cmocka_unit_test(what_is_borrowed_stays_until_it_is_settled),
+        cmocka_unit_test(without_memory_for_what_was_borrowed_the_rest_is_whole),
         cmocka_unit_test(the_heads_of_shared_buffers_lie_together),
         cmocka_unit_test(a_shared_buffer_is_not_copied_and_let_go_when_it_has_left),
         cmocka_unit_test(gather_stops_at_the_room_it_was_given),

@@ -271,20 +271,23 @@ struct ol_closable {
     void (*close)(struct ol_closable *x);
 };
 
-enum { OL_WIRE_ROOM = 65536 };
+enum { OL_WIRE_ROOM = 65536 }; /* for what one connection answers at a time */
 
 /* What one connection has answered so far; see wire.h. */
 struct ol_wire {
     struct ol_conn *conn; /* NULL: closed */
     uint64_t id;          /* of conn; 0: closed */
+    uint8_t *at;          /* where its answers begin */
     size_t used;
     size_t room;
-    bool is_queued;   /* nothing is kept here: all goes to the queue at once */
     bool is_train;    /* datagrams: */
     bool is_ended;    /* the last one was shorter than the others, so none may follow */
     uint32_t count;   /* how many */
     uint32_t segment; /* the size of each but the last */
     uint8_t *bytes;
+    size_t size;
+    size_t from;   /* before this lies what the driver still reads, of... */
+    uint32_t lent; /* ... so many connections */
     int64_t
         used_max; /* of the loop's memory: above, what is taken might find no place in a queue */
 };
@@ -482,6 +485,15 @@ void ol_wire_fini(struct ol_net *n);
 void ol_wire_flush(struct ol_wire *w); /* and close it; the connection may break */
 void ol_wire_yield(struct ol_wire *w); /* the same when another connection wants it */
 
+/* The driver reads what one of them has answered no more. */
+static inline void
+ol_wire_returned(struct ol_wire *w)
+{
+    OL_ASSERT(w->lent > 0);
+    if (--w->lent == 0)
+        w->from = 0;
+}
+
 static inline struct ol_wire *
 ol_wire_of(const struct ol_conn *c)
 {
@@ -503,8 +515,6 @@ ol_wire_leave(const struct ol_conn *c)
 bool ol_keeps_borders(const struct ol_settings *s);
 /* One message in pieces, or shared (buf, then pieces is its one piece).  As outlet_send(). */
 int64_t ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struct outlet_buf *buf);
-/* The same in one piece, of a connection that the wire is open for: or OL_WIRE_PAST. */
-int64_t ol_conn_answer(struct ol_conn *c, const void *bytes, size_t len);
 /* One message that is part of a file; takes the descriptor unless it fails. */
 int64_t ol_conn_send_file(struct ol_conn *c, int fd, int64_t offset, size_t len, bool taken);
 /* One message with a descriptor that goes along, which is taken unless it fails. */
@@ -519,6 +529,8 @@ void ol_conn_mail_done(struct ol_conn *c); /* after each: an end or a close may 
 /* A sender elsewhere was refused, or told that more than `high` is queued. */
 void ol_conn_owe_writable(struct ol_conn *c);
 void ol_conn_mark_dirty(struct ol_conn *c);
+/* Sent from where they are, on an empty queue: the queue borrows them.  false: they are not. */
+bool ol_conn_send_quietly(struct ol_conn *c, const struct iovec *all);
 /* What is left of messages that were taken and have begun to leave, on an empty queue. */
 void ol_conn_queue_rest(struct ol_conn *c, const struct iovec *rest);
 /* Datagrams that were taken, each of `segment` bytes but the last, on an empty queue.  sys_errno:

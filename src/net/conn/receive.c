@@ -368,7 +368,7 @@ ol_conn_received(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags,
     if (c->flags & CONN_RELAYED)
         answers = ol_relay_near(c);
     if (answers)
-        ol_wire_open(&n->wire, answers, r->driver->gathers);
+        ol_wire_open(&n->wire, answers);
     ol_count_add(&c->bytes_in, lent->len);
     atomic_store_explicit(&c->active, r->now, memory_order_relaxed);
     c->flags |= CONN_DELIVERING;

@@ -12,7 +12,6 @@
  */
 #include "conn.h"
 #include "relay.h"
-#include "wire.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -57,8 +56,7 @@ static struct ol_queue *
 queue_of(struct ol_conn *c)
 {
     if (!c->queue) {
-        /* Else what waits there would be overtaken. */
-        OL_ASSERT(ol_wire_of(c)->conn != c || ol_wire_of(c)->count == 0);
+        OL_ASSERT(ol_wire_of(c)->conn != c); /* else what waits there would be overtaken */
         c->queue = ol_queue_new(&ol_net_of(c->cold->reactor)->store,
                                 ol_keeps_borders(ol_conn_settings(c)));
         if (c->queue)
@@ -76,6 +74,8 @@ ol_conn_queue_free(struct ol_conn *c)
         return;
     if (q->dirty)
         ol_net_forget_dirty(ol_net_of(c->cold->reactor), q);
+    if (q->borrows)
+        ol_wire_returned(ol_wire_of(c));
     ol_queue_returned(q);
     ol_queue_free(q);
     c->queue = NULL;
@@ -231,6 +231,24 @@ enqueue(struct ol_conn *c, const struct iovec *iov, int n, size_t skip, struct o
     return OUTLET_OK;
 }
 
+bool
+ol_conn_send_quietly(struct ol_conn *c, const struct iovec *all)
+{
+    const struct ol_reactor *r = c->cold->reactor;
+    struct ol_queue *q = queue_of(c);
+
+    if (!q)
+        return false;
+    if (!r->ops->send_quiet(r->driver, &c->link, all)) {
+        ol_conn_queue_free(c);
+        return false;
+    }
+    ol_queue_borrow(q, all->iov_base, all->iov_len);
+    c->flags |= CONN_SENDING;
+    show_queued(c);
+    return true;
+}
+
 void
 ol_conn_queue_rest(struct ol_conn *c, const struct iovec *rest)
 {
@@ -370,27 +388,6 @@ ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struct outlet
 unref_joined:
     outlet_buf_unref(joined);
     return result;
-}
-
-int64_t
-ol_conn_answer(struct ol_conn *c, const void *bytes, size_t len)
-{
-    const struct ol_settings *s = ol_conn_settings(c);
-    struct iovec piece = {(void *)(uintptr_t)bytes, len};
-    struct ol_frame_wrap w;
-    outlet_err err;
-
-    if ((c->queue ? c->queue->bytes : 0) + len > s->wire_room)
-        return OL_WIRE_PAST;
-    err = s->wrap(&s->framing, &piece, 1, len, &w);
-    if (err)
-        return err;
-    OL_ASSERT(w.head_len + w.tail_len == 0);
-    err = enqueue(c, &piece, 1, 0, NULL);
-    if (err)
-        return err;
-    ol_count_add(&c->messages_out, 1);
-    return (int64_t)c->queue->bytes;
 }
 
 int64_t
@@ -589,6 +586,20 @@ ol_conn_owe_writable(struct ol_conn *c)
     }
 }
 
+/* The driver holds pieces of the queue. */
+static void
+wait_for_sent(struct ol_conn *c)
+{
+    const struct ol_settings *s = ol_conn_settings(c);
+
+    show_queued(c);
+    if (c->queue->stalled_since != OL_NEVER)
+        return;
+    c->queue->stalled_since = c->cold->reactor->now;
+    if (s->stall != OL_NEVER)
+        ol_conn_limit_by(c, c->queue->stalled_since + s->stall);
+}
+
 /* The kernel took something, or everything. */
 void
 ol_conn_after_flush(struct ol_conn *c)
@@ -607,11 +618,8 @@ ol_conn_after_flush(struct ol_conn *c)
     if (writable)
         tell_writable(c);
     if (c->queue) {
-        if (c->flags & CONN_SENDING && c->queue->stalled_since == OL_NEVER) {
-            c->queue->stalled_since = c->cold->reactor->now;
-            if (s->stall != OL_NEVER)
-                ol_conn_limit_by(c, c->queue->stalled_since + s->stall);
-        }
+        if (c->flags & CONN_SENDING)
+            wait_for_sent(c);
         return;
     }
     if (ol_conn_mailed(c))
@@ -661,6 +669,8 @@ flush(struct ol_conn *c)
         ol_conn_break(c, CAUSE_FILE, OUTLET_ESYS, OUTLET_BY_US);
     else if (sys < 0)
         ol_conn_fail(c, -sys);
+    else if (c->flags & CONN_SENDING && !c->queue->owed && !c->queue->dropped)
+        wait_for_sent(c); /* nobody is to be told anything */
     else
         ol_conn_after_flush(c);
 }
@@ -679,20 +689,34 @@ void
 ol_conn_sent(struct ol_conn *c, int32_t result)
 {
     struct ol_queue *q = c->queue;
+    outlet_err err = OUTLET_OK;
 
     c->flags &= (uint16_t)~CONN_SENDING;
-    if (q)
+    if (!q)
+        return;
+    if (q->borrows) {
+        err = ol_queue_settle(q, result > 0 ? (size_t)result : 0);
+        ol_wire_returned(ol_wire_of(c));
+    } else {
         ol_queue_returned(q);
-    if (ol_conn_state(c) >= CONN_CLOSING || !q)
+        if (result > 0) /* 0: room again.  An empty datagram must not count as taken by that */
+            ol_queue_taken(q, (size_t)result);
+    }
+    if (ol_conn_state(c) >= CONN_CLOSING)
         return;
     if (result < 0) {
         ol_conn_fail(c, -result);
         return;
     }
-    if (result > 0) /* 0: room again.  An empty datagram must not count as taken by that */
-        ol_queue_taken(q, (size_t)result);
+    if (err) { /* it was taken, so it cannot be refused any more */
+        ol_conn_break(c, CAUSE_MEMORY, err, OUTLET_BY_US);
+        return;
+    }
     ol_conn_count_sent(c, (size_t)result);
-    flush(c);
+    if (q->count)
+        flush(c);
+    else if (ol_conn_state(c) == CONN_OPEN || ol_conn_state(c) == CONN_FLUSHING)
+        ol_conn_after_flush(c);
 }
 
 void

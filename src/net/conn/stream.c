@@ -151,20 +151,31 @@ what_goes_out(const struct ol_queue *q, const struct iovec *iov, int *n)
     return bytes;
 }
 
-/* A file goes from the page cache to the socket where the driver can do that.  *out: how many bytes
- * of the queue a pending send holds. */
+/* *out: how many bytes of the queue a pending send holds. */
+static int64_t
+send_pieces(struct ol_conn *c, size_t *out)
+{
+    struct iovec iov[GATHER_MAX];
+    int n = ol_queue_gather(c->queue, iov, GATHER_MAX);
+
+    *out = what_goes_out(c->queue, iov, &n);
+    return c->cold->reactor->ops->send(driver_of(c), &c->link, iov, n);
+}
+
+/* A file goes from the page cache to the socket where the driver can do that. */
 static int64_t
 send_some(struct ol_conn *c, size_t *out)
 {
     const struct ol_driver_ops *ops = c->cold->reactor->ops;
-    struct iovec iov[GATHER_MAX];
+    struct iovec iov[1];
     int64_t offset;
     int64_t sent = -EINVAL;
     size_t len;
     int fd;
-    int n;
 
     *out = 0;
+    if (ol_queue_first_is_bytes(c->queue))
+        return send_pieces(c, out);
     if (ol_queue_first_pass(c->queue, &fd, &iov[0])) {
         sent = ops->send_fd(driver_of(c), &c->link, &iov[0], fd);
         if (sent > 0)
@@ -180,9 +191,7 @@ send_some(struct ol_conn *c, size_t *out)
         if (sent < 0)
             return sent;
     }
-    n = ol_queue_gather(c->queue, iov, GATHER_MAX);
-    *out = what_goes_out(c->queue, iov, &n);
-    return ops->send(driver_of(c), &c->link, iov, n);
+    return send_pieces(c, out);
 }
 
 static int

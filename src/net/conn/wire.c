@@ -11,14 +11,21 @@
  * system call. */
 enum { YIELD_MIN = 8 };
 
+enum {
+    LINE = 64,                   /* of the cache */
+    GATHERED = 2 * OL_WIRE_ROOM, /* a turn's answers, of which most touch the first pages only */
+};
+
 outlet_err
 ol_wire_init(struct ol_net *n)
 {
     const struct ol_budget *b = n->reactor->share.budget;
+    size_t size = n->reactor->driver->gathers ? GATHERED : OL_WIRE_ROOM;
     /* What each reactor may have taken and still has to queue, in chunks that may be half empty. */
-    size_t reserve = (size_t)n->reactor->loop->reactor_count * 2 * OL_WIRE_ROOM;
+    size_t reserve = (size_t)n->reactor->loop->reactor_count * 2 * size;
 
-    n->wire = (struct ol_wire){.bytes = ol_alloc(n->reactor->heap, OL_WIRE_ROOM),
+    n->wire = (struct ol_wire){.bytes = ol_alloc(n->reactor->heap, size),
+                               .size = size,
                                .used_max = b->max - (int64_t)ol_max((size_t)b->max / 8, reserve)};
     return n->wire.bytes ? OUTLET_OK : OUTLET_ENOMEM;
 }
@@ -30,13 +37,24 @@ ol_wire_fini(struct ol_net *n)
     n->wire = (struct ol_wire){0};
 }
 
+/* Stays here until the driver has entered the kernel. */
+static void
+flush_later(struct ol_wire *w, struct ol_conn *c, struct iovec all)
+{
+    if (!ol_conn_send_quietly(c, &all)) {
+        ol_conn_queue_rest(c, &all);
+        return;
+    }
+    w->from = (size_t)((uint8_t *)all.iov_base + all.iov_len - w->bytes);
+    w->from = ol_min((w->from + LINE - 1) / LINE * LINE, w->size);
+    w->lent++;
+}
+
 static void
 flush_stream(struct ol_conn *c, struct iovec all)
 {
-    int64_t sent = -EAGAIN;
+    int64_t sent = ol_conn_settings(c)->transport->send_now(c, &all, 1);
 
-    if (!c->cold->reactor->driver->gathers)
-        sent = ol_conn_settings(c)->transport->send_now(c, &all, 1);
     if (sent < 0 && sent != -EAGAIN) {
         ol_conn_fail(c, (int)-sent);
         return;
@@ -67,7 +85,7 @@ void
 ol_wire_flush(struct ol_wire *w)
 {
     struct ol_conn *c = w->conn;
-    struct iovec all = {w->bytes, w->used};
+    struct iovec all = {w->at, w->used};
     bool is_train = w->is_train;
     uint32_t count = w->count;
     uint32_t segment = w->segment;
@@ -75,6 +93,8 @@ ol_wire_flush(struct ol_wire *w)
     ol_wire_close(w);
     if (count && is_train)
         flush_train(c, all, count, segment);
+    else if (count && c->cold->reactor->driver->gathers)
+        flush_later(w, c, all);
     else if (count)
         flush_stream(c, all);
 }
@@ -83,7 +103,7 @@ void
 ol_wire_yield(struct ol_wire *w)
 {
     struct ol_conn *c = w->conn;
-    struct iovec all = {w->bytes, w->used};
+    struct iovec all = {w->at, w->used};
     uint32_t count = w->count;
     uint32_t segment = w->segment;
 

@@ -9,11 +9,11 @@
  * posted, and `high` and memory_max are far; in every other case, and for what the kernel does not
  * take, there is the queue.
  *
- * A stream's wire ends with the delivery, and borders that must be kept are left to the queue.  On
- * drivers that gather the sends of a turn what was answered has to be in the queue at its end: with
- * framing, where a delivery has many, it gets there as one; without, where it has one, each goes
- * there at once.  Datagrams of one size form a train, which waits for more of them until another
- * connection answers or the turn ends.
+ * A stream's wire ends with the delivery, and borders that must be kept are left to the queue.  A
+ * driver that gathers the sends of a turn reads what was answered from here when it enters the
+ * kernel, so each connection's answers have a place of their own until it has.  Datagrams of one
+ * size form a train, which waits for more of them until another connection answers or the turn
+ * ends.
  *
  * What a newcomer gets wrong: while the wire is open it stands *before* the queue.  Whatever looks
  * at the queue, adds to it or ends the connection must flush it first (ol_wire_leave).
@@ -43,11 +43,10 @@ ol_wire_close(struct ol_wire *w)
 
 /* For c, if all of its sends may go this way. */
 static inline void
-ol_wire_open(struct ol_wire *w, struct ol_conn *c, bool gathers)
+ol_wire_open(struct ol_wire *w, struct ol_conn *c)
 {
     const struct ol_settings *s = ol_conn_settings(c);
     const struct ol_budget *b = c->cold->reactor->share.budget;
-    bool is_train = !s->transport->stream;
 
     if (w->conn == c)
         return;
@@ -58,9 +57,9 @@ ol_wire_open(struct ol_wire *w, struct ol_conn *c, bool gathers)
         return;
     w->conn = c;
     w->id = c->id;
-    w->room = s->wire_room;
-    w->is_train = is_train;
-    w->is_queued = gathers && !is_train && !s->filter->borders;
+    w->at = w->bytes + w->from;
+    w->room = ol_min(s->wire_room, w->size - w->from);
+    w->is_train = !s->transport->stream;
 }
 
 /* May a message of `len` bytes stand behind the others? */
@@ -82,7 +81,7 @@ ol_wire_again(struct ol_wire *w, size_t len)
     if (!w->is_train || w->count == 0)
         return false;
     ol_wire_flush(w);
-    ol_wire_open(w, c, true);
+    ol_wire_open(w, c);
     return w->conn == c && ol_wire_fits(w, len);
 }
 
@@ -92,7 +91,7 @@ ol_wire_append(struct ol_wire *w, const struct ol_settings *s, const void *bytes
 {
     struct iovec piece = {(void *)(uintptr_t)bytes, len};
     struct ol_frame_wrap around;
-    uint8_t *at = w->bytes + w->used;
+    uint8_t *at = w->at + w->used;
     outlet_err err = s->wrap(&s->framing, &piece, 1, len, &around);
 
     if (err)
@@ -108,7 +107,7 @@ ol_wire_append(struct ol_wire *w, const struct ol_settings *s, const void *bytes
     if (around.tail_len)
         memcpy(at, around.tail, around.tail_len);
     at += around.tail_len;
-    w->used = (size_t)(at - w->bytes);
+    w->used = (size_t)(at - w->at);
     return OUTLET_OK;
 }
 
@@ -124,8 +123,6 @@ ol_wire_put(struct ol_wire *w, const void *bytes, size_t len)
     /* Before the framing looks at it, which may count its calls. */
     if (len == 0 || len > most || ol_conn_mailed(c))
         return OL_WIRE_PAST;
-    if (w->is_queued)
-        return ol_conn_answer(c, bytes, len);
     if (!ol_wire_fits(w, len) && !ol_wire_again(w, len))
         return OL_WIRE_PAST;
     err = ol_wire_append(w, s, bytes, len);
