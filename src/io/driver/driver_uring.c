@@ -650,13 +650,17 @@ static void
 settle_quiet(struct uring *u)
 {
     const struct io_uring_cq *cq = &u->ring.cq;
-    unsigned end = *cq->khead + io_uring_cq_ready(&u->ring);
+    unsigned ready = io_uring_cq_ready(&u->ring);
+    unsigned end = *cq->khead + ready;
     unsigned kept = u->quiet_sent;
     bool has_failures = false;
 
     if (u->quiet_count == u->quiet_sent || io_uring_sq_ready(&u->ring) > 0 ||
         held_back(u) & IORING_SQ_CQ_OVERFLOW)
         return;
+    /* Of those that were read meanwhile forget_quiet() knows; their links may be gone. */
+    if (end - u->quiet_from > ready)
+        u->quiet_from = end - ready;
     for (unsigned at = u->quiet_from; at != end; at++) {
         const struct io_uring_cqe *e = &cq->cqes[at & cq->ring_mask];
 
@@ -1190,7 +1194,7 @@ on_completion(struct uring *u, const struct io_uring_cqe *e)
     } else if (tag == TAG_SEND) {
         on_sent(u, l, e->res);
     } else if (tag == TAG_QUIET) {
-        on_sent(u, l, e->res);
+        on_sent(u, l, e->res == -EAGAIN ? 0 : e->res); /* no room is no fault of the descriptor's */
         forget_quiet(u, l);
     } else {
         OL_ASSERT(tag == TAG_CONNECT);
