@@ -415,7 +415,8 @@ look_at(int reactor)
         return false;
     until_asleep(&server.threads[reactor]);
     *server.written[reactor] = *writes;
-    return sleeps(idle) == before && memory_compare(server.memory, changed);
+    /* Last: it may wake while the memory is compared, to say what was sent before (OL_QUIET_MS). */
+    return memory_compare(server.memory, changed) && sleeps(idle) == before;
 }
 
 static void

@@ -67,7 +67,7 @@ struct ol_link {
     uint8_t kind;                  /* enum ol_link_kind */
     uint8_t flags;
     uint16_t pending;     /* operations that the kernel still holds */
-    void *work;           /* driver's per-operation state, NULL when idle */
+    void *work;           /* driver's per-operation state */
     struct ol_link *next; /* on one of the driver's lists */
 };
 _Static_assert(sizeof(struct ol_link) <= 40, "part of what an idle connection costs");

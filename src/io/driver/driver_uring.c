@@ -91,7 +91,7 @@ enum tag {
     TAG_WAKE,
     TAG_TIMER,
     TAG_TICK,
-    TAG_QUIET, /* a quiet send has failed, or was cut short */
+    TAG_QUIET, /* a quiet send has failed, or was cut short; without a link: see send_marker() */
     TAG_BITS = 7
 };
 
@@ -161,8 +161,10 @@ struct uring {
 
     struct quiet quiet[QUIET_MAX];
     unsigned quiet_count;
-    unsigned quiet_sent; /* of these, from the first on: they only have to be told */
-    unsigned quiet_from; /* completions before this one tell nothing of the others */
+    unsigned quiet_sent;   /* of these, from the first on: they only have to be told */
+    unsigned quiet_from;   /* completions before this one tell nothing of the others */
+    bool has_marker;       /* is under way, submitted after the first... */
+    unsigned quiet_marked; /* ... so many */
     bool is_ticking;
 
     struct op *ops;
@@ -175,9 +177,21 @@ struct uring {
     struct ol_addr from[OL_BATCH_MAX]; /* of the completion with the same index */
 };
 
-/* Words for `work` of a stream. */
-static struct op quiet_send; /* the one under way is quiet */
-static struct op no_room; /* the last one was, and was not taken whole: the next one shall wait */
+/* Words for `work` of a stream: what has these addresses is looked at by nobody. */
+static const char quiet_send = 0; /* the one under way is quiet */
+static const char no_room = 0; /* the last one was, and was not taken whole: the next shall wait */
+
+static void
+set_word(struct ol_link *l, const char *word)
+{
+    l->work = (void *)(uintptr_t)word;
+}
+
+static bool
+is_word(const void *work)
+{
+    return work == &quiet_send || work == &no_room;
+}
 
 static struct uring *
 self(struct ol_driver *d)
@@ -256,7 +270,7 @@ enter(struct uring *u, bool is_blocking, ol_time until)
     case -EAGAIN: /* no memory for an operation, or for completions that did not fit */
     case -ENOMEM:
     case -EBUSY:
-        if (is_blocking)
+        if (is_blocking || u->quiet_count > 0)
             (void)poll(NULL, 0, 1); /* it did not wait; neither must we spin */
         return 0;
     default:
@@ -383,7 +397,7 @@ take_op(struct uring *u)
 static void
 return_op(struct uring *u, struct op *op)
 {
-    if (!op || op == &quiet_send || op == &no_room)
+    if (!op || is_word(op))
         return;
     if (u->op_count >= OPS_KEPT) {
         ol_free(heap_of(u), op);
@@ -602,12 +616,14 @@ forget_quiet(struct uring *u, struct ol_link *l)
 {
     unsigned i = u->quiet_sent;
 
-    l->work = &no_room;
+    set_word(l, &no_room);
     while (i < u->quiet_count && u->quiet[i].link != l)
         i++;
     if (i == u->quiet_count)
         return; /* settle_quiet() has seen it coming */
     u->quiet_count--;
+    if (i < u->quiet_marked)
+        u->quiet_marked--;
     memmove(&u->quiet[i], &u->quiet[i + 1], (u->quiet_count - i) * sizeof u->quiet[0]);
 }
 
@@ -629,7 +645,7 @@ prepare_quiet(struct uring *u, struct io_uring_sqe *s, struct ol_link *l, const 
     if (u->quiet_count == u->quiet_sent)
         u->quiet_from = *u->ring.cq.khead + io_uring_cq_ready(&u->ring);
     u->quiet[u->quiet_count++] = (struct quiet){l, (int32_t)piece->iov_len};
-    l->work = &quiet_send;
+    set_word(l, &quiet_send);
 }
 
 /* What is submitted and waited for in one entry would be heard of too late. */
@@ -645,6 +661,33 @@ is_quiet_awaited(const struct uring *u)
     return u->quiet_sent > 0;
 }
 
+/*
+ * While completions overflow, the kernel may hold back one of a send that has failed, and that may
+ * last.  But it keeps their order: once the completion of a submission is read that came after the
+ * sends, so are all of theirs.
+ */
+static void
+send_marker(struct uring *u)
+{
+    struct io_uring_sqe *s = u->has_marker ? NULL : new_submission(u);
+
+    if (!s)
+        return;
+    io_uring_prep_nop(s);
+    set_tag(s, NULL, TAG_QUIET);
+    u->has_marker = true;
+    u->quiet_marked = u->quiet_count;
+}
+
+static void
+read_marker(struct uring *u)
+{
+    if (u->quiet_marked > u->quiet_sent)
+        u->quiet_sent = u->quiet_marked;
+    u->has_marker = false;
+    u->quiet_marked = 0;
+}
+
 /* After an entry: those that have failed are struck out, the others were sent. */
 static void
 settle_quiet(struct uring *u)
@@ -655,19 +698,22 @@ settle_quiet(struct uring *u)
     unsigned kept = u->quiet_sent;
     bool has_failures = false;
 
-    if (u->quiet_count == u->quiet_sent || io_uring_sq_ready(&u->ring) > 0 ||
-        held_back(u) & IORING_SQ_CQ_OVERFLOW)
+    if (u->quiet_count == u->quiet_sent || io_uring_sq_ready(&u->ring) > 0)
         return;
+    if (held_back(u) & IORING_SQ_CQ_OVERFLOW) {
+        send_marker(u);
+        return;
+    }
     /* Of those that were read meanwhile forget_quiet() knows; their links may be gone. */
     if (end - u->quiet_from > ready)
         u->quiet_from = end - ready;
     for (unsigned at = u->quiet_from; at != end; at++) {
         const struct io_uring_cqe *e = &cq->cqes[at & cq->ring_mask];
 
-        if ((e->user_data & TAG_BITS) == TAG_QUIET) {
-            struct ol_link *l = (struct ol_link *)(uintptr_t)(e->user_data & ~(uint64_t)TAG_BITS);
+        struct ol_link *l = (struct ol_link *)(uintptr_t)(e->user_data & ~(uint64_t)TAG_BITS);
 
-            l->work = &no_room;
+        if (l && (e->user_data & TAG_BITS) == TAG_QUIET) {
+            set_word(l, &no_room);
             has_failures = true;
         }
     }
@@ -678,6 +724,7 @@ settle_quiet(struct uring *u)
     if (has_failures)
         u->quiet_count = kept;
     u->quiet_sent = u->quiet_count;
+    u->quiet_marked = 0; /* what the marker would tell is known */
 }
 
 /* Before what was received: who answers that then finds nothing in its way. */
@@ -702,6 +749,7 @@ tell_quiet(struct uring *u)
         return;
     u->quiet_sent -= told;
     u->quiet_count -= told;
+    u->quiet_marked -= u->quiet_marked < told ? u->quiet_marked : told;
     memmove(&u->quiet[0], &u->quiet[told], u->quiet_count * sizeof u->quiet[0]);
 }
 
@@ -1172,6 +1220,8 @@ on_completion(struct uring *u, const struct io_uring_cqe *e)
             u->rings_at = OL_NEVER;
         if (tag == TAG_TICK)
             u->is_ticking = false;
+        if (tag == TAG_QUIET)
+            read_marker(u);
         return;
     }
     if (e->flags & IORING_CQE_F_BUFFER) {
@@ -1289,7 +1339,7 @@ leave_to_timer(struct uring *u, ol_time until)
 static ol_time
 start_tick(struct uring *u, ol_time until)
 {
-    static struct __kernel_timespec length = {.tv_nsec = OL_QUIET_MS * OL_MS};
+    static const struct __kernel_timespec length = {.tv_nsec = OL_QUIET_MS * OL_MS};
     struct io_uring_sqe *s;
     ol_time at;
 
@@ -1300,7 +1350,7 @@ start_tick(struct uring *u, ol_time until)
         at = ol_host_now(NULL) + OL_QUIET_MS * OL_MS;
         return until < at ? until : at;
     }
-    io_uring_prep_timeout(s, &length, 0, 0);
+    io_uring_prep_timeout(s, (struct __kernel_timespec *)(uintptr_t)&length, 0, 0);
     set_tag(s, NULL, TAG_TICK);
     u->is_ticking = true;
     return until;

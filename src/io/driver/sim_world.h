@@ -278,9 +278,6 @@ int sim_connect(struct sim_driver *d, struct ol_link *l, const struct ol_connect
 int sim_pair(struct sim_driver *d, int32_t tokens[2]);
 void sim_end_happens(struct ol_sim *w, struct sim_end *e); /* its event */
 bool sim_end_complete(struct ol_sim *w, struct sim_end *e, struct ol_completion *c);
-/* Sends of this driver that were taken quietly: does anybody wait to hear it?  Now it is told. */
-bool sim_quiet_awaited(const struct sim_driver *d);
-void sim_quiet_tell(struct sim_driver *d);
 bool sim_end_has(struct ol_sim *w, const struct sim_end *e); /* something to tell */
 /* Sends of a driver's ends that were taken quietly, see is_awaited(): must it be told now? */
 bool sim_quiet_is_due(const struct sim_driver *d);

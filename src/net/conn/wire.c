@@ -20,9 +20,11 @@ outlet_err
 ol_wire_init(struct ol_net *n)
 {
     const struct ol_budget *b = n->reactor->share.budget;
-    size_t size = n->reactor->driver->gathers ? GATHERED : OL_WIRE_ROOM;
-    /* What each reactor may have taken and still has to queue, in chunks that may be half empty. */
-    size_t reserve = (size_t)n->reactor->loop->reactor_count * 2 * size;
+    bool gathers = n->reactor->driver->gathers;
+    size_t size = gathers ? GATHERED : OL_WIRE_ROOM;
+    /* What each reactor may have taken and still has to queue: of one connection, in a chunk that
+     * may be half empty; or of many, in chunks that are eight times larger than need be. */
+    size_t reserve = (size_t)n->reactor->loop->reactor_count * (gathers ? 8 : 2) * size;
 
     n->wire = (struct ol_wire){.bytes = ol_alloc(n->reactor->heap, size),
                                .size = size,
