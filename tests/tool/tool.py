@@ -97,7 +97,13 @@ class Running:
 
     def rest(self, number=None):
         """(exit code, all that it wrote); `number` is a signal to send first."""
-        code = self.finish(number)[0]
+        if number:
+            self.child.send_signal(number)
+        end = time.monotonic() + PATIENCE
+        # Who writes its last lines to a full terminal ends when somebody reads them.
+        while self.child.poll() is None and not self.ended and time.monotonic() < end:
+            self.more(0.05)
+        code = self.finish()[0]
         while self.more(0):
             pass
         return code, self.text.decode(errors="replace")
