@@ -1244,6 +1244,7 @@ on_completion(struct uring *u, const struct io_uring_cqe *e)
     } else if (tag == TAG_SEND) {
         on_sent(u, l, e->res);
     } else if (tag == TAG_QUIET) {
+        l->work = NULL; /* a word is no operation */
         on_sent(u, l, e->res == -EAGAIN ? 0 : e->res); /* no room is no fault of the descriptor's */
         forget_quiet(u, l);
     } else {
