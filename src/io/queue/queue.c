@@ -400,47 +400,6 @@ ol_queue_borrow(struct ol_queue *q, const void *bytes, size_t len)
     q->borrows = true;
 }
 
-/* Into a chunk of its own. */
-static outlet_err
-keep_borrowed(struct ol_queue *q, struct ol_piece *p)
-{
-    struct ol_chunk *c = take_chunk(q, p->len, 0);
-
-    if (!c)
-        return OUTLET_ENOMEM;
-    OL_ASSERT(p->len <= c->room);
-    memcpy(c->bytes, p->bytes, p->len);
-    c->used = (uint32_t)p->len;
-    c->pieces = 1;
-    p->bytes = c->bytes;
-    p->chunk = c;
-    return OUTLET_OK;
-}
-
-outlet_err
-ol_queue_settle(struct ol_queue *q, size_t taken)
-{
-    struct ol_piece *p = piece_at(q, 0);
-    outlet_err err = OUTLET_OK;
-
-    OL_ASSERT(q->borrows && taken <= p->len);
-    q->borrows = false;
-    q->out = 0;
-    q->bytes -= taken;
-    p->bytes += taken;
-    p->len -= taken;
-    if (p->len)
-        err = keep_borrowed(q, p);
-    if (p->len && !err) {
-        q->begun = taken > 0;
-        return OUTLET_OK;
-    }
-    q->bytes -= p->len;
-    q->first = (q->first + 1) & (q->room - 1);
-    q->count--;
-    return err;
-}
-
 outlet_err
 ol_queue_share(struct ol_queue *q, const struct iovec *head, struct outlet_buf *buf,
                const struct iovec *tail)
@@ -688,6 +647,40 @@ ol_queue_taken(struct ol_queue *q, size_t bytes)
         bytes -= p->len;
         pop(q);
     }
+}
+
+/* Into a chunk of its own. */
+static outlet_err
+keep_borrowed(struct ol_queue *q, struct ol_piece *p)
+{
+    struct ol_chunk *c = take_chunk(q, p->len, 0);
+
+    if (!c)
+        return OUTLET_ENOMEM;
+    OL_ASSERT(p->len <= c->room);
+    memcpy(c->bytes, p->bytes, p->len);
+    c->used = (uint32_t)p->len;
+    c->pieces = 1;
+    p->bytes = c->bytes;
+    p->chunk = c;
+    return OUTLET_OK;
+}
+
+outlet_err
+ol_queue_settle(struct ol_queue *q, size_t taken)
+{
+    struct ol_piece *p = piece_at(q, 0);
+    bool is_whole = taken == p->len;
+    outlet_err err;
+
+    OL_ASSERT(q->borrows && taken <= p->len);
+    q->borrows = false;
+    q->out = 0;
+    ol_queue_taken(q, taken);
+    err = is_whole ? OUTLET_OK : keep_borrowed(q, p);
+    if (err)
+        ol_queue_drop_message(q);
+    return err;
 }
 
 void
