@@ -417,13 +417,10 @@ all_watches(const struct end *ends, bool want_closed)
     return true;
 }
 
-static void
-more_completions_than_the_ring_holds_are_all_told(void **state)
+static struct end *
+watch_all(struct ring *r, int fd)
 {
-    struct ring *r = *state;
     struct end *ends = calloc(WATCHES, sizeof *ends);
-    int fd = eventfd(1, EFD_CLOEXEC);
-    bool is_wrong = false;
 
     assert_non_null(ends);
     assert_true(fd >= 0);
@@ -431,7 +428,14 @@ more_completions_than_the_ring_holds_are_all_told(void **state)
         begin(&ends[i], r);
         assert_int_equal(r->ops->watch(r->d, &ends[i].link, fd, OUTLET_READABLE), 0);
     }
-    RUN_UNTIL(r, all_watches(ends, false));
+    return ends;
+}
+
+static void
+close_all(struct ring *r, struct end *ends, int fd)
+{
+    bool is_wrong = false;
+
     for (int i = 0; i < WATCHES; i++)
         r->ops->close(r->d, &ends[i].link, false);
     close(fd); /* watching holds it no longer than it takes */
@@ -440,6 +444,17 @@ more_completions_than_the_ring_holds_are_all_told(void **state)
         is_wrong = is_wrong || ends[i].is_wrong;
     assert_false(is_wrong);
     free(ends);
+}
+
+static void
+more_completions_than_the_ring_holds_are_all_told(void **state)
+{
+    struct ring *r = *state;
+    int fd = eventfd(1, EFD_CLOEXEC);
+    struct end *ends = watch_all(r, fd);
+
+    RUN_UNTIL(r, all_watches(ends, false));
+    close_all(r, ends, fd);
 }
 
 /* ---- quiet sends ------------------------------------------------------------------------- */
@@ -614,16 +629,10 @@ sends_while_completions_overflow(void **state)
     enum { SHORTLIVED = 200 };
     static const struct ol_link_ops ops = {.complete = hear_shortlived, .is_awaited = is_awaited};
     struct ring *r = *state;
-    struct end *ends = calloc(WATCHES, sizeof *ends);
     int fd = eventfd(1, EFD_CLOEXEC);
+    struct end *ends = watch_all(r, fd);
     int left = SHORTLIVED;
 
-    assert_non_null(ends);
-    assert_true(fd >= 0);
-    for (int i = 0; i < WATCHES; i++) {
-        begin(&ends[i], r);
-        assert_int_equal(r->ops->watch(r->d, &ends[i].link, fd, OUTLET_READABLE), 0);
-    }
     for (int i = 0; i < SHORTLIVED; i++) {
         struct shortlived *s = calloc(1, sizeof *s);
         struct iovec piece = {r->bytes, 10};
@@ -641,11 +650,7 @@ sends_while_completions_overflow(void **state)
         assert_true(r->ops->send_quiet(r->d, &s->end.link, &piece));
     }
     RUN_UNTIL(r, left == 0 && all_watches(ends, false));
-    for (int i = 0; i < WATCHES; i++)
-        r->ops->close(r->d, &ends[i].link, false);
-    close(fd);
-    RUN_UNTIL(r, all_watches(ends, true));
-    free(ends);
+    close_all(r, ends, fd);
 }
 
 static bool
