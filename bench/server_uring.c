@@ -332,10 +332,8 @@ settle_quiet(void)
     for (int i = 0; i < count; i++) {
         struct conn *c = quiet[i];
 
-        if (!c->is_quiet)
-            continue;
-        c->is_quiet = false;
-        sent(c, (int64_t)chain[c->first].len);
+        if (c->is_quiet)
+            sent(c, (int64_t)chain[c->first].len);
     }
 }
 
