@@ -289,9 +289,9 @@ struct ol_driver_ops {
      */
     int64_t (*send)(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces, int count);
     /*
-     * Stream, where `gathers`.  The same of few bytes that are likely to be taken at once, and of
-     * which nobody is_awaited() to hear: true: they must stay until OL_SENT, which then comes with
-     * the next completions.  false: not now, nothing is kept.
+     * Stream, where `gathers`.  The same of few bytes, which all find room in all likelihood: true:
+     * they must stay until OL_SENT, which is told as is_awaited() says.  false: not now, nothing is
+     * kept.
      */
     bool (*send_quiet)(struct ol_driver *d, struct ol_link *l, const struct iovec *piece);
     /*

@@ -270,7 +270,7 @@ enter(struct uring *u, bool is_blocking, ol_time until)
     case -EAGAIN: /* no memory for an operation, or for completions that did not fit */
     case -ENOMEM:
     case -EBUSY:
-        if (is_blocking || u->quiet_count > 0)
+        if (is_blocking)
             (void)poll(NULL, 0, 1); /* it did not wait; neither must we spin */
         return 0;
     default:
@@ -1244,7 +1244,7 @@ on_completion(struct uring *u, const struct io_uring_cqe *e)
     } else if (tag == TAG_SEND) {
         on_sent(u, l, e->res);
     } else if (tag == TAG_QUIET) {
-        l->work = NULL; /* a word is no operation */
+        l->work = NULL;                                /* a word is no operation */
         on_sent(u, l, e->res == -EAGAIN ? 0 : e->res); /* no room is no fault of the descriptor's */
         forget_quiet(u, l);
     } else {
@@ -1389,6 +1389,7 @@ can_spare_entry(struct uring *u)
 static int
 turn(struct uring *u, ol_time until, bool *is_over)
 {
+    bool may_block;
     bool is_blocking;
     int err = 0;
 
@@ -1398,12 +1399,14 @@ turn(struct uring *u, ol_time until, bool *is_over)
 
         until = until < retry ? until : retry;
     }
-    is_blocking = u->out_count == 0 && io_uring_cq_ready(&u->ring) == 0 && until > 0 &&
-                  !is_quiet_awaited(u) && lie_down(u);
+    may_block = u->out_count == 0 && io_uring_cq_ready(&u->ring) == 0 && until > 0;
+    is_blocking = may_block && !is_quiet_awaited(u) && lie_down(u);
     if (is_blocking)
         until = start_tick(u, leave_to_timer(u, until));
     if (!can_spare_entry(u))
         err = enter(u, is_blocking, until);
+    if (may_block && !is_blocking && io_uring_sq_ready(&u->ring) > 0)
+        (void)poll(NULL, 0, 1); /* no memory for what is awaited, and we must not spin */
     /* An exchange, so that what the waker wrote before it woke us is seen after this. */
     *is_over = atomic_exchange(&u->bed, AWAKE) == WOKEN;
     reap(u);
