@@ -531,6 +531,7 @@ a_handle_closed_here_while_others_send_to_it_dies_once(void **state)
         o.on = &victim_handlers;
         o.user = &v;
         o.cap = 1 << 16;
+        o.flush_ms = INT64_C(3600000); /* a close that waits for nothing shows below */
         assert_int_equal(outlet_pair(l, "pair:", &o, &v.conn, &other), OUTLET_OK);
         assert_true(meet_wait(&v.opened, 2));
         for (int i = 0; i < THREADS; i++) {
@@ -538,10 +539,10 @@ a_handle_closed_here_while_others_send_to_it_dies_once(void **state)
         }
         assert_true(meet_wait(&v.sending, THREADS));
         assert_int_equal(round & 1 ? outlet_close(v.conn) : outlet_abort(v.conn), OUTLET_OK);
+        assert_true(meet_wait(&v.closed, 2));
         for (int i = 0; i < THREADS; i++) {
             pthread_join(t[i], NULL);
         }
-        assert_true(meet_wait(&v.closed, 2));
         assert_int_equal(meet_count(&v.closed), 2);
         assert_int_equal(v.wrong, 0);
     }

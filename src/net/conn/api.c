@@ -233,14 +233,41 @@ free_mail:
     return err;
 }
 
+/*
+ * Room for `len` more in the mail; *queued is what then stands before the next one.  Nothing is
+ * counted that is not posted afterwards: a connection that ends waits for its mail, and what was
+ * counted and taken back would leave it waiting with nobody to tell it.
+ */
+static outlet_err
+reserve(struct ol_visit *v, const struct ol_settings *s, size_t len, int64_t *queued)
+{
+    struct ol_conn *c = v->conn;
+    int64_t mailed = ol_conn_mailed(c);
+
+    if (len > s->cap)
+        return OUTLET_EMSGSIZE;
+    do {
+        int64_t standing = v->own ? ol_conn_queued(c) : ol_conn_queued_seen(c);
+        int64_t most;
+
+        *queued = standing + (int64_t)len;
+        /* What drops or closes at cap does so on the reactor; the mail alone is bounded all the
+         * same. */
+        most = s->full == OUTLET_FULL_REFUSE ? *queued : mailed + (int64_t)len;
+        if ((uint64_t)most > s->cap)
+            return refuse_away(v);
+    } while (!atomic_compare_exchange_weak_explicit(&c->cold->mailed, &mailed,
+                                                    mailed + (int64_t)len, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    return OUTLET_OK;
+}
+
 static int64_t
 send_away(struct ol_visit *v, const struct iovec *pieces, int n, struct outlet_buf *shared)
 {
     struct ol_conn *c = v->conn;
     const struct ol_settings *s = atomic_load_explicit(&c->settings, memory_order_acquire);
     struct send_mail *m;
-    size_t len;
-    int64_t before;
     int64_t queued;
     outlet_err err;
 
@@ -249,23 +276,14 @@ send_away(struct ol_visit *v, const struct iovec *pieces, int n, struct outlet_b
     err = make_send_mail(v, s, pieces, n, shared, &m);
     if (err)
         return err;
-    len = mail_len(m);
-    before = atomic_fetch_add_explicit(&c->cold->mailed, (int64_t)len, memory_order_relaxed);
-    queued = v->own ? ol_conn_queued(c) : ol_conn_queued_seen(c);
-    /* What drops or closes at cap does so on the reactor; the mail alone is bounded all the same.
-     */
-    if (len > s->cap)
-        err = OUTLET_EMSGSIZE;
-    else if ((uint64_t)(s->full == OUTLET_FULL_REFUSE ? queued : before + (int64_t)len) > s->cap)
-        err = refuse_away(v);
+    err = reserve(v, s, mail_len(m), &queued);
     if (err)
-        goto take_back;
+        goto free_mail;
     m->above_high = (uint64_t)queued > s->high;
     ol_conn_post(v->reactor, &m->mail);
     return queued;
 
-take_back:
-    atomic_fetch_sub_explicit(&c->cold->mailed, (int64_t)len, memory_order_relaxed);
+free_mail:
     outlet_buf_unref(m->buf);
     ol_free(v->reactor->heap, m);
     return err;
