@@ -23,7 +23,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -35,6 +34,7 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -1647,36 +1647,6 @@ a_deadline_that_outlives_waits_comes_in_time(void **state)
     }
 }
 
-static void *
-wake_it(void *arg)
-{
-    struct world *w = arg;
-
-    w->ops->wake(w->d);
-    return NULL;
-}
-
-static void
-a_wake_from_another_thread_ends_the_wait(void **state)
-{
-    struct world *w = *state;
-
-    for (int i = 0; i < 200; i++) {
-        pthread_t t;
-
-        assert_int_equal(pthread_create(&t, NULL, wake_it, w), 0);
-        assert_int_equal(step(w, OL_NEVER), 0);
-        pthread_join(t, NULL);
-    }
-    /* Many wakes are one. */
-    for (int i = 0; i < 1000; i++)
-        w->ops->wake(w->d);
-    assert_int_equal(step(w, OL_NEVER), 0);
-    w->waits = 0;
-    settle(w, 20);
-    assert_in_range(w->waits, 1, 3);
-}
-
 /* Before Linux 5.11, and in sandboxes, the precise call is missing. */
 static void
 without_epoll_pwait2_waiting_is_never_too_short(void **state)
@@ -2003,7 +1973,6 @@ static const struct CMUnitTest for_the_kernel[] = {
     KERNEL(a_socket_file_has_the_mode_that_was_asked_for),
     KERNEL(a_socket_file_of_somebody_else_survives_our_close),
     KERNEL(a_datagram_that_is_too_long_is_marked),
-    KERNEL(a_wake_from_another_thread_ends_the_wait),
     KERNEL(a_foreign_descriptor_is_watched_by_level),
     KERNEL(one_descriptor_can_be_watched_twice),
     KERNEL(a_regular_file_cannot_be_watched),
