@@ -49,13 +49,13 @@ class Config:
     wrapper: tuple = ()  # goes before each test; {build} is the build directory
     timeout: int = 1  # multiplies each test's limit
     builds_in: str = ""  # another configuration's directory
-    threads_only: bool = False  # of the unit tests those whose source makes threads
+    threads_only: bool = False  # only what makes threads: see with_threads()
 
 
 CONFIGS = {c.name: c for c in (
     Config("plain", "gcc", ("-Dbench=true",)),
     Config("asan", "gcc", ASAN, CODE, timeout=3),
-    Config("tsan", "gcc", TSAN, ("unit", "e2e"), threads_only=True, timeout=5),
+    Config("tsan", "gcc", TSAN, ("unit", "threads"), threads_only=True, timeout=5),
     Config("fuzz", "clang", FUZZ, ("fuzz",)),
     Config("clang", "clang", (), CODE),
     Config("clang-asan", "clang", ASAN, CODE, timeout=3),
@@ -174,7 +174,7 @@ def introspect(where, what):
 
 def with_threads(where, suites):
     """Names of the tests in these suites that have threads.  A unit test has when its source names
-    them; the command always has."""
+    them; other suites are named for theirs."""
     sources = {t["id"]: [s for group in t["target_sources"] for s in group["sources"]]
                for t in introspect(where, "targets")}
     makes = re.compile(r"pthread_create|thrd_create|outlet_loop_start|\.threads\b")
@@ -237,7 +237,10 @@ def run_config(config, tally):
         argv += with_threads(where, config.suites)
     if wrapper:
         argv += ["--wrapper", " ".join(wrapper)]
-    code = run(argv, env={**os.environ, **SANITIZER_ENV})
+    env = {**os.environ, **SANITIZER_ENV}
+    if config.threads_only:
+        env["OUTLET_TEST_THREADS_ONLY"] = "1"
+    code = run(argv, env=env)
 
     written = list(logs.glob(base + "*.json"))
     counts = read_results(written[0], config, tally) if written else (0, 0, 0)

@@ -30,7 +30,8 @@ for its end and compares.  What a step may say:
 
 `each` at the top runs the case once per row, {key} being replaced (where a row has a list, by all
 its items); `needs` names programs without which the case is left out.  {tmp} is a fresh folder,
-{name} a unique word for abstract addresses.
+{name} a unique word for abstract addresses.  With OUTLET_TEST_THREADS_ONLY in the environment only
+cases run whose programs make threads: for the checker of races, which has nothing to see in others.
 Nothing sleeps and no port is fixed.
 
 SPDX-License-Identifier: MIT
@@ -54,6 +55,9 @@ import threading
 import time
 import tomllib
 
+# What makes the command start a thread: reactors of load and demo, what writes a recording, and what
+# edits a line.
+MAKES_THREADS = re.compile(r'--threads|--record|"demo"|^tty', re.M)
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "support"))
 import children
@@ -420,8 +424,12 @@ class Case:
 
 
 def cases_of(paths, outlet, driver):
+    threads_only = "OUTLET_TEST_THREADS_ONLY" in os.environ
     for path in paths:
-        spec = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        spec = tomllib.loads(text)
+        if threads_only and not MAKES_THREADS.search(text):
+            continue
         if driver not in spec.get("drivers", [driver]):
             continue
         for row in spec.get("each", [{}]):
