@@ -55,7 +55,7 @@ import threading
 import time
 import tomllib
 
-# What makes the command start a thread: reactors of load and demo, what writes a recording, and what
+# What makes the command start a thread: reactors of load and demo, what writes a recording, what
 # edits a line.
 MAKES_THREADS = re.compile(r'--threads|--record|"demo"|^tty', re.M)
 HERE = pathlib.Path(__file__).resolve().parent
