@@ -50,11 +50,12 @@ class Config:
     timeout: int = 1  # multiplies each test's limit
     builds_in: str = ""  # another configuration's directory
     threads_only: bool = False  # only what makes threads: see with_threads()
+    shares_e2e: bool = False  # each case with one of the two drivers, not with both
 
 
 CONFIGS = {c.name: c for c in (
     Config("plain", "gcc", ("-Dbench=true",)),
-    Config("asan", "gcc", ASAN, CODE, timeout=3),
+    Config("asan", "gcc", ASAN, CODE, timeout=3, shares_e2e=True),
     Config("tsan", "gcc", TSAN, ("unit", "threads"), threads_only=True, timeout=5),
     Config("fuzz", "clang", FUZZ, ("fuzz",)),
     Config("clang", "clang", (), CODE),
@@ -230,7 +231,8 @@ def run_config(config, tally):
     for old in logs.glob(base + "*"):
         old.unlink()
     argv = [MESON, "test", "-C", str(where), "--no-rebuild", "--print-errorlogs",
-            "--logbase", base, "--timeout-multiplier", str(config.timeout)]
+            "--logbase", base, "--timeout-multiplier", str(config.timeout),
+            "--num-processes", str(2 * len(os.sched_getaffinity(0)))]  # most of them wait
     for suite in config.suites:
         argv += ["--suite", suite]
     if config.threads_only:
@@ -240,6 +242,8 @@ def run_config(config, tally):
     env = {**os.environ, **SANITIZER_ENV}
     if config.threads_only:
         env["OUTLET_TEST_THREADS_ONLY"] = "1"
+    if config.shares_e2e:
+        env["OUTLET_TEST_SHARED"] = "1"
     code = run(argv, env=env)
 
     written = list(logs.glob(base + "*.json"))

@@ -32,6 +32,7 @@ for its end and compares.  What a step may say:
 its items); `needs` names programs without which the case is left out.  {tmp} is a fresh folder,
 {name} a unique word for abstract addresses.  With OUTLET_TEST_THREADS_ONLY in the environment only
 cases run whose programs make threads: for the checker of races, which has nothing to see in others.
+With OUTLET_TEST_SHARED the two drivers share the cases between them, each runs with one.
 Nothing sleeps and no port is fixed.
 
 SPDX-License-Identifier: MIT
@@ -39,6 +40,7 @@ SPDX-License-Identifier: MIT
 import argparse
 import concurrent.futures
 import errno
+import itertools
 import json
 import os
 import pathlib
@@ -423,17 +425,23 @@ class Case:
             raise Failure(f"{problem}\n{process.said()}")
 
 
+DRIVERS = ("epoll", "uring")
+
+
 def cases_of(paths, outlet, driver):
     threads_only = "OUTLET_TEST_THREADS_ONLY" in os.environ
+    shared = "OUTLET_TEST_SHARED" in os.environ and all(works(outlet, d) for d in DRIVERS)
+    turn = itertools.cycle(DRIVERS)
     for path in paths:
         text = path.read_text(encoding="utf-8")
         spec = tomllib.loads(text)
         if threads_only and not MAKES_THREADS.search(text):
             continue
-        if driver not in spec.get("drivers", [driver]):
-            continue
+        drivers = spec.get("drivers", DRIVERS)
         for row in spec.get("each", [{}]):
-            yield Case(path, row, outlet, driver)
+            its = next(turn) if shared and len(drivers) > 1 else driver
+            if driver == its and driver in drivers:
+                yield Case(path, row, outlet, driver)
 
 
 def works(outlet, driver):
@@ -447,7 +455,7 @@ def works(outlet, driver):
 def main():
     parser = argparse.ArgumentParser(description="end-to-end tests of the outlet command")
     parser.add_argument("outlet")
-    parser.add_argument("--driver", default="epoll", choices=["epoll", "uring"])
+    parser.add_argument("--driver", default="epoll", choices=DRIVERS)
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("cases", nargs="*")
     args = parser.parse_intermixed_args()
