@@ -53,6 +53,10 @@ class Listener:
                 raise AssertionError(f"it ended: {self.got[-200:]!r}")
             self.got += more
 
+    def until_end(self):
+        while more := self.conn.recv(1 << 16):
+            self.got += more
+
     def ended(self):
         return self.conn.recv(1) == b""
 
@@ -378,7 +382,8 @@ class LineTest(Base):
         client.type(b"/every 1ms tick\r")
         self.peer.until(8)
         client.type(b"\x04")
-        self.assertTrue(self.peer.ended())
+        self.peer.until_end()
+        self.assertEqual(self.peer.got.replace(b"tick", b""), b"")
         client.text = b""
         self.peer.conn.sendall(b"still")
         client.until(lambda t: "still" in t)
