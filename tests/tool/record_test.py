@@ -227,10 +227,10 @@ class RecordTest(unittest.TestCase):
         port = run.until(lambda t: re.search(r'listening( at |.*?"url":")[^# "]*:(\d+)', t))
         return run, int(port.group(2))
 
-    def flood(self, port, count=FLOOD):
+    def flood(self, port):
         """Numbered messages, as fast as they are taken."""
         with socket.create_connection(("127.0.0.1", port)) as s:
-            for at in range(0, count, 5000):
+            for at in range(0, FLOOD, 5000):
                 s.sendall(b"".join(struct.pack(">HIQ", 12, i, i * 7) for i in range(at, at + 5000)))
             s.shutdown(socket.SHUT_WR)
             while s.recv(1 << 16):
@@ -373,7 +373,8 @@ class RecordTest(unittest.TestCase):
         text = screen.text.decode(errors="replace")
         if self.left_out(text):
             self.assertIn(f"messages that were not shown: {self.left_out(text)}", text)
-        self.assertGreater(path.stat().st_size, 2 * MEMORY_KB * 1024)
+        if not SANITIZED:
+            self.assertGreater(path.stat().st_size, 2 * MEMORY_KB * 1024)
         self.assertEqual(show(path, "--dir", "in", "-o", "raw", "-q"), numbered(0, flood.sent))
         self.assertEqual(show(path, "--dir", "out", "-o", "raw", "-q"), b"stop")
 
@@ -532,4 +533,7 @@ class RecordTest(unittest.TestCase):
 
 if __name__ == "__main__":
     OUTLET, DRIVER, SANITIZED = sys.argv[1], sys.argv[2], "sanitized" in sys.argv
+    if SANITIZED:
+        FLOOD //= 5  # all of it is slower by that much, and memory is not looked at
+        MANY //= 5
     unittest.main(argv=sys.argv[:1])
