@@ -60,7 +60,7 @@ struct outlet_loop_opts {
                            process may use */
     const char *driver; /* "epoll", "uring", "sim"; NULL: what the environment says in
                            OUTLET_DRIVER, else io_uring, or epoll where that is missing or
-                           forbidden (Linux before 6.1, containers) */
+                           forbidden (Linux before 6.1, containers) or slower (busy_poll_us) */
     int64_t memory_max; /* bytes of queues, partial messages and retained buffers; 0: half of the
                            machine's memory; -1: off.  From 7/8 of it on reading stops, at it new
                            work is refused with OUTLET_ENOMEM */

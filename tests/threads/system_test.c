@@ -84,6 +84,15 @@ open_with(outlet_loop **l, const char *driver, int64_t threads, int *lines)
     return outlet_loop_new(l, &o);
 }
 
+static outlet_err
+open_busy(outlet_loop **l)
+{
+    struct outlet_loop_opts o = OUTLET_LOOP_OPTS;
+
+    o.busy_poll_us = 100;
+    return outlet_loop_new(l, &o);
+}
+
 static void
 it_falls_back(unsigned error)
 {
@@ -146,6 +155,13 @@ named_by_environment(const char *driver)
     MUST(setenv("OUTLET_DRIVER", driver, 1) == 0);
     MUST(open_with(&l, NULL, 1, &lines) == OUTLET_OK);
     MUST(strcmp(outlet_loop_driver(l), driver) == 0);
+    MUST(outlet_loop_free(l) == OUTLET_OK);
+    MUST(open_busy(&l) == OUTLET_OK);
+    MUST(strcmp(outlet_loop_driver(l), driver) == 0);
+    MUST(outlet_loop_free(l) == OUTLET_OK);
+    MUST(unsetenv("OUTLET_DRIVER") == 0);
+    MUST(open_busy(&l) == OUTLET_OK); /* epoll is the faster one for who looks all the time */
+    MUST(strcmp(outlet_loop_driver(l), "epoll") == 0);
     MUST(outlet_loop_free(l) == OUTLET_OK);
 }
 

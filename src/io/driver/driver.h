@@ -332,6 +332,10 @@ struct ol_driver_ops {
     /* Wait until `until` (monotonic; the past: only look), a completion, or a wake.  Answers the
      * number of completions; < 0: the driver itself failed. */
     int (*wait)(struct ol_driver *d, ol_time until, struct ol_completion *out, int max);
+    /* For who looks again and again: as wait(0), but it may see only the stream that received last,
+     * and costs less.  Some looks must be waits, or the others are never heard of.  NULL: wait(0)
+     * is as cheap. */
+    int (*look)(struct ol_driver *d, struct ol_completion *out, int max);
     void (*wake)(struct ol_driver *d); /* any thread, async-signal-safe; one wake-up per batch */
 
     ol_time (*now)(struct ol_driver *d);      /* monotonic */

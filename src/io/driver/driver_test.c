@@ -1626,6 +1626,58 @@ deadlines_far_and_near_take_turns(void **state)
     assert_true(w->ops->now(w->d) - began < 600 * 1000 * OL_MS); /* not the hour */
 }
 
+static int
+look(struct world *w)
+{
+    struct ol_completion out[OL_BATCH_MAX];
+    int n = w->ops->look(w->d, out, w->max);
+
+    for (int i = 0; i < n; i++)
+        out[i].link->ops->complete(out[i].link, &out[i]);
+    return n;
+}
+
+/* Bytes, an end, and a link that is closed meanwhile: nothing is told twice, late or to nobody. */
+static void
+looking_sees_what_waiting_sees(void **state)
+{
+    struct world *w = *state;
+    struct peer *a;
+    struct peer *b;
+
+    if (!w->ops->look)
+        skip();
+    pair_both(w, &a, &b);
+    assert_int_equal(look(w), 0); /* nobody has spoken yet */
+    for (int i = 1; i <= 20; i++) {
+        send_wave(a, 100);
+        while (b->received < (size_t)i * 100) {
+            assert_true(look(w) >= 0);
+        }
+        assert_int_equal(look(w), 0);
+    }
+    settle(w, 5);
+    assert_int_equal(b->received, 2000);
+    assert_false(b->wrong);
+    w->ops->receive_stop(w->d, &b->link);
+    send_wave(a, 100);
+    settle(w, 5);
+    assert_int_equal(look(w), 0); /* nobody wants it */
+    assert_int_equal(w->ops->receive_start(w->d, &b->link), 0);
+    while (b->received < 2100) {
+        assert_true(look(w) >= 0);
+    }
+    close_peer(a, false);
+    while (!b->ended) {
+        assert_true(look(w) >= 0);
+    }
+    close_peer(b, false);
+    while (!b->closed) {
+        assert_true(look(w) >= 0);
+    }
+    assert_int_equal(look(w), 0);
+}
+
 /* As of a busy reactor: the same deadline, wait after wait; then it is put off, comes, or is put
  * forward. */
 static void
@@ -1962,6 +2014,7 @@ static const struct CMUnitTest for_every_driver[] = {
     EVERY(waiting_is_never_too_short),
     EVERY(deadlines_far_and_near_take_turns),
     EVERY(a_deadline_that_outlives_waits_comes_in_time),
+    EVERY(looking_sees_what_waiting_sees),
     EVERY(random_bytes_differ),
     EVERY(opening_survives_every_failing_allocation),
 };

@@ -71,10 +71,11 @@ open_reactors(struct outlet_loop *l, const struct ol_driver_ops *ops)
  * missing here, and then epoll takes its place: with one line in the log if somebody asked for it.
  */
 static outlet_err
-choose_driver(struct outlet_loop *l, const char *named)
+choose_driver(struct outlet_loop *l, const char *named, bool is_busy)
 {
     const char *wish = named ? named : getenv("OUTLET_DRIVER");
-    const struct ol_driver_ops *ops = &ol_driver_uring; /* what measures best: docs/benchmark.md */
+    /* What measures best: docs/benchmark.md. */
+    const struct ol_driver_ops *ops = is_busy ? &ol_driver_epoll : &ol_driver_uring;
     outlet_err err;
 
     if (l->world)
@@ -157,7 +158,7 @@ ol_loop_new_in(struct outlet_loop **out, const struct outlet_loop_opts *opts, st
     l->reactors = ol_alloc_zero(&l->heap, l->reactor_count * sizeof *l->reactors);
     if (!l->reactors)
         goto unref_budget;
-    err = choose_driver(l, o.driver);
+    err = choose_driver(l, o.driver, o.busy_poll_us > 0);
     if (err)
         goto free_reactors;
     for (uint32_t i = 0; i < l->reactor_count && !l->world; i++) {

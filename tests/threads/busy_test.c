@@ -1,0 +1,146 @@
+/*
+ * busy_test.c - a reactor that looks before it sleeps, at whom it heard last: nobody is forgotten.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "meet.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { TRIPS = 200 };
+
+struct talk {
+    outlet_loop *loop;
+    outlet_conn asks;
+    int trips;
+    int rings;
+    _Atomic int ordered;
+};
+
+static void
+answer(outlet_conn c, outlet_msg *m, void *user)
+{
+    size_t len;
+    const void *bytes = outlet_msg_data(m, &len);
+
+    (void)user;
+    ignore(outlet_send(c, bytes, len));
+}
+
+static void
+end_when_all_were_heard(struct talk *t)
+{
+    if (t->trips >= TRIPS && t->rings && t->ordered)
+        ignore(outlet_loop_stop(t->loop)); /* more may be heard in the same turn */
+}
+
+static void
+count(outlet_conn c, outlet_msg *m, void *user)
+{
+    struct talk *t = user;
+
+    if (c.id == t->asks.id)
+        t->trips++;
+    answer(c, m, user);
+    end_when_all_were_heard(t);
+}
+
+static void
+ring(outlet_timer timer, void *user)
+{
+    struct talk *t = user;
+
+    (void)timer;
+    t->rings++;
+    end_when_all_were_heard(t);
+}
+
+static void
+gone(outlet_conn c, const struct outlet_reason *why, void *user)
+{
+    (void)c;
+    (void)why;
+    ((struct talk *)user)->ordered = 1;
+}
+
+/* Asks and asks: whoever is looked at alone, it is the connection of this one, and in vain for a
+ * few microseconds only. */
+static void *
+talk_on_and_on(void *arg)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(*(uint16_t *)arg)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    char bytes[64] = "on and on";
+
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (connect(fd, (struct sockaddr *)&at, sizeof at) == 0) {
+        while (send(fd, bytes, sizeof bytes, MSG_NOSIGNAL) > 0 &&
+               recv(fd, bytes, sizeof bytes, 0) > 0)
+            ;
+    }
+    close(fd);
+    return NULL;
+}
+
+/* From another thread, in the mail. */
+static void *
+order(void *arg)
+{
+    assert_int_equal(outlet_abort(*(outlet_conn *)arg), OUTLET_OK);
+    return NULL;
+}
+
+static const struct outlet_handlers talkers = {.size = sizeof talkers, .on_message = answer};
+static const struct outlet_handlers askers = {.size = sizeof askers, .on_message = count};
+static const struct outlet_handlers victims = {.size = sizeof victims, .on_close = gone};
+
+static void
+who_never_stops_talking_hides_nobody(void **state)
+{
+    struct outlet_loop_opts how = OUTLET_LOOP_OPTS;
+    struct outlet_opts o = OUTLET_OPTS;
+    struct talk t = {.loop = NULL};
+    outlet_conn victim[2];
+    outlet_conn c[2];
+    outlet_timer timer;
+    pthread_t thread[2];
+    char at[256];
+    uint16_t port;
+    outlet_err err;
+
+    how.driver = *state;
+    how.busy_poll_us = 100000;
+    err = outlet_loop_new(&t.loop, &how);
+    if (err == OUTLET_ENOTSUP)
+        skip();
+    assert_int_equal(err, OUTLET_OK);
+    o.user = &t;
+    o.on = &victims;
+    assert_int_equal(outlet_pair(t.loop, "pair:", &o, &victim[0], &victim[1]), OUTLET_OK);
+    ignore((int64_t)listen_at(t.loop, "tcp://127.0.0.1:0", &talkers, &t, at).id);
+    port = (uint16_t)strtol(strrchr(at, ':') + 1, NULL, 10);
+    assert_int_equal(pthread_create(&thread[0], NULL, talk_on_and_on, &port), 0);
+    o.on = &askers;
+    assert_int_equal(outlet_pair(t.loop, "pair:", &o, &c[0], &c[1]), OUTLET_OK);
+    t.asks = c[0];
+    assert_true(outlet_send(c[0], "and I?", 6) >= 0);
+    assert_int_equal(outlet_timer_start(t.loop, 1, 0, ring, &t, &timer), OUTLET_OK);
+    assert_int_equal(pthread_create(&thread[1], NULL, order, &victim[0]), 0);
+    assert_int_equal(outlet_loop_run(t.loop), OUTLET_OK);
+    pthread_join(thread[0], NULL);
+    pthread_join(thread[1], NULL);
+    assert_true(t.trips >= TRIPS && t.rings && t.ordered);
+    assert_int_equal(outlet_loop_free(t.loop), OUTLET_OK);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TWICE(who_never_stops_talking_hides_nobody),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
