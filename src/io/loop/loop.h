@@ -184,7 +184,7 @@ struct ol_reactor {
     struct ol_retired *retired_before;
     ol_time busy_poll;    /* how long to look before sleeping; 0: not at all */
     uint32_t busy_misses; /* looks in a row that found nothing */
-    uint32_t busy_looks;  /* all of them: see wait_busily() */
+    uint32_t busy_looks;  /* all of them; one in some is a wait */
     struct ol_mail stop_mail;
     struct ol_mail drain_mail;
     size_t live;  /* links that must be closed before the reactor may end */

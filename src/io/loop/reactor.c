@@ -11,7 +11,7 @@
 
 #include <errno.h>
 
-enum { BUSY_MISSES_MAX = 8, BUSY_LOOKS_EACH = 8 };
+enum { BUSY_MISSES_MAX = 8, BUSY_LOOKS_PER_WAIT = 8 };
 
 _Thread_local struct ol_reactor *ol_current_reactor;
 
@@ -138,7 +138,7 @@ static int
 look(struct ol_reactor *r)
 {
     /* Counted over turns: one that always finds something must not hide all the others. */
-    if (!r->ops->look || r->busy_looks++ % BUSY_LOOKS_EACH == 0)
+    if (!r->ops->look || r->busy_looks++ % BUSY_LOOKS_PER_WAIT == 0)
         return r->ops->wait(r->driver, 0, r->batch, OL_BATCH_MAX);
     return r->ops->look(r->driver, r->batch, OL_BATCH_MAX);
 }

@@ -234,7 +234,7 @@ free_mail:
 }
 
 /*
- * Room for `len` more in the mail; *queued is what then stands before the next one.  Nothing is
+ * Room for `len` more in the mail; *queued becomes all that waits, with these.  Nothing is
  * counted that is not posted afterwards: a connection that ends waits for its mail, and what was
  * counted and taken back would leave it waiting with nobody to tell it.
  */
