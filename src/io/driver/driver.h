@@ -333,8 +333,8 @@ struct ol_driver_ops {
      * number of completions; < 0: the driver itself failed. */
     int (*wait)(struct ol_driver *d, ol_time until, struct ol_completion *out, int max);
     /* For who looks again and again: as wait(0), but it may see only the stream that received last,
-     * and costs less.  Some looks must be waits, or the others are never heard of.  NULL: wait(0)
-     * is as cheap. */
+     * and costs less.  Some looks must be waits, or the others are never heard of.  NULL: nothing
+     * is cheaper than wait(0). */
     int (*look)(struct ol_driver *d, struct ol_completion *out, int max);
     void (*wake)(struct ol_driver *d); /* any thread, async-signal-safe; one wake-up per batch */
 

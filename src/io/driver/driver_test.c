@@ -116,7 +116,8 @@ struct world {
     struct ol_log log;
     struct ol_driver *d;
     int descriptors;
-    int max; /* completions per wait */
+    int max;    /* completions per wait */
+    bool looks; /* step() looks, and waits for nothing */
     int waits;
     struct peer *peers;
     uint8_t *wave;
@@ -345,9 +346,14 @@ static int
 step(struct world *w, ol_time until)
 {
     struct ol_completion out[OL_BATCH_MAX];
-    int n = w->ops == &ol_driver_sim ? wait_simulated(w, until, out)
-                                     : w->ops->wait(w->d, until, out, w->max);
+    int n;
 
+    if (w->looks)
+        n = w->ops->look(w->d, out, w->max);
+    else if (w->ops == &ol_driver_sim)
+        n = wait_simulated(w, until, out);
+    else
+        n = w->ops->wait(w->d, until, out, w->max);
     w->waits++;
     for (int i = 0; i < n; i++)
         out[i].link->ops->complete(out[i].link, &out[i]);
@@ -1626,17 +1632,6 @@ deadlines_far_and_near_take_turns(void **state)
     assert_true(w->ops->now(w->d) - began < 600 * 1000 * OL_MS); /* not the hour */
 }
 
-static int
-look(struct world *w)
-{
-    struct ol_completion out[OL_BATCH_MAX];
-    int n = w->ops->look(w->d, out, w->max);
-
-    for (int i = 0; i < n; i++)
-        out[i].link->ops->complete(out[i].link, &out[i]);
-    return n;
-}
-
 /* Bytes, an end, and a link that is closed meanwhile: nothing is told twice, late or to nobody. */
 static void
 looking_sees_what_waiting_sees(void **state)
@@ -1647,35 +1642,28 @@ looking_sees_what_waiting_sees(void **state)
 
     if (!w->ops->look)
         skip();
+    w->looks = true;
     pair_both(w, &a, &b);
-    assert_int_equal(look(w), 0); /* nobody has spoken yet */
+    assert_int_equal(step(w, 0), 0); /* nobody has spoken yet */
     for (int i = 1; i <= 20; i++) {
         send_wave(a, 100);
-        while (b->received < (size_t)i * 100) {
-            assert_true(look(w) >= 0);
-        }
-        assert_int_equal(look(w), 0);
+        RUN_UNTIL(w, b->received == (size_t)i * 100);
+        assert_int_equal(step(w, 0), 0);
     }
-    settle(w, 5);
-    assert_int_equal(b->received, 2000);
-    assert_false(b->wrong);
     w->ops->receive_stop(w->d, &b->link);
     send_wave(a, 100);
-    settle(w, 5);
-    assert_int_equal(look(w), 0); /* nobody wants it */
-    assert_int_equal(w->ops->receive_start(w->d, &b->link), 0);
-    while (b->received < 2100) {
-        assert_true(look(w) >= 0);
-    }
+    settle(w, 5); /* nobody wants it */
+    assert_int_equal(b->received, 2000);
+    receive(b);
+    RUN_UNTIL(w, b->received == 2100);
+    assert_false(b->wrong);
     close_peer(a, false);
-    while (!b->ended) {
-        assert_true(look(w) >= 0);
-    }
+    RUN_UNTIL(w, b->ended);
     close_peer(b, false);
-    while (!b->closed) {
-        assert_true(look(w) >= 0);
-    }
-    assert_int_equal(look(w), 0);
+    RUN_UNTIL(w, b->closed);
+    b->link.kind = OL_LINK_STREAM; /* its memory may be another one's by now */
+    b->link.flags = UINT8_MAX;
+    assert_int_equal(step(w, 0), 0);
 }
 
 /* As of a busy reactor: the same deadline, wait after wait; then it is put off, comes, or is put

@@ -21,32 +21,21 @@ struct waker {
 };
 
 static int
-open_driver(void **state, const struct ol_driver_ops *ops)
+open_driver(void **state)
 {
     static struct waker one;
     static const struct ol_log log = {NULL, NULL};
     struct ol_driver_opts opts = {.log = &log};
 
-    one = (struct waker){.ops = ops, .budget = ol_budget_new(&ol_heap_system, INT64_MAX)};
+    one = (struct waker){.ops = *state, .budget = ol_budget_new(&ol_heap_system, INT64_MAX)};
     opts.budget = one.budget;
     if (!one.budget)
         return -1;
     *state = &one;
-    if (ops->open(&one.d, &opts))
-        one.d = NULL; /* it does not work here */
-    return 0;
-}
-
-static int
-open_epoll(void **state)
-{
-    return open_driver(state, &ol_driver_epoll);
-}
-
-static int
-open_uring(void **state)
-{
-    return open_driver(state, &ol_driver_uring);
+    if (one.ops->open(&one.d, &opts) == 0)
+        return 0;
+    one.d = NULL;
+    return one.ops == &ol_driver_uring ? 0 : -1; /* io_uring is not everywhere */
 }
 
 static int
@@ -114,10 +103,10 @@ many_wakes_are_one(void **state)
     assert_in_range(waits, 1, 3);
 }
 
-#define ON_BOTH(f)                                      \
-    {"epoll: " #f, f, open_epoll, close_driver, NULL},  \
-    {                                                   \
-        "uring: " #f, f, open_uring, close_driver, NULL \
+#define ON_BOTH(f)                                                                      \
+    {"epoll: " #f, f, open_driver, close_driver, (void *)(uintptr_t)&ol_driver_epoll},  \
+    {                                                                                   \
+        "uring: " #f, f, open_driver, close_driver, (void *)(uintptr_t)&ol_driver_uring \
     }
 
 int
