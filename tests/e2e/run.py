@@ -57,6 +57,7 @@ import threading
 import time
 import tomllib
 
+DRIVERS = ("epoll", "uring")
 # What makes the command start a thread: reactors of load and demo, what writes a recording, what
 # edits a line.
 MAKES_THREADS = re.compile(r'--threads|--record|"demo"|^tty', re.M)
@@ -423,9 +424,6 @@ class Case:
                 problem = problem or f"{step['file']} holds {len(got)} other bytes"
         if problem:
             raise Failure(f"{problem}\n{process.said()}")
-
-
-DRIVERS = ("epoll", "uring")
 
 
 def cases_of(paths, outlet, driver):

@@ -72,19 +72,26 @@ now_ms(void)
 }
 
 outlet_loop *
-new_loop(void **state, int64_t threads)
+new_loop_with(void **state, struct outlet_loop_opts *o)
 {
-    struct outlet_loop_opts o = OUTLET_LOOP_OPTS;
     outlet_loop *l = NULL;
     outlet_err err;
 
-    o.driver = *state;
-    o.threads = threads;
-    err = outlet_loop_new(&l, &o);
-    if (err == OUTLET_ENOTSUP && strcmp(o.driver, "uring") == 0)
+    o->driver = *state;
+    err = outlet_loop_new(&l, o);
+    if (err == OUTLET_ENOTSUP && strcmp(o->driver, "uring") == 0)
         skip();
     assert_int_equal(err, OUTLET_OK);
     return l;
+}
+
+outlet_loop *
+new_loop(void **state, int64_t threads)
+{
+    struct outlet_loop_opts o = OUTLET_LOOP_OPTS;
+
+    o.threads = threads;
+    return new_loop_with(state, &o);
 }
 
 outlet_listener

@@ -46,6 +46,7 @@ ignore(int64_t answer)
 /* A loop of the driver that the test was started for; where io_uring is missing, the test is
  * skipped. */
 outlet_loop *new_loop(void **state, int64_t threads);
+outlet_loop *new_loop_with(void **state, struct outlet_loop_opts *o); /* of that driver, too */
 
 /* A listener at a port or path of its own; `url` takes where it is (room: 256). */
 outlet_listener listen_at(outlet_loop *l, const char *url, const struct outlet_handlers *on,
