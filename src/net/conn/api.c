@@ -148,7 +148,7 @@ run_send(struct ol_conn *c, struct ol_conn_mail *mail)
 {
     struct send_mail *m = OL_CONTAINER(mail, struct send_mail, mail);
 
-    atomic_fetch_sub_explicit(&c->cold->mailed, (int64_t)mail_len(m), memory_order_relaxed);
+    ol_conn_mail_sub(c, mail_len(m));
     /* It was taken when it was posted.  Without memory now, taking it back is impossible. */
     if (ol_conn_send_taken(c, &m->wrap, m->buf) == OUTLET_ENOMEM)
         ol_conn_break(c, CAUSE_MEMORY, OUTLET_ENOMEM, OUTLET_BY_US);
@@ -242,7 +242,7 @@ static outlet_err
 reserve(struct ol_visit *v, const struct ol_settings *s, size_t len, int64_t *queued)
 {
     struct ol_conn *c = v->conn;
-    int64_t mailed = ol_conn_mailed(c);
+    int64_t mailed = atomic_load_explicit(&c->cold->mailed, memory_order_relaxed);
 
     if (len > s->cap)
         return OUTLET_EMSGSIZE;
@@ -250,6 +250,8 @@ reserve(struct ol_visit *v, const struct ol_settings *s, size_t len, int64_t *qu
         int64_t standing = v->own ? ol_conn_queued(c) : ol_conn_queued_seen(c);
         int64_t most;
 
+        if (mailed & OL_MAIL_SHUT)
+            return OUTLET_ESTATE;
         *queued = standing + (int64_t)len;
         /* What drops or closes at cap does so on the reactor; the mail alone is bounded all the
          * same. */
@@ -409,6 +411,7 @@ ol_conn_end(struct ol_conn *c)
     if (ol_conn_state(c) > CONN_OPEN || c->flags & CONN_END_ASKED)
         return OUTLET_ESTATE;
     c->flags |= CONN_END_ASKED;
+    ol_conn_mail_shut(c);
     if (c->queue)
         return OUTLET_OK; /* after what is queued */
     if (ol_conn_state(c) == CONN_OPEN)

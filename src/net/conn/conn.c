@@ -333,6 +333,7 @@ ol_conn_close(struct ol_conn *c, enum outlet_side side)
         return;
     ol_cause_set(c, side == OUTLET_BY_US ? CAUSE_US : CAUSE_PEER, OUTLET_OK, side, 0);
     ol_conn_move(c, CONN_FLUSHING);
+    ol_conn_mail_shut(c);
     atomic_store_explicit(&c->active, c->cold->reactor->now, memory_order_relaxed);
     discard_input(c);
     if (ol_conn_state(c) != CONN_FLUSHING)

@@ -224,6 +224,13 @@ struct ol_shown_addr {
  * way, and one is enough however often they try. */
 #define OL_SHOWN_OWED (UINT32_C(1) << 31)
 
+/*
+ * Set in `mailed` by an end or a close when it is carried out: from then on no other thread's
+ * message is taken.  In one word with the count, so that each message was either counted before,
+ * and the end waits for it, or is refused: one that is answered as taken is not lost.
+ */
+#define OL_MAIL_SHUT (INT64_C(1) << 62)
+
 struct ol_conn_cold {
     union {
         struct ol_alarm alarm;
@@ -235,7 +242,7 @@ struct ol_conn_cold {
     _Atomic uint32_t shown_queued; /* queue bytes in units of 16, rounded up; OL_SHOWN_OWED */
     struct ol_shown_addr peer;
     struct ol_shown_addr local;
-    _Atomic int64_t mailed; /* bytes on their way from other threads */
+    _Atomic int64_t mailed; /* bytes on their way from other threads; OL_MAIL_SHUT */
     _Atomic(struct ol_extra *) extra;
 };
 
@@ -377,7 +384,36 @@ ol_conn_handle(const struct ol_conn *c)
 static inline int64_t
 ol_conn_mailed(const struct ol_conn *c)
 {
-    return atomic_load_explicit(&c->cold->mailed, memory_order_relaxed);
+    return atomic_load_explicit(&c->cold->mailed, memory_order_relaxed) & ~OL_MAIL_SHUT;
+}
+
+/* `len` more is about to be posted, whatever stands there.  false: no more is taken. */
+static inline bool
+ol_conn_mail_add(struct ol_conn *c, size_t len)
+{
+    int64_t mailed = atomic_load_explicit(&c->cold->mailed, memory_order_relaxed);
+
+    do {
+        if (mailed & OL_MAIL_SHUT)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&c->cold->mailed, &mailed,
+                                                    mailed + (int64_t)len, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    return true;
+}
+
+/* It arrived. */
+static inline void
+ol_conn_mail_sub(struct ol_conn *c, size_t len)
+{
+    atomic_fetch_sub_explicit(&c->cold->mailed, (int64_t)len, memory_order_relaxed);
+}
+
+/* What was added before arrives; nothing more is added. */
+static inline void
+ol_conn_mail_shut(struct ol_conn *c)
+{
+    atomic_fetch_or_explicit(&c->cold->mailed, OL_MAIL_SHUT, memory_order_relaxed);
 }
 
 /* (local.c) */

@@ -152,6 +152,7 @@ outlet_msg_fd(outlet_msg *m)
 struct fd_mail {
     struct ol_conn_mail mail;
     int fd;
+    size_t weight; /* with what the framing adds: never 0, so that an end waits for it */
     size_t len;
     uint8_t bytes[];
 };
@@ -163,7 +164,7 @@ run_fd(struct ol_conn *c, struct ol_conn_mail *mail)
     struct iovec piece = {m->bytes, m->len};
     int64_t sent;
 
-    atomic_fetch_sub_explicit(&c->cold->mailed, (int64_t)m->len, memory_order_relaxed);
+    ol_conn_mail_sub(c, m->weight);
     atomic_fetch_sub(&ol_conn_local_if_any(c)->fds_mailed, 1);
     sent = ol_conn_send_fd(c, m->fd, &piece, true);
     if (sent < 0)
@@ -183,7 +184,8 @@ fd_gone(struct ol_reactor *r, struct ol_conn_mail *mail)
 
 /* What can be refused is refused here: on its reactor it is too late. */
 static outlet_err
-check_away(const struct ol_visit *v, const struct ol_settings *s, const struct iovec *piece)
+check_away(const struct ol_visit *v, const struct ol_settings *s, const struct iovec *piece,
+           size_t *weight)
 {
     struct ol_frame_wrap w;
     outlet_err err = s->wrap(&s->framing, piece, 1, piece->iov_len, &w);
@@ -192,6 +194,7 @@ check_away(const struct ol_visit *v, const struct ol_settings *s, const struct i
 
     if (err)
         return err;
+    *weight = whole;
     if (ol_conn_state(v->conn) > CONN_OPEN)
         return OUTLET_ESTATE;
     if (whole == 0)
@@ -207,23 +210,29 @@ fd_away(struct ol_visit *v, const struct ol_settings *s, int fd, const struct io
     struct ol_conn *c = v->conn;
     struct ol_local *local = ol_conn_local(c);
     struct fd_mail *m;
-    outlet_err err = check_away(v, s, piece);
+    size_t weight;
+    outlet_err err = check_away(v, s, piece, &weight);
 
     if (err)
         return err;
     m = local ? ol_alloc(v->reactor->heap, sizeof *m + piece->iov_len) : NULL;
     if (!m)
         return OUTLET_ENOMEM;
-    if (atomic_fetch_add(&local->fds_mailed, 1) >= s->fds) {
+    if (atomic_fetch_add(&local->fds_mailed, 1) >= s->fds)
+        err = OUTLET_EFULL;
+    else if (!ol_conn_mail_add(c, weight))
+        err = OUTLET_ESTATE;
+    if (err) {
         atomic_fetch_sub(&local->fds_mailed, 1);
         ol_free(v->reactor->heap, m);
-        return OUTLET_EFULL;
+        return err;
     }
-    *m = (struct fd_mail){
-        .mail = {.id = c->id, .run = run_fd, .gone = fd_gone}, .fd = fd, .len = piece->iov_len};
+    *m = (struct fd_mail){.mail = {.id = c->id, .run = run_fd, .gone = fd_gone},
+                          .fd = fd,
+                          .weight = weight,
+                          .len = piece->iov_len};
     if (m->len)
         memcpy(m->bytes, piece->iov_base, m->len);
-    atomic_fetch_add_explicit(&c->cold->mailed, (int64_t)m->len, memory_order_relaxed);
     ol_conn_post(v->reactor, &m->mail);
     return v->own ? ol_conn_queued(c) : ol_conn_queued_seen(c);
 }

@@ -22,7 +22,7 @@ run_file(struct ol_conn *c, struct ol_conn_mail *mail)
     struct file_mail *m = OL_CONTAINER(mail, struct file_mail, mail);
     int64_t sent;
 
-    atomic_fetch_sub_explicit(&c->cold->mailed, (int64_t)m->len, memory_order_relaxed);
+    ol_conn_mail_sub(c, m->len);
     sent = ol_conn_send_file(c, m->fd, m->offset, m->len, true);
     if (sent < 0)
         close(m->fd);
@@ -58,7 +58,10 @@ file_away(struct ol_visit *v, int fd, int64_t offset, size_t len)
                             .fd = fd,
                             .offset = offset,
                             .len = len};
-    atomic_fetch_add_explicit(&v->conn->cold->mailed, (int64_t)len, memory_order_relaxed);
+    if (!ol_conn_mail_add(v->conn, len)) {
+        ol_free(v->reactor->heap, m);
+        return OUTLET_ESTATE;
+    }
     ol_conn_post(v->reactor, &m->mail);
     return v->own ? ol_conn_queued(v->conn) : ol_conn_queued_seen(v->conn);
 }

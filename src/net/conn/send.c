@@ -24,7 +24,7 @@ ol_conn_queued(const struct ol_conn *c)
     const struct ol_wire *w = ol_wire_of(c);
 
     return (c->queue ? (int64_t)c->queue->bytes : 0) + (w->conn == c ? (int64_t)w->used : 0) +
-           atomic_load_explicit(&c->cold->mailed, memory_order_relaxed);
+           ol_conn_mailed(c);
 }
 
 int64_t
@@ -32,8 +32,7 @@ ol_conn_queued_seen(const struct ol_conn *c)
 {
     uint32_t shown = atomic_load_explicit(&c->cold->shown_queued, memory_order_relaxed);
 
-    return (int64_t)(shown & ~OL_SHOWN_OWED) * 16 +
-           atomic_load_explicit(&c->cold->mailed, memory_order_relaxed);
+    return (int64_t)(shown & ~OL_SHOWN_OWED) * 16 + ol_conn_mailed(c);
 }
 
 /* After the queue grew or shrank.  It may take OL_SHOWN_OWED away: then one more mail is posted. */
