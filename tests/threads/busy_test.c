@@ -1,11 +1,13 @@
 /*
- * busy_test.c - a reactor that looks before it sleeps, at whom it heard last: nobody is forgotten.
+ * busy_test.c - a reactor that looks before it sleeps: at whom it heard last, or giving the CPU to
+ * others meanwhile.  Nobody is forgotten.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "meet.h"
 
 #include <netinet/in.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -132,11 +134,105 @@ who_never_stops_talking_hides_nobody(void **state)
     assert_int_equal(outlet_loop_free(t.loop), OUTLET_OK);
 }
 
+/* ---- more reactors than CPUs ---- */
+
+enum { CROWD = 3, PAIRS = 12 };
+
+struct crowd {
+    struct meet trips;
+    struct meet rung;
+    struct meet closed;
+};
+
+static void
+count_and_answer(outlet_conn c, outlet_msg *m, void *user)
+{
+    meet_add(&((struct crowd *)user)->trips, 1);
+    answer(c, m, user);
+}
+
+static void
+count_ring(outlet_timer timer, void *user)
+{
+    (void)timer;
+    meet_add(&((struct crowd *)user)->rung, 1);
+}
+
+static void
+count_close(outlet_conn c, const struct outlet_reason *why, void *user)
+{
+    (void)c;
+    (void)why;
+    meet_add(&((struct crowd *)user)->closed, 1);
+}
+
+static const struct outlet_handlers crowders = {.size = sizeof crowders,
+                                                .on_message = count_and_answer,
+                                                .on_close = count_close};
+
+/* How many CPUs there are is looked up when it is made. */
+static void
+new_crowded_loop(void **state, struct outlet_loop_opts *how, outlet_loop **l)
+{
+    cpu_set_t all;
+    cpu_set_t one;
+    int cpu = 0;
+
+    assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+    while (!CPU_ISSET(cpu, &all)) {
+        cpu++;
+    }
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+    how->threads = CROWD;
+    *l = new_loop_with(state, how);
+    assert_int_equal(outlet_loop_start(*l), OUTLET_OK); /* its threads inherit the one */
+    assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
+}
+
+static void
+reactors_that_share_a_cpu_serve_everybody(void **state)
+{
+    for (int64_t us = 0; us <= 1000; us += 1000) {
+        struct outlet_loop_opts how = OUTLET_LOOP_OPTS;
+        struct outlet_opts o = OUTLET_OPTS;
+        struct crowd crowd;
+        outlet_conn c[PAIRS][2];
+        outlet_timer timer;
+        outlet_loop *l;
+
+        how.busy_poll_us = us;
+        new_crowded_loop(state, &how, &l);
+        meet_init(&crowd.trips);
+        meet_init(&crowd.rung);
+        meet_init(&crowd.closed);
+        o.on = &crowders;
+        o.user = &crowd;
+        for (int i = 0; i < PAIRS; i++) {
+            assert_int_equal(outlet_pair(l, "pair:", &o, &c[i][0], &c[i][1]), OUTLET_OK);
+            assert_true(outlet_send(c[i][0], "on and on", 9) >= 0);
+        }
+        assert_int_equal(outlet_timer_start(l, 1, 0, count_ring, &crowd, &timer), OUTLET_OK);
+        assert_true(meet_wait(&crowd.trips, TRIPS * PAIRS));
+        assert_true(meet_wait(&crowd.rung, 1));
+        for (int i = 0; i < PAIRS; i++) {
+            assert_int_equal(outlet_abort(c[i][0]), OUTLET_OK); /* by mail */
+        }
+        assert_true(meet_wait(&crowd.closed, (int64_t)2 * PAIRS));
+        assert_int_equal(outlet_loop_free(l), OUTLET_OK);
+        meet_fini(&crowd.trips);
+        meet_fini(&crowd.rung);
+        meet_fini(&crowd.closed);
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         TWICE(who_never_stops_talking_hides_nobody),
+        TWICE(reactors_that_share_a_cpu_serve_everybody),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

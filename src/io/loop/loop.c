@@ -163,6 +163,7 @@ ol_loop_new_in(struct outlet_loop **out, const struct outlet_loop_opts *opts, st
         goto free_reactors;
     for (uint32_t i = 0; i < l->reactor_count && !l->world; i++) {
         l->reactors[i]->busy_poll = o.busy_poll_us * (OL_MS / 1000);
+        l->reactors[i]->is_crowded = l->reactor_count > core_count();
     }
     l->reactors[0]->ops->random(l->reactors[0]->driver, &l->hash_key, sizeof l->hash_key);
     *out = l;

@@ -10,8 +10,13 @@
 #include "loop.h"
 
 #include <errno.h>
+#include <sched.h>
 
-enum { BUSY_MISSES_MAX = 8, BUSY_LOOKS_PER_WAIT = 8 };
+enum { MISSES_MAX = 8, BUSY_LOOKS_PER_WAIT = 8, CROWDED_LOOKS = 8 };
+
+static const ol_time SHORT_SLEEP = OL_MS / 20; /* less than this was not worth lying down for */
+static const ol_time SLICE = OL_MS / 2; /* longer than most turns, shorter than a time slice */
+static const ol_time NO_YIELD_FOR = 1000 * OL_MS;
 
 _Thread_local struct ol_reactor *ol_current_reactor;
 
@@ -138,43 +143,68 @@ static int
 look(struct ol_reactor *r)
 {
     /* Counted over turns: one that always finds something must not hide all the others. */
-    if (!r->ops->look || r->busy_looks++ % BUSY_LOOKS_PER_WAIT == 0)
+    if (!r->busy_poll || !r->ops->look || r->busy_looks++ % BUSY_LOOKS_PER_WAIT == 0)
         return r->ops->wait(r->driver, 0, r->batch, OL_BATCH_MAX);
     return r->ops->look(r->driver, r->batch, OL_BATCH_MAX);
 }
 
 /*
+ * Reactors of one loop that share a CPU give way to each other before they sleep.  One that sleeps
+ * is woken by its next message in the midst of another's turn, and all that costs more than the
+ * message.  Who keeps the CPU for long is no reactor: nothing is given to it for a while.
+ */
+static ol_time
+give_way(struct ol_reactor *r)
+{
+    ol_time now = r->ops->now(r->driver);
+    ol_time before = now;
+
+    if (!r->is_crowded || now < r->no_yield_before)
+        return now;
+    (void)sched_yield();
+    now = r->ops->now(r->driver);
+    if (now - before > SLICE)
+        r->no_yield_before = now + NO_YIELD_FOR;
+    return now;
+}
+
+/*
  * A sleeping core takes tens of microseconds to wake, so a busy reactor looks again for a while
- * before it sleeps.  Looking that finds nothing several times in a row is waste: then it sleeps at
- * once, until a sleep turns out to have been shorter than the looking would have been.
+ * before it sleeps, and one of a crowd a few times.  Looking that finds nothing several times in a
+ * row is waste: then it sleeps at once, until a sleep turns out to have been shorter than the
+ * looking would have been.
  */
 OL_APART static int
-wait_busily(struct ol_reactor *r, ol_time until)
+wait_patiently(struct ol_reactor *r, ol_time until)
 {
-    ol_time began = r->ops->now(r->driver);
+    ol_time began = r->busy_poll ? r->ops->now(r->driver) : r->now;
     ol_time now = began;
+    int looks = r->is_crowded && now >= r->no_yield_before ? CROWDED_LOOKS : 0;
     int n = 0;
 
-    while (r->busy_misses < BUSY_MISSES_MAX && now < until && now - began < r->busy_poll) {
+    while (r->misses < MISSES_MAX && now < until && (looks > 0 || now - began < r->busy_poll)) {
         n = look(r);
         if (n != 0 || has_mail(r)) {
-            r->busy_misses = 0;
+            r->misses = 0;
             return n;
         }
-        now = r->ops->now(r->driver);
+        now = give_way(r);
+        looks--;
     }
-    r->busy_misses += r->busy_misses < BUSY_MISSES_MAX;
+    r->misses += r->misses < MISSES_MAX;
+    now = r->ops->now(r->driver);
     n = r->ops->wait(r->driver, until, r->batch, OL_BATCH_MAX);
-    if (r->ops->now(r->driver) - now < r->busy_poll)
-        r->busy_misses = 0;
+    if (r->ops->now(r->driver) - now < (r->busy_poll ? r->busy_poll : SHORT_SLEEP))
+        r->misses = 0;
     return n;
 }
 
 static int
 wait_for_work(struct ol_reactor *r, ol_time until)
 {
-    return r->busy_poll && !r->embedded ? wait_busily(r, until)
-                                        : r->ops->wait(r->driver, until, r->batch, OL_BATCH_MAX);
+    return (r->busy_poll || r->is_crowded) && !r->embedded
+               ? wait_patiently(r, until)
+               : r->ops->wait(r->driver, until, r->batch, OL_BATCH_MAX);
 }
 
 int
