@@ -57,7 +57,8 @@ enum outlet_log_level {
 struct outlet_loop_opts {
     size_t size;        /* set by OUTLET_LOOP_OPTS */
     int64_t threads;    /* reactors, up to 1,024; 0: 1; OUTLET_PER_CORE: one for each core that this
-                           process may use */
+                           process may use; more than that yield the CPU to each other, and to
+                           whatever else computes there */
     const char *driver; /* "epoll", "uring", "sim"; NULL: what the environment says in
                            OUTLET_DRIVER, else io_uring, or epoll where that is missing or
                            forbidden (Linux before 6.1, containers) or slower (busy_poll_us) */

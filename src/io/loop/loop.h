@@ -182,11 +182,10 @@ struct ol_reactor {
     struct ol_slots slots[OL_KIND_COUNT];
     struct ol_retired *retired_now;
     struct ol_retired *retired_before;
-    ol_time busy_poll;       /* how long to look before sleeping; 0: not at all */
-    uint32_t misses;         /* looks in a row that found nothing */
-    uint32_t busy_looks;     /* all of them; one in some is a wait */
-    bool is_crowded;         /* the loop has more reactors than CPUs */
-    ol_time no_yield_before; /* somebody kept the CPU for long when it was given to them */
+    ol_time busy_poll;   /* how long to look before sleeping; 0: not at all */
+    uint32_t misses;     /* looks in a row that found nothing */
+    uint32_t busy_looks; /* all of them; one in some is a wait */
+    bool is_crowded;     /* the loop has more reactors than CPUs */
     struct ol_mail stop_mail;
     struct ol_mail drain_mail;
     size_t live;  /* links that must be closed before the reactor may end */

@@ -15,8 +15,6 @@
 enum { MISSES_MAX = 8, BUSY_LOOKS_PER_WAIT = 8, CROWDED_LOOKS = 8 };
 
 static const ol_time SHORT_SLEEP = OL_MS / 20; /* less than this was not worth lying down for */
-static const ol_time SLICE = OL_MS / 2; /* longer than most turns, shorter than a time slice */
-static const ol_time NO_YIELD_FOR = 1000 * OL_MS;
 
 _Thread_local struct ol_reactor *ol_current_reactor;
 
@@ -149,37 +147,20 @@ look(struct ol_reactor *r)
 }
 
 /*
- * Reactors of one loop that share a CPU give way to each other before they sleep.  One that sleeps
- * is woken by its next message in the midst of another's turn, and all that costs more than the
- * message.  Who keeps the CPU for long is no reactor: nothing is given to it for a while.
- */
-static ol_time
-give_way(struct ol_reactor *r)
-{
-    ol_time now = r->ops->now(r->driver);
-    ol_time before = now;
-
-    if (!r->is_crowded || now < r->no_yield_before)
-        return now;
-    (void)sched_yield();
-    now = r->ops->now(r->driver);
-    if (now - before > SLICE)
-        r->no_yield_before = now + NO_YIELD_FOR;
-    return now;
-}
-
-/*
  * A sleeping core takes tens of microseconds to wake, so a busy reactor looks again for a while
- * before it sleeps, and one of a crowd a few times.  Looking that finds nothing several times in a
- * row is waste: then it sleeps at once, until a sleep turns out to have been shorter than the
- * looking would have been.
+ * before it sleeps.  Looking that finds nothing several times in a row is waste: then it sleeps at
+ * once, until a sleep turns out to have been shorter than the looking would have been.
+ *
+ * Reactors that share a CPU look a few times, and give way to each other meanwhile.  One that
+ * sleeps is woken by its next message in the midst of another's turn, and all that costs more than
+ * the message.
  */
 OL_APART static int
 wait_patiently(struct ol_reactor *r, ol_time until)
 {
     ol_time began = r->busy_poll ? r->ops->now(r->driver) : r->now;
     ol_time now = began;
-    int looks = r->is_crowded && now >= r->no_yield_before ? CROWDED_LOOKS : 0;
+    int looks = r->is_crowded ? CROWDED_LOOKS : 0;
     int n = 0;
 
     while (r->misses < MISSES_MAX && now < until && (looks > 0 || now - began < r->busy_poll)) {
@@ -188,7 +169,9 @@ wait_patiently(struct ol_reactor *r, ol_time until)
             r->misses = 0;
             return n;
         }
-        now = give_way(r);
+        if (r->is_crowded)
+            (void)sched_yield();
+        now = r->ops->now(r->driver);
         looks--;
     }
     r->misses += r->misses < MISSES_MAX;
