@@ -171,9 +171,10 @@ static const struct outlet_handlers crowders = {.size = sizeof crowders,
                                                 .on_close = count_close};
 
 /* How many CPUs there are is looked up when it is made. */
-static void
-new_crowded_loop(void **state, struct outlet_loop_opts *how, outlet_loop **l)
+static outlet_loop *
+new_crowded_loop(void **state, struct outlet_loop_opts *how)
 {
+    outlet_loop *l;
     cpu_set_t all;
     cpu_set_t one;
     int cpu = 0;
@@ -186,9 +187,10 @@ new_crowded_loop(void **state, struct outlet_loop_opts *how, outlet_loop **l)
     CPU_SET(cpu, &one);
     assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
     how->threads = CROWD;
-    *l = new_loop_with(state, how);
-    assert_int_equal(outlet_loop_start(*l), OUTLET_OK); /* its threads inherit the one */
+    l = new_loop_with(state, how);
+    assert_int_equal(outlet_loop_start(l), OUTLET_OK); /* its threads inherit the one */
     assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
+    return l;
 }
 
 static void
@@ -203,7 +205,7 @@ reactors_that_share_a_cpu_serve_everybody(void **state)
         outlet_loop *l;
 
         how.busy_poll_us = us;
-        new_crowded_loop(state, &how, &l);
+        l = new_crowded_loop(state, &how);
         meet_init(&crowd.trips);
         meet_init(&crowd.rung);
         meet_init(&crowd.closed);

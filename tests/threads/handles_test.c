@@ -535,6 +535,7 @@ a_handle_closed_here_while_others_send_to_it_dies_once(void **state)
     assert_int_equal(outlet_loop_start(l), OUTLET_OK);
     for (int round = 0; round < ROUNDS; round++) {
         struct outlet_opts o = OUTLET_OPTS;
+        outlet_err (*end_it)(outlet_conn) = finish[round % 3];
         struct victim v;
         outlet_conn other = {0};
         pthread_t t[THREADS];
@@ -553,14 +554,14 @@ a_handle_closed_here_while_others_send_to_it_dies_once(void **state)
             assert_int_equal(pthread_create(&t[i], NULL, send_until_it_is_gone, &v), 0);
         }
         assert_true(meet_wait(&v.sending, THREADS));
-        assert_int_equal(finish[round % 3](v.conn), OUTLET_OK);
+        assert_int_equal(end_it(v.conn), OUTLET_OK);
         assert_true(meet_wait(&v.closed, 2));
         for (int i = 0; i < THREADS; i++) {
             pthread_join(t[i], NULL);
         }
         assert_int_equal(meet_count(&v.closed), 2);
         assert_int_equal(v.wrong, 0);
-        if (finish[round % 3] != outlet_abort)
+        if (end_it != outlet_abort)
             assert_int_equal(v.arrived, v.taken);
     }
     assert_int_equal(outlet_loop_free(l), OUTLET_OK);

@@ -130,6 +130,7 @@ ol_loop_new_in(struct outlet_loop **out, const struct outlet_loop_opts *opts, st
     struct outlet_loop_opts o;
     struct outlet_loop *l;
     ol_heap heap;
+    bool is_crowded;
     outlet_err err = check_opts(opts, &o);
 
     if (err)
@@ -161,9 +162,10 @@ ol_loop_new_in(struct outlet_loop **out, const struct outlet_loop_opts *opts, st
     err = choose_driver(l, o.driver, o.busy_poll_us > 0);
     if (err)
         goto free_reactors;
+    is_crowded = o.threads > core_count();
     for (uint32_t i = 0; i < l->reactor_count && !l->world; i++) {
         l->reactors[i]->busy_poll = o.busy_poll_us * (OL_MS / 1000);
-        l->reactors[i]->is_crowded = l->reactor_count > core_count();
+        l->reactors[i]->is_crowded = is_crowded;
     }
     l->reactors[0]->ops->random(l->reactors[0]->driver, &l->hash_key, sizeof l->hash_key);
     *out = l;

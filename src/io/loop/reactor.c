@@ -158,7 +158,7 @@ look(struct ol_reactor *r)
 OL_APART static int
 wait_patiently(struct ol_reactor *r, ol_time until)
 {
-    ol_time began = r->busy_poll ? r->ops->now(r->driver) : r->now;
+    ol_time began = r->ops->now(r->driver);
     ol_time now = began;
     int looks = r->is_crowded ? CROWDED_LOOKS : 0;
     int n = 0;
@@ -175,7 +175,6 @@ wait_patiently(struct ol_reactor *r, ol_time until)
         looks--;
     }
     r->misses += r->misses < MISSES_MAX;
-    now = r->ops->now(r->driver);
     n = r->ops->wait(r->driver, until, r->batch, OL_BATCH_MAX);
     if (r->ops->now(r->driver) - now < (r->busy_poll ? r->busy_poll : SHORT_SLEEP))
         r->misses = 0;
