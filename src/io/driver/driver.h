@@ -58,6 +58,9 @@ struct ol_link_ops {
     /* Stream, asked before the driver sleeps: will anything be done when the pending send is heard
      * of?  Else that may be OL_QUIET_MS later, if all of it was taken.  NULL: always. */
     bool (*is_awaited)(const struct ol_link *l);
+    /* Stream, from within wait(), and may call nothing of the driver: all of a quiet send was
+     * taken.  false: that shall be told by OL_SENT.  NULL: always. */
+    bool (*took)(struct ol_link *l, size_t bytes);
 };
 
 /* 32 bytes per connection; the fields after `ops` are the driver's. */

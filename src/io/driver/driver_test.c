@@ -104,6 +104,9 @@ struct peer {
     int ready_calls;
     int32_t ready;
 
+    bool takes; /* note of what was sent quietly, ... */
+    size_t took;
+
     bool asked_to_close;
     int closed;
     bool heard_after_closed;
@@ -325,7 +328,24 @@ is_awaited(const struct ol_link *l)
     return OL_CONTAINER(l, struct peer, link)->times_pending % 2;
 }
 
-static const struct ol_link_ops peer_ops = {.complete = hear, .is_awaited = is_awaited};
+static bool
+took(struct ol_link *l, size_t bytes)
+{
+    struct peer *p = OL_CONTAINER(l, struct peer, link);
+
+    if (!p->takes)
+        return false;
+    if (!p->pending || p->closed > 0)
+        p->wrong = true;
+    p->pending = false;
+    p->sent += bytes;
+    p->took += bytes;
+    return true;
+}
+
+static const struct ol_link_ops peer_ops = {.complete = hear,
+                                            .is_awaited = is_awaited,
+                                            .took = took};
 
 /* ---- driving ----------------------------------------------------------------------------- */
 
@@ -801,6 +821,25 @@ send_now_takes_what_fits_and_keeps_nothing(void **state)
     assert_int_equal(n, -EAGAIN);
     RUN_UNTIL(w, b->received == sent);
     assert_false(b->wrong);
+}
+
+static void
+what_is_sent_quietly_is_told_once(void **state)
+{
+    struct world *w = *state;
+    struct peer *a;
+    struct peer *b;
+
+    connect_both(w, &a, &b);
+    a->takes = true;
+    for (int i = 0; i < 60; i++) {
+        send_wave(a, 100);
+        RUN_UNTIL(w, a->sent == a->to_send && b->received == a->to_send);
+        assert_false(a->pending || a->wrong || b->wrong || a->send_error);
+    }
+    assert_true(a->took > 0 || !w->d->gathers);
+    settle(w, 5);
+    assert_int_equal(a->sent, a->to_send);
 }
 
 static void
@@ -1972,6 +2011,7 @@ static const struct CMUnitTest for_every_driver[] = {
     EVERY(large_transfers_both_ways_are_exact_over_tcp),
     EVERY(large_transfers_both_ways_are_exact_over_a_pair),
     EVERY(send_now_takes_what_fits_and_keeps_nothing),
+    EVERY(what_is_sent_quietly_is_told_once),
     EVERY(half_closed_still_receives),
     EVERY(closing_while_the_peer_sends_ends_it),
     EVERY(closing_with_a_reset_is_seen_as_one),

@@ -740,10 +740,12 @@ tell_quiet(struct uring *u)
         l->pending--;
         l->work = NULL;
         clear(l, SENDING);
-        if (!(l->flags & CLOSING))
-            tell(u, l, OL_SENT, u->quiet[told].len, false);
-        else if (l->pending == 0 && !(l->flags & LISTED))
+        if (!(l->flags & CLOSING)) {
+            if (!l->ops->took || !l->ops->took(l, (size_t)u->quiet[told].len))
+                tell(u, l, OL_SENT, u->quiet[told].len, false);
+        } else if (l->pending == 0 && !(l->flags & LISTED)) {
             tell_closed(u, l);
+        }
     }
     if (told == 0)
         return;

@@ -456,7 +456,12 @@ sim_quiet_tell(struct sim_driver *d)
 {
     while (d->quiet_count) {
         struct sim_end *e = d->quiet[--d->quiet_count];
+        struct ol_link *l = e->s.link;
 
+        if (l->ops->took && l->ops->took(l, e->out->pending->taken)) {
+            sim_pipe_unpend(d->world->heap, &e->out);
+            continue;
+        }
         e->out->pending->finish = SIM_TAKEN;
         tell(d->world, e);
     }

@@ -412,8 +412,8 @@ ol_conn_end(struct ol_conn *c)
         return OUTLET_ESTATE;
     c->flags |= CONN_END_ASKED;
     ol_conn_mail_shut(c);
-    if (c->queue)
-        return OUTLET_OK; /* after what is queued */
+    if (ol_conn_has_unsent(c))
+        return OUTLET_OK; /* after that */
     if (ol_conn_state(c) == CONN_OPEN)
         ol_conn_after_flush(c);
     return OUTLET_OK;

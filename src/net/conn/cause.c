@@ -71,10 +71,10 @@ ol_cause_set(struct ol_conn *c, enum ol_cause cause, outlet_err code, enum outle
 
     if (c->cause != CAUSE_NONE)
         return;
-    c->cause = (uint8_t)cause;
+    c->cause = cause & 31;
     c->code = (int8_t)code;
     c->phase_side = (uint8_t)((unsigned)phase << 4 | (unsigned)side);
-    c->sys_errno = (int16_t)sys_errno;
+    c->sys_errno = (unsigned)sys_errno & 2047;
 }
 
 void

@@ -255,7 +255,7 @@ ol_conn_break(struct ol_conn *c, uint8_t cause, outlet_err code, enum outlet_sid
     bool reset = code != OUTLET_OK;
 
     /* Closing in order was the plan, and is not what happens to what is still queued. */
-    if (reset && ol_conn_state(c) == CONN_FLUSHING && c->queue)
+    if (reset && ol_conn_state(c) == CONN_FLUSHING && ol_conn_has_unsent(c))
         c->cause = CAUSE_NONE;
     ol_cause_set(c, (enum ol_cause)cause, code, side, 0);
     shut(c, reset);
@@ -275,7 +275,7 @@ ol_conn_fail(struct ol_conn *c, int sys_errno)
 {
     enum ol_conn_state s = ol_conn_state(c);
 
-    if (s == CONN_FLUSHING && c->queue) {
+    if (s == CONN_FLUSHING && ol_conn_has_unsent(c)) {
         c->cause = CAUSE_NONE;
     }
     ol_cause_set(c, CAUSE_SYSTEM, ol_err_from_errno(sys_errno), side_of(sys_errno), sys_errno);
@@ -287,7 +287,7 @@ ol_conn_flush_step(struct ol_conn *c)
 {
     const struct ol_transport *t = ol_conn_settings(c)->transport;
 
-    if (c->queue || ol_conn_mailed(c))
+    if (ol_conn_has_unsent(c) || ol_conn_mailed(c))
         return;
     /* Both sides are done: closing ends ours, and nothing is unread. */
     if (!t->end_writing || c->flags & CONN_PEER_ENDED) {

@@ -253,11 +253,12 @@ struct ol_conn {
     struct ol_queue *queue; /* NULL: nothing waits */
     struct ol_input *input; /* NULL: nothing held */
     _Atomic uint8_t state;
-    uint8_t cause; /* enum ol_cause, set once by whoever ends it */
+    uint8_t lent; /* the wire's number of what the driver reads there of us; 0: nothing */
     uint8_t phase_side;
     int8_t code;
     uint16_t flags;
-    int16_t sys_errno;
+    uint16_t cause : 5; /* enum ol_cause, set once by whoever ends it */
+    uint16_t sys_errno : 11;
 
     _Atomic(void *) user;
     uint64_t id;
@@ -278,7 +279,10 @@ struct ol_closable {
     void (*close)(struct ol_closable *x);
 };
 
-enum { OL_WIRE_ROOM = 65536 }; /* for what one connection answers at a time */
+enum {
+    OL_WIRE_ROOM = 65536,  /* for what one connection answers at a time */
+    OL_WIRE_LENT_MAX = 255 /* ol_conn.lent is one byte */
+};
 
 /* What one connection has answered so far; see wire.h. */
 struct ol_wire {
@@ -293,8 +297,10 @@ struct ol_wire {
     uint32_t segment; /* the size of each but the last */
     uint8_t *bytes;
     size_t size;
-    size_t from;   /* before this lies what the driver still reads, of... */
-    uint32_t lent; /* ... so many connections */
+    size_t from;         /* before this lies what the driver still reads, of... */
+    uint32_t lent;       /* ... so many connections */
+    uint32_t lent_count; /* since there was none */
+    struct iovec lent_pieces[OL_WIRE_LENT_MAX];
     int64_t
         used_max; /* of the loop's memory: above, what is taken might find no place in a queue */
 };
@@ -349,6 +355,13 @@ static inline struct ol_settings *
 ol_conn_settings(const struct ol_conn *c)
 {
     return atomic_load_explicit(&c->settings, memory_order_relaxed);
+}
+
+/* Was something taken that the kernel does not have yet?  Beside what is in the mail. */
+static inline bool
+ol_conn_has_unsent(const struct ol_conn *c)
+{
+    return c->queue || c->lent;
 }
 
 static inline enum ol_conn_state
@@ -493,8 +506,10 @@ enum ol_cause {
     CAUSE_RELAY_CLOSED,
     CAUSE_RELAY_BROKEN,
     CAUSE_RELAY_CANNOT,
-    CAUSE_EVICTED /* datagram peers: room for a newer one */
+    CAUSE_EVICTED, /* datagram peers: room for a newer one */
+    CAUSE_COUNT
 };
+_Static_assert(CAUSE_COUNT <= 32, "five bits of struct ol_conn");
 
 /* Keeps the first cause it is told. */
 void ol_cause_set(struct ol_conn *c, enum ol_cause cause, outlet_err code, enum outlet_side side,
@@ -526,14 +541,23 @@ static inline void
 ol_wire_returned(struct ol_wire *w)
 {
     OL_ASSERT(w->lent > 0);
-    if (--w->lent == 0)
+    if (--w->lent == 0) {
         w->from = 0;
+        w->lent_count = 0;
+    }
 }
 
 static inline struct ol_wire *
 ol_wire_of(const struct ol_conn *c)
 {
     return &ol_net_of(c->cold->reactor)->wire;
+}
+
+/* What the driver reads there of c, which has lent it. */
+static inline struct iovec
+ol_wire_lent(const struct ol_conn *c)
+{
+    return ol_wire_of(c)->lent_pieces[c->lent - 1];
 }
 
 /* Before anything else is done with c's queue or its end.  The connection may break. */
@@ -565,8 +589,6 @@ void ol_conn_mail_done(struct ol_conn *c); /* after each: an end or a close may 
 /* A sender elsewhere was refused, or told that more than `high` is queued. */
 void ol_conn_owe_writable(struct ol_conn *c);
 void ol_conn_mark_dirty(struct ol_conn *c);
-/* Sent from where they are, on an empty queue: the queue borrows them.  false: they are not. */
-bool ol_conn_send_quietly(struct ol_conn *c, const struct iovec *all);
 /* What is left of messages that were taken and have begun to leave, on an empty queue. */
 void ol_conn_queue_rest(struct ol_conn *c, const struct iovec *rest);
 /* Datagrams that were taken, each of `segment` bytes but the last, on an empty queue.  sys_errno:
@@ -574,6 +596,7 @@ void ol_conn_queue_rest(struct ol_conn *c, const struct iovec *rest);
 void ol_conn_queue_train(struct ol_conn *c, const struct iovec *all, uint32_t segment,
                          int sys_errno);
 bool ol_conn_awaits_sent(const struct ol_conn *c);
+bool ol_conn_took(struct ol_conn *c, size_t bytes);
 void ol_conn_sent(struct ol_conn *c, int32_t result); /* OL_SENT */
 void ol_conn_after_flush(struct ol_conn *c);
 void ol_conn_count_sent(struct ol_conn *c, size_t bytes);

@@ -91,7 +91,7 @@ expire(struct ol_conn *c, const struct deadline *d)
 {
     if (d->cause == CAUSE_FLUSH_TIME) {
         /* With a reset: the peer must not take half of a message for an orderly end. */
-        if (c->queue)
+        if (ol_conn_has_unsent(c))
             ol_conn_break(c, CAUSE_FLUSH_TIME, OUTLET_ETIMEDOUT, OUTLET_BY_PEER);
         else
             ol_conn_break(c, c->cause, OUTLET_OK, OUTLET_BY_US);

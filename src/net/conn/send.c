@@ -18,13 +18,19 @@
 
 /* ---- the queue --------------------------------------------------------------------------- */
 
+/* In the queue, or with the driver.  A queue holds what was lent, too. */
+static size_t
+waiting(const struct ol_conn *c)
+{
+    return c->lent ? ol_wire_lent(c).iov_len : c->queue ? c->queue->bytes : 0;
+}
+
 int64_t
 ol_conn_queued(const struct ol_conn *c)
 {
     const struct ol_wire *w = ol_wire_of(c);
 
-    return (c->queue ? (int64_t)c->queue->bytes : 0) + (w->conn == c ? (int64_t)w->used : 0) +
-           ol_conn_mailed(c);
+    return (int64_t)waiting(c) + (w->conn == c ? (int64_t)w->used : 0) + ol_conn_mailed(c);
 }
 
 int64_t
@@ -51,17 +57,36 @@ ol_keeps_borders(const struct ol_settings *s)
     return !s->transport->stream || s->full == OUTLET_FULL_DROP_OLD;
 }
 
+/* Made when it is needed.  What the wire has lent then becomes its first message. */
 static struct ol_queue *
 queue_of(struct ol_conn *c)
 {
-    if (!c->queue) {
-        OL_ASSERT(ol_wire_of(c)->conn != c); /* else what waits there would be overtaken */
-        c->queue = ol_queue_new(&ol_net_of(c->cold->reactor)->store,
-                                ol_keeps_borders(ol_conn_settings(c)));
-        if (c->queue)
-            c->queue->owner = c;
+    struct ol_queue *q = c->queue;
+
+    if (q)
+        return q;
+    OL_ASSERT(ol_wire_of(c)->conn != c); /* else what waits there would be overtaken */
+    q = ol_queue_new(&ol_net_of(c->cold->reactor)->store, ol_keeps_borders(ol_conn_settings(c)));
+    if (!q)
+        return NULL;
+    q->owner = c;
+    c->queue = q;
+    if (c->lent) {
+        struct iovec lent = ol_wire_lent(c);
+
+        ol_queue_borrow(q, lent.iov_base, lent.iov_len);
+        c->lent = 0;
+        c->flags |= CONN_SENDING;
     }
-    return c->queue;
+    return q;
+}
+
+/* The driver reads it no more, and no queue has it. */
+static void
+take_back(struct ol_conn *c)
+{
+    c->lent = 0;
+    ol_wire_returned(ol_wire_of(c));
 }
 
 void
@@ -69,6 +94,8 @@ ol_conn_queue_free(struct ol_conn *c)
 {
     struct ol_queue *q = c->queue;
 
+    if (c->lent)
+        take_back(c);
     if (!q)
         return;
     if (q->dirty)
@@ -190,8 +217,8 @@ try_direct(struct ol_conn *c, const struct iovec *iov, int n, size_t whole)
     const struct ol_transport *t = ol_conn_settings(c)->transport;
     int64_t sent;
 
-    if (whole < OL_DIRECT_MIN || c->queue || !t->send_now || ol_conn_state(c) != CONN_OPEN ||
-        n > OL_DIRECT_PIECES)
+    if (whole < OL_DIRECT_MIN || ol_conn_has_unsent(c) || !t->send_now ||
+        ol_conn_state(c) != CONN_OPEN || n > OL_DIRECT_PIECES)
         return 0;
     sent = t->send_now(c, iov, n);
     if (sent > 0)
@@ -228,24 +255,6 @@ enqueue(struct ol_conn *c, const struct iovec *iov, int n, size_t skip, struct o
     show_queued(c);
     ol_conn_mark_dirty(c);
     return OUTLET_OK;
-}
-
-bool
-ol_conn_send_quietly(struct ol_conn *c, const struct iovec *all)
-{
-    const struct ol_reactor *r = c->cold->reactor;
-    struct ol_queue *q = queue_of(c);
-
-    if (!q)
-        return false;
-    if (!r->ops->send_quiet(r->driver, &c->link, all)) {
-        ol_conn_queue_free(c);
-        return false;
-    }
-    ol_queue_borrow(q, all->iov_base, all->iov_len);
-    c->flags |= CONN_SENDING;
-    show_queued(c);
-    return true;
 }
 
 void
@@ -299,7 +308,7 @@ filled(const struct ol_conn *c)
 
     if (ol_conn_settings(c)->full == OUTLET_FULL_REFUSE)
         mailed = (size_t)ol_conn_mailed(c);
-    return mailed + (c->queue ? c->queue->bytes : 0);
+    return mailed + waiting(c);
 }
 
 /* iov[0] is the head, iov[n - 1] the tail; `buf` is what stands between, or NULL. */
@@ -577,7 +586,7 @@ tell_writable(struct ol_conn *c)
 void
 ol_conn_owe_writable(struct ol_conn *c)
 {
-    if (c->queue) {
+    if (ol_conn_has_unsent(c) && queue_of(c)) {
         c->queue->owed = true;
         ol_conn_mark_dirty(c);
     } else {
@@ -616,11 +625,10 @@ ol_conn_after_flush(struct ol_conn *c)
     show_queued(c);
     if (writable)
         tell_writable(c);
-    if (c->queue) {
-        if (c->flags & CONN_SENDING)
-            wait_for_sent(c);
+    if (c->queue && c->flags & CONN_SENDING)
+        wait_for_sent(c);
+    if (ol_conn_has_unsent(c))
         return;
-    }
     if (ol_conn_mailed(c))
         return; /* more was taken: its mail leads here again */
     if (ol_conn_state(c) == CONN_FLUSHING) {
@@ -643,7 +651,7 @@ ol_conn_mail_done(struct ol_conn *c)
 {
     enum ol_conn_state state = ol_conn_state(c);
 
-    if (c->queue)
+    if (ol_conn_has_unsent(c))
         return;
     if (state == CONN_LINGERING)
         ol_conn_flush_step(c);
@@ -674,29 +682,59 @@ flush(struct ol_conn *c)
         ol_conn_after_flush(c);
 }
 
+/* Does an end wait for what was taken, or a program that looks at it between two turns? */
+static bool
+must_hear(const struct ol_conn *c)
+{
+    return ol_conn_state(c) != CONN_OPEN || c->flags & CONN_END_ASKED || c->cold->reactor->by_turns;
+}
+
 /* Will anything be done when the pending send is heard of, but to free memory and to count? */
 bool
 ol_conn_awaits_sent(const struct ol_conn *c)
 {
     const struct ol_queue *q = c->queue;
 
-    return ol_conn_state(c) != CONN_OPEN || c->flags & CONN_END_ASKED || !q || q->owed ||
-           q->dropped || q->out < q->count || c->cold->reactor->by_turns;
+    return must_hear(c) || (!c->lent && (!q || q->owed || q->dropped || q->out < q->count));
+}
+
+bool
+ol_conn_took(struct ol_conn *c, size_t bytes)
+{
+    if (!c->lent || must_hear(c))
+        return false;
+    take_back(c);
+    ol_count_add(&c->bytes_out, (int64_t)bytes); /* `active` was set by what was answered */
+    return true;
+}
+
+/* Of what was lent.  What is left goes to a queue. */
+static outlet_err
+lent_sent(struct ol_conn *c, int32_t result)
+{
+    if (result >= 0 && (size_t)result == ol_wire_lent(c).iov_len) {
+        take_back(c);
+    } else if (!queue_of(c)) {
+        take_back(c);
+        return OUTLET_ENOMEM;
+    }
+    return OUTLET_OK;
 }
 
 void
 ol_conn_sent(struct ol_conn *c, int32_t result)
 {
+    bool was_lent = c->lent;
+    outlet_err err = was_lent ? lent_sent(c, result) : OUTLET_OK;
     struct ol_queue *q = c->queue;
-    outlet_err err = OUTLET_OK;
 
     c->flags &= (uint16_t)~CONN_SENDING;
-    if (!q)
+    if (!q && !was_lent)
         return;
-    if (q->borrows) {
+    if (q && q->borrows) {
         err = ol_queue_settle(q, result > 0 ? (size_t)result : 0);
         ol_wire_returned(ol_wire_of(c));
-    } else {
+    } else if (q) {
         ol_queue_returned(q);
         if (result > 0) /* 0: room again.  An empty datagram must not count as taken by that */
             ol_queue_taken(q, (size_t)result);
@@ -712,7 +750,7 @@ ol_conn_sent(struct ol_conn *c, int32_t result)
         return;
     }
     ol_conn_count_sent(c, (size_t)result);
-    if (q->count)
+    if (q && q->count)
         flush(c);
     else if (ol_conn_state(c) == CONN_OPEN || ol_conn_state(c) == CONN_FLUSHING)
         ol_conn_after_flush(c);

@@ -121,7 +121,15 @@ is_awaited(const struct ol_link *l)
     return ol_conn_awaits_sent(OL_CONTAINER(l, struct ol_conn, link));
 }
 
-const struct ol_link_ops ol_conn_link_ops = {.complete = complete, .is_awaited = is_awaited};
+static bool
+took(struct ol_link *l, size_t bytes)
+{
+    return ol_conn_took(OL_CONTAINER(l, struct ol_conn, link), bytes);
+}
+
+const struct ol_link_ops ol_conn_link_ops = {.complete = complete,
+                                             .is_awaited = is_awaited,
+                                             .took = took};
 
 /* ---- streams ----------------------------------------------------------------------------- */
 

@@ -39,14 +39,21 @@ ol_wire_fini(struct ol_net *n)
     n->wire = (struct ol_wire){0};
 }
 
-/* Stays here until the driver has entered the kernel. */
+/*
+ * Stays here until the driver has entered the kernel.  The connection gets no queue for it unless
+ * something has to stand behind it, or some of it is left: then send.c makes one that borrows it.
+ */
 static void
 flush_later(struct ol_wire *w, struct ol_conn *c, struct iovec all)
 {
-    if (!ol_conn_send_quietly(c, &all)) {
+    const struct ol_reactor *r = c->cold->reactor;
+
+    if (w->lent_count == OL_WIRE_LENT_MAX || !r->ops->send_quiet(r->driver, &c->link, &all)) {
         ol_conn_queue_rest(c, &all);
         return;
     }
+    w->lent_pieces[w->lent_count++] = all;
+    c->lent = (uint8_t)w->lent_count;
     w->from = (size_t)((uint8_t *)all.iov_base + all.iov_len - w->bytes);
     w->from = ol_min((w->from + LINE - 1) / LINE * LINE, w->size);
     w->lent++;

@@ -52,7 +52,7 @@ ol_wire_open(struct ol_wire *w, struct ol_conn *c)
         return;
     if (w->conn)
         ol_wire_yield(w);
-    if (!s->wire_room || c->queue || c->flags & (CONN_END_ASKED | CONN_ENDED) ||
+    if (!s->wire_room || ol_conn_has_unsent(c) || c->flags & (CONN_END_ASKED | CONN_ENDED) ||
         atomic_load_explicit(&b->used, memory_order_relaxed) > w->used_max)
         return;
     w->conn = c;
