@@ -167,8 +167,7 @@ static struct server {
     int64_t refused[POLICIES + 1];
     int64_t no_memory;
     int64_t other;
-    int64_t near_cap; /* queues that have no room for one more message */
-    size_t message;   /* bytes of each */
+    size_t message; /* bytes of each */
     bool is_filled;
     uint8_t bytes[16384];
 } server;
@@ -354,6 +353,17 @@ info_number(outlet_conn c, const char *key)
     return outlet_info(c, key, text, sizeof text) < 0 ? -1 : strtoll(text, NULL, 10);
 }
 
+/* Do nearly all queues that are left have no room for one more message? */
+static bool
+near_cap(void)
+{
+    int64_t near = 0;
+
+    for (int i = 0; i < PEERS; i++)
+        near += outlet_queued(server.slow[i].conn) > CAP - (int64_t)(server.message + HEAD);
+    return near > (PEERS - PEERS_EACH) * 9 / 10;
+}
+
 static void
 check_one(const struct slow *s)
 {
@@ -368,7 +378,6 @@ check_one(const struct slow *s)
     }
     assert_int_equal(s->closes, 0);
     assert_true(queued <= CAP);
-    server.near_cap += queued > CAP - (int64_t)(server.message + HEAD);
     assert_int_equal(dropped, s->told_dropped);
     if (s->policy == OUTLET_FULL_REFUSE)
         assert_int_equal(dropped, 0);
@@ -410,7 +419,10 @@ every_queue_stops_at_its_cap(void **state)
     assert_int_equal(server.closes, PEERS_EACH);
     for (int i = 0; i < PEERS; i++)
         check_one(&server.slow[i]);
-    assert_true(server.near_cap > (PEERS - PEERS_EACH) * 9 / 10);
+    /* In the very last round the kernel may have taken some from many at once. */
+    while (!near_cap() && rounds++ < ROUNDS_MAX)
+        round_of_messages();
+    assert_true(near_cap());
     /* What waits, and a large chunk at either end that is not all in use. */
     assert_true(full.live - before.live <= most);
     assert_true(later.live - before.live <= most);
