@@ -71,10 +71,10 @@ ol_cause_set(struct ol_conn *c, enum ol_cause cause, outlet_err code, enum outle
 
     if (c->cause != CAUSE_NONE)
         return;
-    c->cause = cause & 31;
+    c->cause = (unsigned)cause & (OL_BIT(OL_CAUSE_BITS) - 1);
     c->code = (int8_t)code;
     c->phase_side = (uint8_t)((unsigned)phase << 4 | (unsigned)side);
-    c->sys_errno = (unsigned)sys_errno & 2047;
+    c->sys_errno = (unsigned)sys_errno & (OL_BIT(16 - OL_CAUSE_BITS) - 1);
 }
 
 void

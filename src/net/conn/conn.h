@@ -246,6 +246,8 @@ struct ol_conn_cold {
     _Atomic(struct ol_extra *) extra;
 };
 
+enum { OL_CAUSE_BITS = 5 }; /* and 11 for an errno: the largest of Linux is 1,133, on mips */
+
 /* Two cache lines: nearly all that an echo touches. */
 struct ol_conn {
     struct ol_link link;
@@ -257,8 +259,8 @@ struct ol_conn {
     uint8_t phase_side;
     int8_t code;
     uint16_t flags;
-    uint16_t cause : 5; /* enum ol_cause, set once by whoever ends it */
-    uint16_t sys_errno : 11;
+    uint16_t cause : OL_CAUSE_BITS; /* enum ol_cause, set once by whoever ends it */
+    uint16_t sys_errno : 16 - OL_CAUSE_BITS;
 
     _Atomic(void *) user;
     uint64_t id;
@@ -297,9 +299,9 @@ struct ol_wire {
     uint32_t segment; /* the size of each but the last */
     uint8_t *bytes;
     size_t size;
-    size_t from;         /* before this lies what the driver still reads, of... */
-    uint32_t lent;       /* ... so many connections */
-    uint32_t lent_count; /* since there was none */
+    size_t from;        /* before this lies what the driver still reads, of... */
+    uint32_t lent;      /* ... so many connections */
+    uint32_t lent_last; /* the last piece's number, counted since nothing was lent */
     struct iovec lent_pieces[OL_WIRE_LENT_MAX];
     int64_t
         used_max; /* of the loop's memory: above, what is taken might find no place in a queue */
@@ -509,7 +511,7 @@ enum ol_cause {
     CAUSE_EVICTED, /* datagram peers: room for a newer one */
     CAUSE_COUNT
 };
-_Static_assert(CAUSE_COUNT <= 32, "five bits of struct ol_conn");
+_Static_assert(CAUSE_COUNT <= 1 << OL_CAUSE_BITS, "a cause has so many bits");
 
 /* Keeps the first cause it is told. */
 void ol_cause_set(struct ol_conn *c, enum ol_cause cause, outlet_err code, enum outlet_side side,
@@ -543,7 +545,7 @@ ol_wire_returned(struct ol_wire *w)
     OL_ASSERT(w->lent > 0);
     if (--w->lent == 0) {
         w->from = 0;
-        w->lent_count = 0;
+        w->lent_last = 0;
     }
 }
 
@@ -596,7 +598,7 @@ void ol_conn_queue_rest(struct ol_conn *c, const struct iovec *rest);
 void ol_conn_queue_train(struct ol_conn *c, const struct iovec *all, uint32_t segment,
                          int sys_errno);
 bool ol_conn_awaits_sent(const struct ol_conn *c);
-bool ol_conn_took(struct ol_conn *c, size_t bytes);
+bool ol_conn_took(struct ol_conn *c, size_t bytes);   /* all of it; false: tell us by OL_SENT */
 void ol_conn_sent(struct ol_conn *c, int32_t result); /* OL_SENT */
 void ol_conn_after_flush(struct ol_conn *c);
 void ol_conn_count_sent(struct ol_conn *c, size_t bytes);

@@ -48,12 +48,12 @@ flush_later(struct ol_wire *w, struct ol_conn *c, struct iovec all)
 {
     const struct ol_reactor *r = c->cold->reactor;
 
-    if (w->lent_count == OL_WIRE_LENT_MAX || !r->ops->send_quiet(r->driver, &c->link, &all)) {
+    if (w->lent_last == OL_WIRE_LENT_MAX || !r->ops->send_quiet(r->driver, &c->link, &all)) {
         ol_conn_queue_rest(c, &all);
         return;
     }
-    w->lent_pieces[w->lent_count++] = all;
-    c->lent = (uint8_t)w->lent_count;
+    w->lent_pieces[w->lent_last++] = all;
+    c->lent = (uint8_t)w->lent_last;
     w->from = (size_t)((uint8_t *)all.iov_base + all.iov_len - w->bytes);
     w->from = ol_min((w->from + LINE - 1) / LINE * LINE, w->size);
     w->lent++;
