@@ -74,7 +74,8 @@ a_burst_is_let_in_and_the_rest_evenly(void **state)
         UNTIL(&n, e[clients - 1].opens); /* nobody was turned away */
         assert_int_equal(net_listener_number(&s, "refused"), 0);
         assert_int_equal(net_listener_number(&s, "accepted"), clients);
-        assert_true(net_listener_number(&s, "pauses") > 0);
+        if (net_is_sim() || rate <= 100) /* 400: a busy machine may be slower than that */
+            assert_true(net_listener_number(&s, "pauses") > 0);
         for (int k = 0; k < clients; k++) {
             assert_int_equal(e[k].opens, 1);
             assert_int_equal(e[k].closes, 0);
