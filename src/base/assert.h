@@ -14,7 +14,7 @@ OL_SELDOM _Noreturn void ol_assert_failed(const char *file, int line, const char
 
 #define OL_ASSERT(x)                                  \
     do {                                              \
-        if (__builtin_expect(!(x), 0))                \
+        if (OL_UNLIKELY(!(x)))                        \
             ol_assert_failed(__FILE__, __LINE__, #x); \
     } while (0)
 

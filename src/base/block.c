@@ -83,12 +83,6 @@ ol_block_unref(struct ol_block *b)
         ol_budget_unref(budget);
 }
 
-bool
-ol_block_alone(const struct ol_block *b)
-{
-    return atomic_load_explicit(&b->refs, memory_order_acquire) == 1;
-}
-
 /* A buffer with `extra` bytes behind it, `charge` of the budget taken. */
 static struct outlet_buf *
 buf_new(struct ol_budget *budget, size_t extra, size_t charge)

@@ -31,7 +31,13 @@ struct ol_block {
 struct ol_block *ol_block_new(struct ol_budget *b, size_t size);
 struct ol_block *ol_block_ref(struct ol_block *b);
 void ol_block_unref(struct ol_block *b);
-bool ol_block_alone(const struct ol_block *b); /* exactly one reference: the caller's */
+
+/* Exactly one reference: the caller's. */
+static inline bool
+ol_block_alone(const struct ol_block *b)
+{
+    return atomic_load_explicit(&b->refs, memory_order_acquire) == 1;
+}
 
 struct outlet_buf {
     _Atomic uint32_t refs;

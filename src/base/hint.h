@@ -14,4 +14,8 @@
 /* As fast as any, but not in the middle of its caller. */
 #define OL_APART __attribute__((noinline))
 
+/* On the way of a single message only: the likely side is laid out so that no jump is taken. */
+#define OL_LIKELY(x) __builtin_expect(!!(x), 1)
+#define OL_UNLIKELY(x) __builtin_expect(!!(x), 0)
+
 #endif

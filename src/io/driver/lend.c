@@ -35,11 +35,8 @@ ol_lender_fill(struct ol_lender *l)
 }
 
 void
-ol_lender_renew(struct ol_lender *l)
+ol_lender_let_go(struct ol_lender *l)
 {
-    l->used = 0;
-    if (!l->block || (l->lent == 0 && ol_block_alone(l->block)))
-        return;
     for (; l->lent > 0; l->lent--)
         (void)ol_block_ref(l->block); /* dropped by give_back */
     ol_block_unref(l->block);

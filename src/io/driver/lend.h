@@ -28,8 +28,16 @@ void ol_lender_init(struct ol_lender *l, struct ol_budget *budget, size_t size);
 void ol_lender_fini(struct ol_lender *l);
 bool ol_lender_fill(struct ol_lender *l); /* make sure there is a block; false: no memory */
 
+void ol_lender_let_go(struct ol_lender *l); /* of a block that somebody else holds */
+
 /* A new batch: everything lent before should have come back; what has not, stays valid. */
-void ol_lender_renew(struct ol_lender *l);
+static inline void
+ol_lender_renew(struct ol_lender *l)
+{
+    l->used = 0;
+    if (OL_LIKELY(l->block) && OL_UNLIKELY(l->lent > 0 || !ol_block_alone(l->block)))
+        ol_lender_let_go(l);
+}
 
 /* ---- one part at a time: inline, because it is done for each message ----------------------- */
 
@@ -49,11 +57,11 @@ ol_lender_offer(struct ol_lender *l, size_t min, uint8_t **data, size_t *room)
 {
     size_t left;
 
-    if (!l->block && !ol_lender_fill(l))
+    if (OL_UNLIKELY(!l->block) && !ol_lender_fill(l))
         return -ENOMEM;
     OL_ASSERT(l->used <= l->size);
     left = l->size - l->used;
-    if (left < min + 2 * OL_LENT_ROOM)
+    if (OL_UNLIKELY(left < min + 2 * OL_LENT_ROOM))
         return -ENOBUFS;
     *data = l->block->bytes + l->used + OL_LENT_ROOM;
     *room = left - 2 * OL_LENT_ROOM;
@@ -88,7 +96,7 @@ ol_lender_lend(struct ol_lender *l, uint8_t *data, size_t len, struct ol_lent *o
 static inline void
 ol_lender_give_back(struct ol_lender *l, struct ol_lent *bytes)
 {
-    if (bytes->block == l->block) {
+    if (OL_LIKELY(bytes->block == l->block)) {
         OL_ASSERT(l->lent > 0);
         l->lent--;
     } else {

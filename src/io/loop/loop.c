@@ -376,7 +376,7 @@ work(struct ol_reactor *r)
     while (!ol_reactor_done(r)) {
         int sys = ol_reactor_turn(r, OL_NEVER);
 
-        if (sys < 0)
+        if (OL_UNLIKELY(sys < 0))
             fail(r, sys);
     }
     ol_reactor_end(r);

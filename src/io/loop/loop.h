@@ -289,12 +289,17 @@ void ol_reactor_free(struct ol_reactor *r);
 /* One pass.  Negative errno when the driver failed. */
 int ol_reactor_turn(struct ol_reactor *r, ol_time until);
 /* Stop was asked and everything is closed. */
-bool ol_reactor_done(const struct ol_reactor *r);
+static inline bool
+ol_reactor_done(const struct ol_reactor *r)
+{
+    return OL_UNLIKELY(r->stopping) && (r->live == 0 || r->failed);
+}
+
 /* On the reactor, once it is done: shut the cell, run the last mail, free the driver. */
 void ol_reactor_end(struct ol_reactor *r);
 /* Run what was mailed.  Answers whether there was any. */
 bool ol_mail_run(struct ol_reactor *r);
-void ol_retired_run(struct ol_reactor *r);
+void ol_retired_run(struct ol_reactor *r);                      /* if there is any */
 void ol_retired_flush(struct ol_reactor *r);                    /* no visitor can come any more */
 void ol_loop_note_drained(struct ol_reactor *r);                /* after each turn while draining */
 void ol_loop_run_stop(struct ol_reactor *r, struct ol_mail *m); /* what the two mails do */

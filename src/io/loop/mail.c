@@ -125,7 +125,7 @@ ol_retired_run(struct ol_reactor *r)
 {
     struct ol_cell *c = r->cell;
 
-    if ((!r->retired_now && !r->retired_before) || has_early_visitors(c))
+    if (has_early_visitors(c))
         return;
     destroy_before(r);
     r->retired_before = r->retired_now;

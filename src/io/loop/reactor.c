@@ -124,15 +124,21 @@ has_mail(const struct ol_reactor *r)
     return atomic_load_explicit(&r->cell->mail, memory_order_acquire) != NULL;
 }
 
+static bool
+has_retired(const struct ol_reactor *r)
+{
+    return OL_UNLIKELY(r->retired_now) || OL_UNLIKELY(r->retired_before);
+}
+
 /* Retired things wait for visitors, who do not wake us: look again soon, not in a spin. */
 static ol_time
 next_deadline(struct ol_reactor *r)
 {
     ol_time next = ol_wheel_next(&r->wheel);
 
-    if (has_mail(r) || r->hurry)
+    if (OL_UNLIKELY(has_mail(r)) || OL_UNLIKELY(r->hurry))
         return 0;
-    if ((r->retired_now || r->retired_before) && next > r->now + OL_MS)
+    if (has_retired(r) && next > r->now + OL_MS)
         return r->now + OL_MS;
     return next;
 }
@@ -184,9 +190,9 @@ wait_patiently(struct ol_reactor *r, ol_time until)
 static int
 wait_for_work(struct ol_reactor *r, ol_time until)
 {
-    return (r->busy_poll || r->is_crowded) && !r->embedded
-               ? wait_patiently(r, until)
-               : r->ops->wait(r->driver, until, r->batch, OL_BATCH_MAX);
+    if ((OL_UNLIKELY(r->busy_poll) || OL_UNLIKELY(r->is_crowded)) && !r->embedded)
+        return wait_patiently(r, until);
+    return r->ops->wait(r->driver, until, r->batch, OL_BATCH_MAX);
 }
 
 int
@@ -208,25 +214,21 @@ ol_reactor_turn(struct ol_reactor *r, ol_time until)
         OL_ASSERT(ol_current() ==
                   r); /* else a forked child came back from a callback of its parent's */
     }
-    ol_mail_run(r);
+    if (OL_UNLIKELY(has_mail(r)))
+        ol_mail_run(r);
     ol_wheel_run(&r->wheel, r->now, alarm_fired, r);
     run_turn_ends(r);
-    ol_retired_run(r);
-    if (atomic_load_explicit(&r->loop->draining, memory_order_acquire))
+    if (has_retired(r))
+        ol_retired_run(r);
+    if (OL_UNLIKELY(atomic_load_explicit(&r->loop->draining, memory_order_acquire)))
         ol_loop_note_drained(r);
     /* Whoever decides when the next turn comes must know: a foreign loop, or the simulated world.
      */
-    if (r->embedded || r->loop->world)
+    if (OL_UNLIKELY(r->embedded) || OL_UNLIKELY(r->loop->world))
         r->ops->arm(r->driver, next_deadline(r));
     r->turning = false;
     ol_current_set(outer);
     return n < 0 ? n : 0;
-}
-
-bool
-ol_reactor_done(const struct ol_reactor *r)
-{
-    return r->stopping && (r->live == 0 || r->failed);
 }
 
 /*

@@ -161,22 +161,14 @@ next_event(const struct ol_wheel *w, struct event *e)
 }
 
 /* Asked for twice in each turn of a reactor, in most of which no timer was touched. */
-static int64_t
-next_tick(struct ol_wheel *w)
+int64_t
+ol_wheel_find_next(struct ol_wheel *w)
 {
     struct event e;
 
     if (w->next < 0)
         w->next = next_event(w, &e) ? e.tick : INT64_MAX;
     return w->next;
-}
-
-ol_time
-ol_wheel_next(struct ol_wheel *w)
-{
-    int64_t tick = next_tick(w);
-
-    return tick > OL_NEVER / OL_MS ? OL_NEVER : tick * OL_MS;
 }
 
 static struct ol_timer *
@@ -214,16 +206,15 @@ advance(struct ol_wheel *w, int64_t tick, struct ol_timer **due)
 }
 
 void
-ol_wheel_run(struct ol_wheel *w, ol_time now, void (*fire)(struct ol_timer *t, void *arg),
-             void *arg)
+ol_wheel_fire(struct ol_wheel *w, int64_t tick, void (*fire)(struct ol_timer *t, void *arg),
+              void *arg)
 {
     struct ol_timer *due = NULL;
     struct ol_timer *t;
-    int64_t tick = now / OL_MS;
 
     if (tick < w->tick)
         return; /* the clock of somebody else; early is worse than late */
-    if (tick < next_tick(w)) {
+    if (tick < ol_wheel_find_next(w)) {
         w->tick = tick;
         return;
     }

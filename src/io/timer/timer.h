@@ -37,13 +37,36 @@ void ol_wheel_init(struct ol_wheel *w, ol_time now);
 void ol_timer_start(struct ol_wheel *w, struct ol_timer *t, ol_time deadline);
 void ol_timer_stop(struct ol_wheel *w, struct ol_timer *t); /* a stopped one is fine */
 bool ol_timer_running(const struct ol_timer *t);
+int64_t ol_wheel_find_next(struct ol_wheel *w);
+
 /* When the wheel next has something to do; OL_NEVER: nothing.  Never later than the next deadline,
  * may be earlier when a coarse level must be sorted down. */
-ol_time ol_wheel_next(struct ol_wheel *w);
+static inline ol_time
+ol_wheel_next(struct ol_wheel *w)
+{
+    int64_t tick = w->next;
+
+    if (OL_UNLIKELY(tick < 0))
+        tick = ol_wheel_find_next(w);
+    return tick > OL_NEVER / OL_MS ? OL_NEVER : tick * OL_MS;
+}
+
 /* Call fire(t, arg) for each timer that is due; it is stopped before the call and may be started
  * again, stopped or freed in it, like any other timer.  A timer started in `fire` with a deadline
  * that is already past fires in the next run, so that a run always ends. */
-void ol_wheel_run(struct ol_wheel *w, ol_time now, void (*fire)(struct ol_timer *t, void *arg),
-                  void *arg);
+void ol_wheel_fire(struct ol_wheel *w, int64_t tick, void (*fire)(struct ol_timer *t, void *arg),
+                   void *arg);
+
+static inline void
+ol_wheel_run(struct ol_wheel *w, ol_time now, void (*fire)(struct ol_timer *t, void *arg),
+             void *arg)
+{
+    int64_t tick = now / OL_MS;
+
+    if (OL_UNLIKELY(tick >= w->next || tick < w->tick))
+        ol_wheel_fire(w, tick, fire, arg);
+    else
+        w->tick = tick;
+}
 
 #endif
