@@ -286,21 +286,25 @@ tell_stream(struct epoll_driver *d, struct batch *b, struct ol_link *l)
     ssize_t n;
     int err = ol_lender_offer(&d->streams, OL_RECEIVE_MIN, &data, &room);
 
-    if (err == -ENOBUFS) {
+    if (OL_UNLIKELY(err == -ENOBUFS)) {
         b->is_over = true;
         return;
     }
-    n = err ? err : recv(l->token, data, room, MSG_DONTWAIT);
+    n = OL_UNLIKELY(err) ? err : recv(l->token, data, room, MSG_DONTWAIT);
+    d->latest = l;
+    if (OL_LIKELY(n > 0)) {
+        c = add(b, l, OL_RECEIVED, (int32_t)n, true);
+        ol_lender_lend(&d->streams, data, (size_t)n, &c->bytes);
+        return;
+    }
     if (n < 0 && !err)
         n = -errno;
     if (n == -EAGAIN || n == -EINTR)
         return;
-    c = add(b, l, OL_RECEIVED, (int32_t)n, n > 0);
-    if (n >= 0)
-        ol_lender_lend(&d->streams, data, (size_t)n, &c->bytes);
-    if (n <= 0)
-        l->flags &= (uint8_t)~WANT_IN;
-    d->latest = l;
+    c = add(b, l, OL_RECEIVED, (int32_t)n, false);
+    if (n == 0)
+        ol_lender_lend(&d->streams, data, 0, &c->bytes);
+    l->flags &= (uint8_t)~WANT_IN;
 }
 
 static void
@@ -489,10 +493,16 @@ tell_event(struct epoll_driver *d, struct batch *b, struct epoll_event *e)
 {
     struct ol_link *l = e->data.ptr;
     uint32_t broken = e->events & (EPOLLHUP | EPOLLERR);
+    bool in;
+    bool out;
 
-    bool in = l->flags & WANT_IN && (e->events & EPOLLIN || broken);
-    bool out = l->flags & WANT_OUT && (e->events & EPOLLOUT || broken);
-
+    if (OL_LIKELY(e->events == EPOLLIN && l->kind == OL_LINK_STREAM &&
+                  (l->flags & (WANT_IN | WANT_OUT | CONNECTING)) == WANT_IN)) {
+        tell_stream(d, b, l); /* the batch has room, or nobody would have asked */
+        return !b->is_over;
+    }
+    in = l->flags & WANT_IN && (e->events & EPOLLIN || broken);
+    out = l->flags & WANT_OUT && (e->events & EPOLLOUT || broken);
     if (l->kind == OL_LINK_WATCH) {
         tell_watch(b, l, e->events);
         return true;
@@ -516,26 +526,40 @@ tell_event(struct epoll_driver *d, struct batch *b, struct epoll_event *e)
     return !b->is_over;
 }
 
+/* What shows at a descriptor of the driver's own. */
+OL_APART static void
+hear_own(struct epoll_driver *d, struct batch *b, const int *fd)
+{
+    if (fd == &d->timer_fd) {
+        drain(d->timer_fd);
+        d->rings_at = OL_NEVER;
+        return;
+    }
+    /* Read before the flag is cleared: the other way round a wake in between would leave the flag
+     * set with nothing to read, and no later one would be heard. */
+    drain(d->wake_fd);
+    (void)atomic_exchange(&d->is_woken, false);
+    b->is_woken = true;
+}
+
+static bool
+is_own(const struct epoll_driver *d, const void *who)
+{
+    return who == &d->wake_fd || who == &d->timer_fd;
+}
+
 static void
 walk_events(struct epoll_driver *d, struct batch *b)
 {
-    while (d->event_next < d->event_count && b->count < b->max) {
+    do {
         struct epoll_event *e = &d->events[d->event_next];
 
-        if (e->data.ptr == &d->wake_fd) {
-            /* Read before the flag is cleared: the other way round a wake in between would leave
-             * the flag set with nothing to read, and no later one would be heard. */
-            drain(d->wake_fd);
-            (void)atomic_exchange(&d->is_woken, false);
-            b->is_woken = true;
-        } else if (e->data.ptr == &d->timer_fd) {
-            drain(d->timer_fd);
-            d->rings_at = OL_NEVER;
-        } else if (e->data.ptr && !tell_event(d, b, e)) {
+        if (OL_UNLIKELY(is_own(d, e->data.ptr)))
+            hear_own(d, b, e->data.ptr);
+        else if (OL_LIKELY(e->data.ptr) && OL_UNLIKELY(!tell_event(d, b, e)))
             return;
-        }
         d->event_next++;
-    }
+    } while (OL_UNLIKELY(d->event_next < d->event_count) && b->count < b->max);
 }
 
 /* ---- waiting ----------------------------------------------------------------------------- */
@@ -561,9 +585,9 @@ time_left(struct epoll_driver *d, ol_time until)
 {
     ol_time now;
 
-    if (until <= 0)
+    if (OL_UNLIKELY(until <= 0))
         return 0;
-    if (until >= d->rings_at)
+    if (OL_LIKELY(until >= d->rings_at))
         return OL_NEVER;
     now = ol_host_now(NULL);
     if (until <= now)
@@ -602,11 +626,14 @@ poll_events(struct epoll_driver *d, ol_time until)
     do {
         ol_time left = time_left(d, until);
 
-        n = left == 0 || left == OL_NEVER
-                ? epoll_wait(d->epoll_fd, d->events, OL_BATCH_MAX, left ? -1 : 0)
-                : poll_precisely(d, left);
-    } while (n < 0 && errno == EINTR);
-    if (n < 0)
+        if (OL_LIKELY(left == OL_NEVER))
+            n = epoll_wait(d->epoll_fd, d->events, OL_BATCH_MAX, -1);
+        else if (left == 0)
+            n = epoll_wait(d->epoll_fd, d->events, OL_BATCH_MAX, 0);
+        else
+            n = poll_precisely(d, left);
+    } while (OL_UNLIKELY(n < 0) && errno == EINTR);
+    if (OL_UNLIKELY(n < 0))
         return -errno;
     d->event_count = n;
     return n;
@@ -620,22 +647,24 @@ epoll_driver_wait(struct ol_driver *base, ol_time until, struct ol_completion *o
 
     OL_ASSERT(max > 0);
     ol_lender_renew(&d->streams);
-    ol_lender_renew(&d->dgrams);
-    if (d->fds)
+    if (OL_UNLIKELY(d->dgrams.block))
+        ol_lender_renew(&d->dgrams);
+    if (OL_UNLIKELY(d->fds))
         d->fds->used = 0;
-    if (d->due)
+    if (OL_UNLIKELY(d->due))
         tell_due(d, &b);
     do {
-        if (d->event_next == d->event_count) {
+        if (OL_LIKELY(d->event_next == d->event_count)) {
             int n = poll_events(d, b.count > 0 ? 0 : until);
 
-            if (n < 0)
+            if (OL_UNLIKELY(n < 0))
                 return b.count > 0 ? b.count : n;
-            if (n == 0)
+            if (OL_UNLIKELY(n == 0))
                 break;
         }
-        walk_events(d, &b);
-    } while (b.count == 0 && !b.is_woken);
+        if (OL_LIKELY(b.count < b.max))
+            walk_events(d, &b);
+    } while (OL_UNLIKELY(b.count == 0 && !b.is_woken));
     return b.count;
 }
 
@@ -797,9 +826,12 @@ epoll_give_back(struct ol_driver *base, struct ol_lent *bytes)
 {
     struct epoll_driver *d = self(base);
 
-    if (!bytes->block)
+    if (OL_UNLIKELY(!bytes->block))
         return; /* the end of a PACKET link lends nothing */
-    ol_lender_give_back(bytes->block == d->dgrams.block ? &d->dgrams : &d->streams, bytes);
+    if (OL_UNLIKELY(bytes->block == d->dgrams.block))
+        ol_lender_give_back(&d->dgrams, bytes);
+    else
+        ol_lender_give_back(&d->streams, bytes);
 }
 
 /* ---- sending ----------------------------------------------------------------------------- */

@@ -210,11 +210,12 @@ heap_of(struct uring *u)
 static int
 enable(struct uring *u)
 {
-    int err = 0;
+    int err;
 
+    if (OL_LIKELY(u->is_enabled))
+        return 0;
     /* Not by io_uring_enable_rings(), which liburing 2.3 declares and does not export. */
-    if (!u->is_enabled)
-        err = io_uring_register((unsigned)u->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+    err = io_uring_register((unsigned)u->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
     if (!err)
         u->is_enabled = true;
     return err;
@@ -248,9 +249,9 @@ enter(struct uring *u, bool is_blocking, ol_time until)
     unsigned count = publish_submissions(u);
     int n;
 
-    if (count == 0 && !is_blocking && !held_back(u))
+    if (OL_UNLIKELY(count == 0) && !is_blocking && !held_back(u))
         return 0;
-    if (is_blocking && until != OL_NEVER) {
+    if (OL_UNLIKELY(until != OL_NEVER) && is_blocking) {
         ol_time ns = until - ol_host_now(NULL);
 
         if (ns < 0)
@@ -259,10 +260,12 @@ enter(struct uring *u, bool is_blocking, ol_time until)
         arg.ts = (uintptr_t)&left;
     }
     /* An idle server is not a machine that waits for its disk. */
-    if (u->ring.features & IORING_FEAT_NO_IOWAIT)
+    if (OL_LIKELY(u->ring.features & IORING_FEAT_NO_IOWAIT))
         flags |= IORING_ENTER_NO_IOWAIT;
     n = io_uring_enter2((unsigned)u->ring.ring_fd, count, is_blocking, flags, (sigset_t *)&arg,
                         sizeof arg);
+    if (OL_LIKELY(n >= 0))
+        return 0;
     switch (n) {
     case -ETIME:
     case -EINTR:
@@ -274,7 +277,7 @@ enter(struct uring *u, bool is_blocking, ol_time until)
             (void)poll(NULL, 0, 1); /* it did not wait; neither must we spin */
         return 0;
     default:
-        return n < 0 ? n : 0;
+        return n;
     }
 }
 
@@ -282,7 +285,7 @@ enter(struct uring *u, bool is_blocking, ol_time until)
 static void
 kick(struct uring *u)
 {
-    if (!u->is_armed)
+    if (OL_LIKELY(!u->is_armed))
         return;
     u->is_armed = false;
     ol_embed_arm(&u->embed, 0);
@@ -295,7 +298,7 @@ new_submission(struct uring *u)
     struct io_uring_sqe *s = io_uring_get_sqe(&u->ring);
 
     kick(u);
-    if (s)
+    if (OL_LIKELY(s))
         return s;
     if (enable(u) != 0 || enter(u, false, 0) != 0)
         return NULL; /* wait() will find the same and tell */
@@ -439,7 +442,7 @@ make_blocks(struct uring *u)
     return err;
 }
 
-static void
+OL_APART static void
 renew_blocks(struct uring *u)
 {
     int id;
@@ -459,14 +462,14 @@ take_back_block(struct uring *u, unsigned id)
 {
     bool is_full = ol_blocks_was_full(&u->blocks, id);
 
-    if (!ol_blocks_take_back(&u->blocks, id))
+    if (OL_UNLIKELY(!ol_blocks_take_back(&u->blocks, id)))
         return;
-    if (is_full && u->offered >= HOT_BLOCKS) {
+    if (OL_UNLIKELY(is_full) && u->offered >= HOT_BLOCKS) {
         ol_blocks_spare(&u->blocks, id);
         return;
     }
     offer_block(u, id);
-    if (!is_full)
+    if (OL_UNLIKELY(ol_blocks_spares(&u->blocks) > 0) && !is_full)
         offer_spares(u, u->offered + 1);
 }
 
@@ -475,7 +478,7 @@ uring_give_back(struct ol_driver *d, struct ol_lent *bytes)
 {
     struct uring *u = self(d);
 
-    if (bytes->id < NO_BUFFER) {
+    if (OL_LIKELY(bytes->id < NO_BUFFER)) {
         take_back_block(u, bytes->id);
     } else if (bytes->block) {
         ol_lender_give_back(&u->dgrams->lender, bytes);
@@ -528,7 +531,7 @@ arm(struct uring *u, struct ol_link *l)
 static void
 arm_again(struct uring *u, struct ol_link *l)
 {
-    if (!(l->flags & WANTED) || l->flags & (ARMED | LISTED))
+    if (!(l->flags & WANTED) || OL_LIKELY(l->flags & (ARMED | LISTED)))
         return;
     if (!arm(u, l))
         put_on(&u->todo, l);
@@ -642,7 +645,7 @@ prepare_quiet(struct uring *u, struct io_uring_sqe *s, struct ol_link *l, const 
                        MSG_NOSIGNAL | MSG_DONTWAIT | MSG_WAITALL);
     s->flags |= IOSQE_CQE_SKIP_SUCCESS;
     set_tag(s, l, TAG_QUIET);
-    if (u->quiet_count == u->quiet_sent)
+    if (OL_LIKELY(u->quiet_count == u->quiet_sent))
         u->quiet_from = *u->ring.cq.khead + io_uring_cq_ready(&u->ring);
     u->quiet[u->quiet_count++] = (struct quiet){l, (int32_t)piece->iov_len};
     set_word(l, &quiet_send);
@@ -698,31 +701,32 @@ settle_quiet(struct uring *u)
     unsigned kept = u->quiet_sent;
     bool has_failures = false;
 
-    if (u->quiet_count == u->quiet_sent || io_uring_sq_ready(&u->ring) > 0)
+    if (u->quiet_count == u->quiet_sent || OL_UNLIKELY(io_uring_sq_ready(&u->ring) > 0))
         return;
-    if (held_back(u) & IORING_SQ_CQ_OVERFLOW) {
+    if (OL_UNLIKELY(held_back(u) & IORING_SQ_CQ_OVERFLOW)) {
         send_marker(u);
         return;
     }
     /* Of those that were read meanwhile forget_quiet() knows; their links may be gone. */
-    if (end - u->quiet_from > ready)
+    if (OL_UNLIKELY(end - u->quiet_from > ready))
         u->quiet_from = end - ready;
     for (unsigned at = u->quiet_from; at != end; at++) {
         const struct io_uring_cqe *e = &cq->cqes[at & cq->ring_mask];
 
         struct ol_link *l = (struct ol_link *)(uintptr_t)(e->user_data & ~(uint64_t)TAG_BITS);
 
-        if (l && (e->user_data & TAG_BITS) == TAG_QUIET) {
+        if (OL_UNLIKELY((e->user_data & TAG_BITS) == TAG_QUIET) && l) {
             set_word(l, &no_room);
             has_failures = true;
         }
     }
-    for (unsigned i = kept; has_failures && i < u->quiet_count; i++) {
-        if (u->quiet[i].link->work == &quiet_send)
-            u->quiet[kept++] = u->quiet[i];
-    }
-    if (has_failures)
+    if (OL_UNLIKELY(has_failures)) {
+        for (unsigned i = kept; i < u->quiet_count; i++) {
+            if (u->quiet[i].link->work == &quiet_send)
+                u->quiet[kept++] = u->quiet[i];
+        }
         u->quiet_count = kept;
+    }
     u->quiet_sent = u->quiet_count;
     u->quiet_marked = 0; /* what the marker would tell is known */
 }
@@ -733,6 +737,8 @@ tell_quiet(struct uring *u)
 {
     unsigned told = 0;
 
+    if (u->quiet_sent == 0)
+        return;
     for (; told < u->quiet_sent && has_room(u); told++) {
         struct ol_link *l = u->quiet[told].link;
 
@@ -740,19 +746,19 @@ tell_quiet(struct uring *u)
         l->pending--;
         l->work = NULL;
         clear(l, SENDING);
-        if (!(l->flags & CLOSING)) {
-            if (!l->ops->took || !l->ops->took(l, (size_t)u->quiet[told].len))
+        if (OL_LIKELY(!(l->flags & CLOSING))) {
+            if (OL_UNLIKELY(!l->ops->took) ||
+                OL_UNLIKELY(!l->ops->took(l, (size_t)u->quiet[told].len)))
                 tell(u, l, OL_SENT, u->quiet[told].len, false);
         } else if (l->pending == 0 && !(l->flags & LISTED)) {
             tell_closed(u, l);
         }
     }
-    if (told == 0)
-        return;
     u->quiet_sent -= told;
     u->quiet_count -= told;
     u->quiet_marked -= u->quiet_marked < told ? u->quiet_marked : told;
-    memmove(&u->quiet[0], &u->quiet[told], u->quiet_count * sizeof u->quiet[0]);
+    if (OL_UNLIKELY(u->quiet_count > 0))
+        memmove(&u->quiet[0], &u->quiet[told], u->quiet_count * sizeof u->quiet[0]);
 }
 
 /* A completion of a link that is closing. */
@@ -966,8 +972,8 @@ go_on(struct uring *u, struct ol_link *l)
 }
 
 /* Each link that is there now, once. */
-static void
-do_todo(struct uring *u)
+OL_APART static void
+go_through_todo(struct uring *u)
 {
     struct links list = u->todo;
     struct ol_link *l;
@@ -980,8 +986,15 @@ do_todo(struct uring *u)
     }
 }
 
-/* Receive again, as many links as there are buffers: more would only come back. */
 static void
+do_todo(struct uring *u)
+{
+    if (OL_UNLIKELY(u->todo.first))
+        go_through_todo(u);
+}
+
+/* Receive again, as many links as there are buffers: more would only come back. */
+OL_APART static void
 feed_starved(struct uring *u)
 {
     struct links list = u->starved;
@@ -989,8 +1002,6 @@ feed_starved(struct uring *u)
     bool is_sweep = u->sweep_starved;
     struct ol_link *l;
 
-    if (!list.first)
-        return;
     if (!u->is_child)
         offer_spares(u, HOT_BLOCKS);
     buffers = u->is_child ? 0 : u->offered;
@@ -1058,7 +1069,7 @@ on_received(struct uring *u, struct ol_link *l, const struct io_uring_cqe *e)
 {
     unsigned id = e->flags >> IORING_CQE_BUFFER_SHIFT;
 
-    if (e->res > 0) {
+    if (OL_LIKELY(e->res > 0)) {
         struct ol_completion *c = tell(u, l, OL_RECEIVED, e->res, l->flags & WANTED);
 
         OL_ASSERT(e->flags & IORING_CQE_F_BUFFER);
@@ -1166,12 +1177,13 @@ on_watch_ready(struct uring *u, struct ol_link *l, int32_t result)
 static void
 on_main(struct uring *u, struct ol_link *l, const struct io_uring_cqe *e)
 {
+    if (OL_LIKELY(l->kind == OL_LINK_STREAM)) {
+        on_received(u, l, e);
+        return;
+    }
     switch ((enum ol_link_kind)l->kind) {
     case OL_LINK_LISTENER:
         on_accepted(u, l, e->res);
-        return;
-    case OL_LINK_STREAM:
-        on_received(u, l, e);
         return;
     case OL_LINK_DGRAM:
     case OL_LINK_LOCAL:
@@ -1183,6 +1195,7 @@ on_main(struct uring *u, struct ol_link *l, const struct io_uring_cqe *e)
     case OL_LINK_WATCH:
         on_watch_ready(u, l, e->res);
         return;
+    case OL_LINK_STREAM:
     case OL_LINK_NONE:
         break;
     }
@@ -1215,7 +1228,7 @@ on_completion(struct uring *u, const struct io_uring_cqe *e)
     enum tag tag = (enum tag)(e->user_data & TAG_BITS);
     struct ol_link *l = (struct ol_link *)(uintptr_t)(e->user_data & ~(uint64_t)TAG_BITS);
 
-    if (!l) {
+    if (OL_UNLIKELY(!l)) {
         if (tag == TAG_WAKE)
             u->is_wake_heard = false;
         if (tag == TAG_TIMER)
@@ -1230,18 +1243,18 @@ on_completion(struct uring *u, const struct io_uring_cqe *e)
         OL_ASSERT(u->offered > 0);
         u->offered--;
     }
-    if (!(e->flags & IORING_CQE_F_MORE)) {
+    if (OL_UNLIKELY(!(e->flags & IORING_CQE_F_MORE))) {
         OL_ASSERT(l->pending > 0);
         l->pending--;
         clear(l, tag == TAG_MAIN                       ? ARMED | CANCELLED
                  : tag == TAG_SEND || tag == TAG_QUIET ? SENDING
                                                        : 0);
     }
-    if (l->flags & CLOSING) {
+    if (OL_UNLIKELY(l->flags & CLOSING)) {
         drop(u, l, tag, e);
         return;
     }
-    if (tag == TAG_MAIN) {
+    if (OL_LIKELY(tag == TAG_MAIN)) {
         on_main(u, l, e);
     } else if (tag == TAG_SEND) {
         on_sent(u, l, e->res);
@@ -1276,10 +1289,10 @@ reap(struct uring *u)
 
 /* ---- waiting ----------------------------------------------------------------------------- */
 
-static void
+OL_APART static void
 listen_for_wakes(struct uring *u)
 {
-    struct io_uring_sqe *s = u->is_wake_heard ? NULL : new_submission(u);
+    struct io_uring_sqe *s = new_submission(u);
 
     if (!s)
         return;
@@ -1292,9 +1305,12 @@ listen_for_wakes(struct uring *u)
 static void
 prepare(struct uring *u)
 {
-    listen_for_wakes(u);
-    renew_blocks(u);
-    feed_starved(u);
+    if (OL_UNLIKELY(!u->is_wake_heard))
+        listen_for_wakes(u);
+    if (OL_UNLIKELY(u->blocks.missing > 0))
+        renew_blocks(u);
+    if (OL_UNLIKELY(u->starved.first))
+        feed_starved(u);
     do_todo(u);
 }
 
@@ -1328,7 +1344,7 @@ set_timer(struct uring *u, ol_time until)
 static ol_time
 leave_to_timer(struct uring *u, ol_time until)
 {
-    if (until >= u->rings_at)
+    if (OL_LIKELY(until >= u->rings_at))
         return OL_NEVER;
     if (until != u->outlived || ol_embed_is_open(&u->embed)) {
         u->outlived = until;
@@ -1346,7 +1362,7 @@ start_tick(struct uring *u, ol_time until)
     struct io_uring_sqe *s;
     ol_time at;
 
-    if (u->quiet_count == 0 || u->is_ticking)
+    if (u->quiet_count == 0 || OL_LIKELY(u->is_ticking))
         return until;
     s = new_submission(u);
     if (!s) {
@@ -1363,7 +1379,8 @@ start_tick(struct uring *u, ol_time until)
 static bool
 must_retry(const struct uring *u)
 {
-    return !u->is_wake_heard || u->todo.first || (u->starved.first && u->blocks.missing > 0);
+    return OL_UNLIKELY(!u->is_wake_heard) || OL_UNLIKELY(u->todo.first) ||
+           (OL_UNLIKELY(u->starved.first) && u->blocks.missing > 0);
 }
 
 /* false: somebody woke us already. */
@@ -1383,7 +1400,7 @@ lie_down(struct uring *u)
 static bool
 can_spare_entry(struct uring *u)
 {
-    u->is_spared = u->out_count > 0 && !u->is_spared;
+    u->is_spared = OL_UNLIKELY(u->out_count > 0) && !u->is_spared;
     return u->is_spared;
 }
 
@@ -1401,13 +1418,14 @@ turn(struct uring *u, ol_time until, bool *is_over)
 
         until = until < retry ? until : retry;
     }
-    may_block = u->out_count == 0 && io_uring_cq_ready(&u->ring) == 0 && until > 0;
-    is_blocking = may_block && !is_quiet_awaited(u) && lie_down(u);
-    if (is_blocking)
+    may_block = OL_LIKELY(u->out_count == 0) && OL_LIKELY(io_uring_cq_ready(&u->ring) == 0) &&
+                OL_LIKELY(until > 0);
+    is_blocking = OL_LIKELY(may_block) && OL_LIKELY(!is_quiet_awaited(u)) && OL_LIKELY(lie_down(u));
+    if (OL_LIKELY(is_blocking))
         until = start_tick(u, leave_to_timer(u, until));
-    if (!can_spare_entry(u))
+    if (OL_LIKELY(!can_spare_entry(u)))
         err = enter(u, is_blocking, until);
-    if (may_block && !is_blocking && io_uring_sq_ready(&u->ring) > 0)
+    if (OL_UNLIKELY(!is_blocking) && may_block && io_uring_sq_ready(&u->ring) > 0)
         (void)poll(NULL, 0, 1); /* no memory for what is awaited, and we must not spin */
     /* An exchange, so that what the waker wrote before it woke us is seen after this. */
     *is_over = atomic_exchange(&u->bed, AWAKE) == WOKEN;
@@ -1436,21 +1454,22 @@ uring_wait(struct ol_driver *d, ol_time until, struct ol_completion *out, int ma
     u->out = out;
     u->out_count = 0;
     u->out_max = max < OL_BATCH_MAX ? max : OL_BATCH_MAX;
-    if (u->is_child) {
-        feed_starved(u);
+    if (OL_UNLIKELY(u->is_child)) {
+        if (u->starved.first)
+            feed_starved(u);
         do_todo(u);
         return u->out_count;
     }
     err = enable(u);
-    if (u->dgrams)
+    if (OL_UNLIKELY(u->dgrams))
         renew_dgrams(u->dgrams);
     u->is_armed = false;
-    while (!err && !is_over) {
+    while (OL_LIKELY(!err)) {
         err = turn(u, until, &is_over);
-        if (until <= 0 || (!is_over && until != OL_NEVER && until <= ol_host_now(NULL)))
-            is_over = true;
+        if (OL_LIKELY(is_over) || until <= 0 || (until != OL_NEVER && until <= ol_host_now(NULL)))
+            break;
     }
-    return u->out_count > 0 || !err ? u->out_count : err;
+    return OL_LIKELY(u->out_count > 0) || !err ? u->out_count : err;
 }
 
 static void

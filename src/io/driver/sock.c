@@ -768,7 +768,7 @@ ol_sock_send(int fd, const struct iovec *pieces, int count)
 {
     ssize_t n;
 
-    if (count == 1) {
+    if (OL_LIKELY(count == 1)) {
         n = send(fd, pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
     } else {
         struct msghdr head = {
@@ -777,7 +777,7 @@ ol_sock_send(int fd, const struct iovec *pieces, int count)
 
         n = sendmsg(fd, &head, MSG_NOSIGNAL | MSG_DONTWAIT);
     }
-    return n < 0 ? -errno : n;
+    return OL_UNLIKELY(n < 0) ? -errno : n;
 }
 
 /* sendfile has no MSG_NOSIGNAL.  The signal is synchronous and meant for this thread: held back

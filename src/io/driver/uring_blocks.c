@@ -45,39 +45,9 @@ ol_blocks_free(struct ol_blocks *b)
     b->spare_count = 0;
 }
 
-uint8_t *
-ol_blocks_room(const struct ol_blocks *b, unsigned id)
-{
-    OL_ASSERT(id < b->count && b->at[id]);
-    return b->at[id]->bytes + OL_LENT_ROOM;
-}
-
-void
-ol_blocks_lend(struct ol_blocks *b, unsigned id, size_t len, struct ol_lent *out)
-{
-    OL_ASSERT(len <= OL_RECEIVE_MIN);
-    out->data = ol_blocks_room(b, id);
-    out->len = (uint32_t)len;
-    out->room_before = OL_LENT_ROOM;
-    out->room_after = (uint32_t)(OL_RECEIVE_MIN - len) + OL_LENT_ROOM;
-    out->block = b->at[id];
-    out->id = id;
-    b->is_full[id] = len >= OL_BLOCK_FULL;
-}
-
 bool
-ol_blocks_was_full(const struct ol_blocks *b, unsigned id)
+ol_blocks_replace(struct ol_blocks *b, unsigned id)
 {
-    OL_ASSERT(id < b->count);
-    return b->is_full[id];
-}
-
-bool
-ol_blocks_take_back(struct ol_blocks *b, unsigned id)
-{
-    OL_ASSERT(id < b->count && b->at[id]);
-    if (ol_block_alone(b->at[id]))
-        return true;
     ol_block_unref(b->at[id]);
     b->at[id] = new_block(b);
     if (!b->at[id])
@@ -114,10 +84,4 @@ ol_blocks_unspare(struct ol_blocks *b)
 {
     OL_ASSERT(b->spare_count > 0);
     return b->spares[--b->spare_count];
-}
-
-unsigned
-ol_blocks_spares(const struct ol_blocks *b)
-{
-    return b->spare_count;
 }

@@ -29,17 +29,55 @@ struct ol_blocks {
 int ol_blocks_make(struct ol_blocks *b, struct ol_budget *budget); /* all or -ENOMEM */
 void ol_blocks_free(struct ol_blocks *b);
 
-uint8_t *ol_blocks_room(const struct ol_blocks *b, unsigned id); /* OL_RECEIVE_MIN bytes */
-void ol_blocks_lend(struct ol_blocks *b, unsigned id, size_t len, struct ol_lent *out);
-/* What was lent comes back.  true: the place has a block of ours alone, perhaps a new one; false:
- * no memory, the place is missing until ol_blocks_renew() fills it. */
-bool ol_blocks_take_back(struct ol_blocks *b, unsigned id);
-bool ol_blocks_was_full(const struct ol_blocks *b, unsigned id);
+bool ol_blocks_replace(struct ol_blocks *b, unsigned id); /* what somebody keeps */
 /* Fill one missing place: its id, -ENOENT when none is missing, or -ENOMEM. */
 int ol_blocks_renew(struct ol_blocks *b);
 
 void ol_blocks_spare(struct ol_blocks *b, unsigned id);
 unsigned ol_blocks_unspare(struct ol_blocks *b); /* there must be one */
-unsigned ol_blocks_spares(const struct ol_blocks *b);
+
+/* ---- inline, because it is done for each message ------------------------------------------- */
+
+static inline uint8_t *
+ol_blocks_room(const struct ol_blocks *b, unsigned id) /* OL_RECEIVE_MIN bytes */
+{
+    OL_ASSERT(id < b->count && b->at[id]);
+    return b->at[id]->bytes + OL_LENT_ROOM;
+}
+
+static inline void
+ol_blocks_lend(struct ol_blocks *b, unsigned id, size_t len, struct ol_lent *out)
+{
+    OL_ASSERT(len <= OL_RECEIVE_MIN);
+    out->data = ol_blocks_room(b, id);
+    out->len = (uint32_t)len;
+    out->room_before = OL_LENT_ROOM;
+    out->room_after = (uint32_t)(OL_RECEIVE_MIN - len) + OL_LENT_ROOM;
+    out->block = b->at[id];
+    out->id = id;
+    b->is_full[id] = len >= OL_BLOCK_FULL;
+}
+
+static inline bool
+ol_blocks_was_full(const struct ol_blocks *b, unsigned id)
+{
+    OL_ASSERT(id < b->count);
+    return b->is_full[id];
+}
+
+/* What was lent comes back.  true: the place has a block of ours alone, perhaps a new one; false:
+ * no memory, the place is missing until ol_blocks_renew() fills it. */
+static inline bool
+ol_blocks_take_back(struct ol_blocks *b, unsigned id)
+{
+    OL_ASSERT(id < b->count && b->at[id]);
+    return OL_LIKELY(ol_block_alone(b->at[id])) || ol_blocks_replace(b, id);
+}
+
+static inline unsigned
+ol_blocks_spares(const struct ol_blocks *b)
+{
+    return b->spare_count;
+}
 
 #endif

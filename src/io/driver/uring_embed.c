@@ -67,12 +67,6 @@ ol_embed_close(struct ol_embed *e)
     ol_embed_init(e);
 }
 
-bool
-ol_embed_is_open(const struct ol_embed *e)
-{
-    return e->poll_fd >= 0;
-}
-
 void
 ol_embed_drain(struct ol_embed *e)
 {

@@ -23,8 +23,13 @@ void ol_embed_init(struct ol_embed *e); /* not embedded */
 /* `wake_fd` stays the caller's.  0 or a negated errno, with nothing open. */
 int ol_embed_open(struct ol_embed *e, int wake_fd);
 void ol_embed_close(struct ol_embed *e);
-bool ol_embed_is_open(const struct ol_embed *e);
 void ol_embed_drain(struct ol_embed *e);              /* forget what the ring has signalled */
 void ol_embed_arm(struct ol_embed *e, ol_time until); /* the past: readable now */
+
+static inline bool
+ol_embed_is_open(const struct ol_embed *e)
+{
+    return OL_UNLIKELY(e->poll_fd >= 0);
+}
 
 #endif
