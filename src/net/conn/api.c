@@ -315,7 +315,8 @@ answer(outlet_conn h, const void *bytes, size_t len)
     struct ol_reactor *r = ol_current();
     struct ol_net *n = r ? ol_net_of(r) : NULL;
 
-    return n && h.id && n->wire.id == h.id ? ol_wire_put(&n->wire, bytes, len) : OL_WIRE_PAST;
+    return OL_LIKELY(n && h.id && n->wire.id == h.id) ? ol_wire_put(&n->wire, bytes, len)
+                                                      : OL_WIRE_PAST;
 }
 
 int64_t
@@ -324,10 +325,12 @@ outlet_send(outlet_conn h, const void *bytes, size_t len)
     struct iovec piece = {(void *)(uintptr_t)bytes, len};
     int64_t result;
 
-    if (!bytes && len)
+    if (OL_UNLIKELY(!bytes & (len > 0)))
         return OUTLET_EINVAL;
     result = answer(h, bytes, len);
-    return result == OL_WIRE_PAST ? send_any(h, &piece, 1, NULL) : result;
+    if (OL_LIKELY(result != OL_WIRE_PAST))
+        return result;
+    return send_any(h, &piece, 1, NULL);
 }
 
 int64_t

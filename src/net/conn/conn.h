@@ -322,7 +322,8 @@ struct ol_net {
     size_t starved;         /* connections whose receiving memory_max has stopped */
     struct ol_alarm hungry; /* while there are any */
     struct ol_list closables;
-    void *groups; /* of the group layer */
+    int64_t starve_from; /* of the loop's memory: from there on nothing more is read */
+    void *groups;        /* of the group layer */
     void (*groups_free)(struct ol_net *n);
 };
 
@@ -357,6 +358,29 @@ static inline struct ol_settings *
 ol_conn_settings(const struct ol_conn *c)
 {
     return atomic_load_explicit(&c->settings, memory_order_relaxed);
+}
+
+/* The filter's next message, and what it puts around one.  Mostly none does anything, and a call is
+ * spared that a core which slept would not have guessed. */
+static inline int
+ol_settings_next(const struct ol_settings *s, struct ol_frame_scan *scan, const uint8_t *bytes,
+                 size_t len, struct outlet_frame *out)
+{
+    if (OL_UNLIKELY(s->filter != &ol_filter_none))
+        return s->next(&s->framing, scan, bytes, len, out);
+    *out = (struct outlet_frame){.message = len};
+    return 1;
+}
+
+static inline outlet_err
+ol_settings_wrap(const struct ol_settings *s, const struct iovec *pieces, int n, size_t len,
+                 struct ol_frame_wrap *out)
+{
+    if (OL_UNLIKELY(s->filter != &ol_filter_none))
+        return s->wrap(&s->framing, pieces, n, len, out);
+    out->head_len = 0;
+    out->tail_len = 0;
+    return OUTLET_OK;
 }
 
 /* Was something taken that the kernel does not have yet?  Beside what is in the mail. */

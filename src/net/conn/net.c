@@ -50,10 +50,12 @@ turn_end(struct ol_reactor *r, struct ol_turn_end *e)
     struct ol_net *n = OL_CONTAINER(e, struct ol_net, turn_end);
 
     ol_net_flush(n);
-    end_those_without_link(n);
-    if (n->starved)
+    if (OL_UNLIKELY(n->ending))
+        end_those_without_link(n);
+    if (OL_UNLIKELY(n->starved))
         feed_starved(n);
-    if (n->dirty_first) /* sent by a callback in the flush: it leaves in the next turn */
+    if (OL_UNLIKELY(
+            n->dirty_first)) /* sent by a callback in the flush: it leaves in the next turn */
         r->hurry = true;
 }
 
@@ -84,6 +86,7 @@ forget_slots(struct ol_reactor *r)
 static outlet_err
 net_init(struct ol_net *n, struct ol_reactor *r)
 {
+    const struct ol_budget *b = r->share.budget;
     outlet_err err = ol_slots_init(&r->slots[OL_KIND_CONN], r->cell->generations[OL_KIND_CONN],
                                    r->heap, sizeof(struct ol_conn), sizeof(struct ol_conn_cold));
 
@@ -102,6 +105,10 @@ net_init(struct ol_net *n, struct ol_reactor *r)
         forget_slots(r);
         return err;
     }
+    if (b->max == INT64_MAX)
+        n->starve_from = INT64_MAX;
+    else
+        n->starve_from = b->max - b->max / 8;
     n->attach.run = take_up;
     n->turn_end.run = turn_end;
     ol_store_init(&n->store, &r->share, r->heap);

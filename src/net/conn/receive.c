@@ -32,14 +32,14 @@ deliver(struct ol_conn *c, struct outlet_msg *m, size_t whole)
     const struct ol_settings *s = ol_conn_settings(c);
 
     ol_count_add(&c->messages_in, 1);
-    if (s->fds)
+    if (OL_UNLIKELY(s->fds))
         ol_fds_told(c, whole);
-    if (s->on.on_message)
+    if (OL_LIKELY(s->on.on_message))
         s->on.on_message(ol_conn_handle(c), m,
                          atomic_load_explicit(&c->user, memory_order_relaxed));
-    if (c->flags & CONN_RELAYED)
+    if (OL_UNLIKELY(c->flags & CONN_RELAYED))
         ol_relay_pass(c, m);
-    if (s->fds)
+    if (OL_UNLIKELY(s->fds))
         ol_fds_drop_told(c);
 }
 
@@ -287,16 +287,18 @@ feed_direct(struct ol_conn *c, const struct ol_lent *lent, size_t at)
     struct ol_frame_scan scan = {0};
     struct outlet_msg m = {.lent = lent, .conn = c};
 
-    while (at < lent->len && deliverable(c)) {
+    if (OL_UNLIKELY(at == lent->len || !deliverable(c)))
+        return at;
+    do {
         const struct ol_settings *s = ol_conn_settings(c);
         struct outlet_frame frame;
-        int got = s->next(&s->framing, &scan, lent->data + at, lent->len - at, &frame);
+        int got = ol_settings_next(s, &scan, lent->data + at, lent->len - at, &frame);
 
-        if (got < 0) {
+        if (OL_UNLIKELY(got < 0)) {
             refuse(c, got);
             return lent->len;
         }
-        if (got == 0) {
+        if (OL_UNLIKELY(got == 0)) {
             if (hold(c, lent->data + at, lent->len - at))
                 c->input->scan = scan;
             return lent->len;
@@ -306,7 +308,7 @@ feed_direct(struct ol_conn *c, const struct ol_lent *lent, size_t at)
         m.len = frame.message;
         at += frame.skip + frame.message + frame.tail;
         deliver(c, &m, frame.skip + frame.message + frame.tail);
-    }
+    } while (OL_UNLIKELY(at < lent->len) && deliverable(c));
     return at;
 }
 
@@ -337,13 +339,18 @@ deliver_dgram(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags,
 }
 
 /* Near memory_max reading stops first: what is in the kernel costs us nothing. */
-static void
-starve_if_needed(struct ol_conn *c)
+static bool
+is_memory_short(const struct ol_net *n)
 {
-    struct ol_budget *b = c->cold->reactor->share.budget;
+    const struct ol_budget *b = n->reactor->share.budget;
 
-    if (b->max == INT64_MAX || c->flags & CONN_STARVED || ol_conn_state(c) != CONN_OPEN ||
-        atomic_load_explicit(&b->used, memory_order_relaxed) < b->max - b->max / 8)
+    return OL_UNLIKELY(atomic_load_explicit(&b->used, memory_order_relaxed) >= n->starve_from);
+}
+
+static void
+starve(struct ol_conn *c)
+{
+    if (c->flags & CONN_STARVED || ol_conn_state(c) != CONN_OPEN)
         return;
     c->flags |= CONN_STARVED;
     ol_net_of(c->cold->reactor)->starved++;
@@ -362,21 +369,23 @@ ol_conn_received(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags,
     struct ol_conn *answers = c;
     size_t at = 0;
 
-    if (ol_conn_state(c) != CONN_OPEN)
+    if (OL_UNLIKELY(ol_conn_state(c) != CONN_OPEN))
         return; /* closing: late words are discarded, by contract */
     n->delivering = c;
-    if (c->flags & CONN_RELAYED)
+    if (OL_UNLIKELY(c->flags & CONN_RELAYED))
         answers = ol_relay_near(c);
-    if (answers)
+    if (OL_LIKELY(answers))
         ol_wire_open(&n->wire, answers);
     ol_count_add(&c->bytes_in, lent->len);
     atomic_store_explicit(&c->active, r->now, memory_order_relaxed);
     c->flags |= CONN_DELIVERING;
-    if (!ol_conn_settings(c)->transport->stream) {
+    if (OL_UNLIKELY(!ol_conn_settings(c)->transport->stream)) {
         deliver_dgram(c, lent, flags, from);
         at = lent->len;
+    } else if (OL_LIKELY(!c->input)) {
+        at = feed_direct(c, lent, 0);
     }
-    while (at < lent->len && ol_conn_state(c) == CONN_OPEN) {
+    while (OL_UNLIKELY(at < lent->len) && ol_conn_state(c) == CONN_OPEN) {
         if (c->input) {
             at += feed_input(c, lent->data + at, lent->len - at);
         } else if (!deliverable(c)) {
@@ -388,9 +397,10 @@ ol_conn_received(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags,
     }
     c->flags &= (uint16_t)~CONN_DELIVERING;
     n->delivering = NULL;
-    if (n->wire.conn && n->wire.conn == answers && !n->wire.is_train)
+    if (OL_LIKELY(n->wire.conn && n->wire.conn == answers && !n->wire.is_train))
         ol_wire_flush(&n->wire);
-    starve_if_needed(c);
+    if (is_memory_short(n))
+        starve(c);
 }
 
 void

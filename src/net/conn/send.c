@@ -686,7 +686,8 @@ flush(struct ol_conn *c)
 static bool
 must_hear(const struct ol_conn *c)
 {
-    return ol_conn_state(c) != CONN_OPEN || c->flags & CONN_END_ASKED || c->cold->reactor->by_turns;
+    return OL_UNLIKELY(ol_conn_state(c) != CONN_OPEN) || OL_UNLIKELY(c->flags & CONN_END_ASKED) ||
+           OL_UNLIKELY(c->cold->reactor->by_turns);
 }
 
 /* Will anything be done when the pending send is heard of, but to free memory and to count? */
@@ -695,13 +696,14 @@ ol_conn_awaits_sent(const struct ol_conn *c)
 {
     const struct ol_queue *q = c->queue;
 
-    return must_hear(c) || (!c->lent && (!q || q->owed || q->dropped || q->out < q->count));
+    return must_hear(c) ||
+           (OL_UNLIKELY(!c->lent) && (!q || q->owed || q->dropped || q->out < q->count));
 }
 
 bool
 ol_conn_took(struct ol_conn *c, size_t bytes)
 {
-    if (!c->lent || must_hear(c))
+    if (OL_UNLIKELY(!c->lent) || must_hear(c))
         return false;
     take_back(c);
     ol_count_add(&c->bytes_out, (int64_t)bytes); /* `active` was set by what was answered */
@@ -774,14 +776,11 @@ ol_net_forget_dirty(struct ol_net *n, struct ol_queue *gone)
 
 /* Callbacks in a flush may make more dirty.  A pair that answer each other for ever must not hold
  * the turn: only what was there at the start is walked, the rest leaves in the next turn, soon. */
-void
-ol_net_flush(struct ol_net *n)
+OL_APART static void
+flush_dirty(struct ol_net *n)
 {
-    struct ol_queue *last;
+    struct ol_queue *last = n->dirty_last;
 
-    if (n->wire.conn)
-        ol_wire_flush(&n->wire);
-    last = n->dirty_last;
     while (n->dirty_first) {
         struct ol_queue *q = n->dirty_first;
         bool is_last = q == last;
@@ -794,4 +793,13 @@ ol_net_flush(struct ol_net *n)
         if (is_last)
             break;
     }
+}
+
+void
+ol_net_flush(struct ol_net *n)
+{
+    if (OL_UNLIKELY(n->wire.conn))
+        ol_wire_flush(&n->wire);
+    if (OL_UNLIKELY(n->dirty_first))
+        flush_dirty(n);
 }

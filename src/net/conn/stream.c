@@ -38,8 +38,8 @@ received_train(struct ol_conn *c, struct ol_completion *done)
     }
 }
 
-static void
-received(struct ol_conn *c, struct ol_completion *done)
+OL_APART static void
+received_rarer(struct ol_conn *c, struct ol_completion *done)
 {
     const struct ol_settings *s = ol_conn_settings(c);
     bool end = done->end || (done->result == 0 && s->transport->stream);
@@ -79,6 +79,20 @@ received(struct ol_conn *c, struct ol_completion *done)
         ol_conn_receive_start(c);
 }
 
+/* Mostly it is bytes of a stream. */
+static void
+received(struct ol_conn *c, struct ol_completion *done)
+{
+    const struct ol_settings *s = ol_conn_settings(c);
+
+    if (OL_UNLIKELY(done->result <= 0 || !done->more || !s->transport->stream || s->fds)) {
+        received_rarer(c, done);
+        return;
+    }
+    ol_conn_received(c, &done->bytes, 0, NULL);
+    c->cold->reactor->ops->give_back(driver_of(c), &done->bytes);
+}
+
 static void
 closed(struct ol_conn *c)
 {
@@ -95,10 +109,11 @@ complete(struct ol_link *l, struct ol_completion *done)
 {
     struct ol_conn *c = OL_CONTAINER(l, struct ol_conn, link);
 
-    switch (done->kind) {
-    case OL_RECEIVED:
+    if (OL_LIKELY(done->kind == OL_RECEIVED)) {
         received(c, done);
         return;
+    }
+    switch (done->kind) {
     case OL_SENT:
         ol_conn_sent(c, done->result);
         return;
@@ -108,6 +123,7 @@ complete(struct ol_link *l, struct ol_completion *done)
     case OL_CLOSED:
         closed(c);
         return;
+    case OL_RECEIVED:
     case OL_ACCEPTED:
     case OL_READY:
         break;

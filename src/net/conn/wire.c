@@ -48,7 +48,8 @@ flush_later(struct ol_wire *w, struct ol_conn *c, struct iovec all)
 {
     const struct ol_reactor *r = c->cold->reactor;
 
-    if (w->lent_last == OL_WIRE_LENT_MAX || !r->ops->send_quiet(r->driver, &c->link, &all)) {
+    if (OL_UNLIKELY(w->lent_last == OL_WIRE_LENT_MAX ||
+                    !r->ops->send_quiet(r->driver, &c->link, &all))) {
         ol_conn_queue_rest(c, &all);
         return;
     }
@@ -64,16 +65,16 @@ flush_stream(struct ol_conn *c, struct iovec all)
 {
     int64_t sent = ol_conn_settings(c)->transport->send_now(c, &all, 1);
 
-    if (sent < 0 && sent != -EAGAIN) {
+    if (OL_UNLIKELY(sent < 0) && sent != -EAGAIN) {
         ol_conn_fail(c, (int)-sent);
         return;
     }
-    if (sent > 0) {
+    if (OL_LIKELY(sent > 0)) {
         ol_count_add(&c->bytes_out, sent); /* `active` was set by what is being answered */
         all.iov_base = (uint8_t *)all.iov_base + sent;
         all.iov_len -= (size_t)sent;
     }
-    if (all.iov_len)
+    if (OL_UNLIKELY(all.iov_len))
         ol_conn_queue_rest(c, &all);
 }
 
@@ -100,11 +101,11 @@ ol_wire_flush(struct ol_wire *w)
     uint32_t segment = w->segment;
 
     ol_wire_close(w);
-    if (count && is_train)
+    if (OL_UNLIKELY(count && is_train))
         flush_train(c, all, count, segment);
     else if (count && c->cold->reactor->driver->gathers)
         flush_later(w, c, all);
-    else if (count)
+    else if (OL_LIKELY(count))
         flush_stream(c, all);
 }
 

@@ -48,12 +48,14 @@ ol_wire_open(struct ol_wire *w, struct ol_conn *c)
     const struct ol_settings *s = ol_conn_settings(c);
     const struct ol_budget *b = c->cold->reactor->share.budget;
 
-    if (w->conn == c)
-        return;
-    if (w->conn)
+    if (OL_UNLIKELY(w->conn)) {
+        if (w->conn == c)
+            return;
         ol_wire_yield(w);
-    if (!s->wire_room || ol_conn_has_unsent(c) || c->flags & (CONN_END_ASKED | CONN_ENDED) ||
-        atomic_load_explicit(&b->used, memory_order_relaxed) > w->used_max)
+    }
+    if (OL_UNLIKELY(!s->wire_room) || OL_UNLIKELY(c->queue) || OL_UNLIKELY(c->lent) ||
+        OL_UNLIKELY(c->flags & (CONN_END_ASKED | CONN_ENDED)) ||
+        OL_UNLIKELY(atomic_load_explicit(&b->used, memory_order_relaxed) > w->used_max))
         return;
     w->conn = c;
     w->id = c->id;
@@ -68,7 +70,7 @@ ol_wire_fits(const struct ol_wire *w, size_t len)
 {
     if (len + OL_WIRE_AROUND_MAX > w->room - w->used)
         return false;
-    return !w->is_train || w->count == 0 ||
+    return OL_LIKELY(!w->is_train) || w->count == 0 ||
            (len <= w->segment && !w->is_ended && w->count < OL_TRAIN_MAX);
 }
 
@@ -92,16 +94,16 @@ ol_wire_append(struct ol_wire *w, const struct ol_settings *s, const void *bytes
     struct iovec piece = {(void *)(uintptr_t)bytes, len};
     struct ol_frame_wrap around;
     uint8_t *at = w->at + w->used;
-    outlet_err err = s->wrap(&s->framing, &piece, 1, len, &around);
+    outlet_err err = ol_settings_wrap(s, &piece, 1, len, &around);
 
-    if (err)
+    if (OL_UNLIKELY(err))
         return err;
     if (around.head_len == 4) /* mostly: a store instead of a call */
         memcpy(at, around.head, 4);
     else if (around.head_len)
         memcpy(at, around.head, around.head_len);
     at += around.head_len;
-    if (len)
+    if (OL_LIKELY(len))
         memcpy(at, bytes, len);
     at += len;
     if (around.tail_len)
@@ -121,14 +123,14 @@ ol_wire_put(struct ol_wire *w, const void *bytes, size_t len)
     outlet_err err;
 
     /* Before the framing looks at it, which may count its calls. */
-    if (len == 0 || len > most || ol_conn_mailed(c))
+    if (OL_UNLIKELY(len == 0 || len > most || ol_conn_mailed(c)))
         return OL_WIRE_PAST;
-    if (!ol_wire_fits(w, len) && !ol_wire_again(w, len))
+    if (OL_UNLIKELY(!ol_wire_fits(w, len)) && !ol_wire_again(w, len))
         return OL_WIRE_PAST;
     err = ol_wire_append(w, s, bytes, len);
-    if (err)
+    if (OL_UNLIKELY(err))
         return err;
-    if (w->count++ == 0)
+    if (OL_LIKELY(w->count++ == 0))
         w->segment = (uint32_t)len;
     w->is_ended = len < w->segment;
     ol_count_add(&c->messages_out, 1);
