@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHARE_STEP = 256 * 1024 };
+enum { SHARE_STEP = 1024 * 1024 };
 
 static void *
 system_alloc(void *ctx, size_t size)

@@ -50,7 +50,7 @@ void ol_budget_release(struct ol_budget *b, size_t bytes);
 
 /*
  * One reactor's share of a budget, so that reactors do not write the same cache line for each
- * message: it draws from the budget in steps of 256 KiB (more when more is asked, just that when
+ * message: it draws from the budget in steps of 1 MiB (more when more is asked, just that when
  * less is left) and gives back what exceeds two steps.  A step is never more than a 64th of the
  * budget, and when half of that is in use there are none: what is asked is drawn, what is not used
  * is given back.  One thread only.

@@ -11,7 +11,7 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-enum { STEP = 256 * 1024, THREADS = 4 };
+enum { STEP = 1024 * 1024, THREADS = 4 };
 
 static void
 a_heap_gives_zeroes_copies_and_room_for_nothing(void **state)
