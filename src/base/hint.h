@@ -14,6 +14,10 @@
 /* As fast as any, but not in the middle of its caller. */
 #define OL_APART __attribute__((noinline))
 
+/* In the middle of its caller.  The calls of the kernel fill the core's return stack, so after a
+ * system call each return that was pending then is guessed wrong. */
+#define OL_INSIDE inline __attribute__((always_inline))
+
 /* On the way of a single message only: the likely side is laid out so that no jump is taken. */
 #define OL_LIKELY(x) __builtin_expect(!!(x), 1)
 #define OL_UNLIKELY(x) __builtin_expect(!!(x), 0)

@@ -24,6 +24,7 @@
 #include "base/base.h"
 
 #include <sys/uio.h>
+#include <time.h>
 
 struct ol_driver; /* the first member of each driver's own struct */
 struct ol_link;
@@ -367,6 +368,24 @@ struct ol_forks {
     _Atomic uint32_t made;  /* forks after which somebody may share our descriptors */
 };
 const struct ol_forks *ol_forks(void); /* counts from the first call on */
+
+ol_time ol_host_now(struct ol_driver *d); /* does not look at it */
+
+static inline int64_t
+ol_read_clock(clockid_t clock)
+{
+    struct timespec t;
+
+    (void)clock_gettime(clock, &t); /* cannot fail with these clocks */
+    return (int64_t)t.tv_sec * 1000 * OL_MS + t.tv_nsec;
+}
+
+/* Mostly the clock is the host's, and the turn of a single message spares the call. */
+static inline ol_time
+ol_driver_now(struct ol_driver *d)
+{
+    return OL_LIKELY(d->ops->now == ol_host_now) ? ol_read_clock(CLOCK_MONOTONIC) : d->ops->now(d);
+}
 
 extern const struct ol_driver_ops ol_driver_epoll;
 extern const struct ol_driver_ops ol_driver_uring;

@@ -277,7 +277,7 @@ quiet(struct epoll_driver *d, struct ol_link *l)
 
 /* ---- events become completions ----------------------------------------------------------- */
 
-static void
+static OL_INSIDE void
 tell_stream(struct epoll_driver *d, struct batch *b, struct ol_link *l)
 {
     struct ol_completion *c;
@@ -488,21 +488,15 @@ tell_watch(struct batch *b, struct ol_link *l, uint32_t bits)
 
 /* HUP and ERR count as whatever is wanted: the system call then finds out what it was.  false: the
  * batch is full and the rest of the event is for the next one. */
-static bool
+OL_APART static bool
 tell_event(struct epoll_driver *d, struct batch *b, struct epoll_event *e)
 {
     struct ol_link *l = e->data.ptr;
     uint32_t broken = e->events & (EPOLLHUP | EPOLLERR);
-    bool in;
-    bool out;
 
-    if (OL_LIKELY(e->events == EPOLLIN && l->kind == OL_LINK_STREAM &&
-                  (l->flags & (WANT_IN | WANT_OUT | CONNECTING)) == WANT_IN)) {
-        tell_stream(d, b, l); /* the batch has room, or nobody would have asked */
-        return !b->is_over;
-    }
-    in = l->flags & WANT_IN && (e->events & EPOLLIN || broken);
-    out = l->flags & WANT_OUT && (e->events & EPOLLOUT || broken);
+    bool in = l->flags & WANT_IN && (e->events & EPOLLIN || broken);
+    bool out = l->flags & WANT_OUT && (e->events & EPOLLOUT || broken);
+
     if (l->kind == OL_LINK_WATCH) {
         tell_watch(b, l, e->events);
         return true;
@@ -543,6 +537,13 @@ hear_own(struct epoll_driver *d, struct batch *b, const int *fd)
 }
 
 static bool
+is_just_bytes(const struct ol_link *l, uint32_t events)
+{
+    return OL_LIKELY(events == EPOLLIN) && OL_LIKELY(l->kind == OL_LINK_STREAM) &&
+           OL_LIKELY((l->flags & (WANT_IN | WANT_OUT | CONNECTING)) == WANT_IN);
+}
+
+static bool
 is_own(const struct epoll_driver *d, const void *who)
 {
     return who == &d->wake_fd || who == &d->timer_fd;
@@ -554,10 +555,16 @@ walk_events(struct epoll_driver *d, struct batch *b)
     do {
         struct epoll_event *e = &d->events[d->event_next];
 
-        if (OL_UNLIKELY(is_own(d, e->data.ptr)))
+        if (OL_UNLIKELY(is_own(d, e->data.ptr))) {
             hear_own(d, b, e->data.ptr);
-        else if (OL_LIKELY(e->data.ptr) && OL_UNLIKELY(!tell_event(d, b, e)))
-            return;
+        } else if (OL_LIKELY(e->data.ptr)) {
+            if (is_just_bytes(e->data.ptr, e->events))
+                tell_stream(d, b, e->data.ptr);
+            else if (!tell_event(d, b, e))
+                return;
+            if (OL_UNLIKELY(b->is_over))
+                return;
+        }
         d->event_next++;
     } while (OL_UNLIKELY(d->event_next < d->event_count) && b->count < b->max);
 }
@@ -844,7 +851,7 @@ epoll_send_now(struct ol_driver *d, struct ol_link *l, const struct iovec *piece
     (void)d;
     OL_ASSERT(!(l->flags & WANT_OUT));
     n = ol_sock_send(l->token, pieces, count);
-    return n == -EINTR ? -EAGAIN : n;
+    return OL_UNLIKELY(n < 0) && n == -EINTR ? -EAGAIN : n;
 }
 
 /* How much one system call can take. */

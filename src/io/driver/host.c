@@ -8,29 +8,19 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sys/random.h>
-#include <time.h>
-
-static int64_t
-read_clock(clockid_t clock)
-{
-    struct timespec t;
-
-    (void)clock_gettime(clock, &t); /* cannot fail with these clocks */
-    return (int64_t)t.tv_sec * 1000 * OL_MS + t.tv_nsec;
-}
 
 ol_time
 ol_host_now(struct ol_driver *d)
 {
     (void)d;
-    return read_clock(CLOCK_MONOTONIC);
+    return ol_read_clock(CLOCK_MONOTONIC);
 }
 
 int64_t
 ol_host_real_now(struct ol_driver *d)
 {
     (void)d;
-    return read_clock(CLOCK_REALTIME);
+    return ol_read_clock(CLOCK_REALTIME);
 }
 
 void

@@ -9,7 +9,6 @@
 #include "driver.h"
 
 /* None looks at `d`, which may be NULL. */
-ol_time ol_host_now(struct ol_driver *d);
 int64_t ol_host_real_now(struct ol_driver *d);
 void ol_host_random(struct ol_driver *d, void *bytes, size_t len);
 

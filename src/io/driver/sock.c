@@ -764,20 +764,13 @@ ol_sock_tcp_facts(int fd, struct ol_tcp_facts *out)
 /* ---- bytes ------------------------------------------------------------------------------- */
 
 int64_t
-ol_sock_send(int fd, const struct iovec *pieces, int count)
+ol_sock_send_pieces(int fd, const struct iovec *pieces, int count)
 {
-    ssize_t n;
+    struct msghdr head = {.msg_iov = (struct iovec *)pieces,
+                          .msg_iovlen = (size_t)(count < OL_SOCK_PIECES ? count : OL_SOCK_PIECES)};
+    ssize_t n = sendmsg(fd, &head, MSG_NOSIGNAL | MSG_DONTWAIT);
 
-    if (OL_LIKELY(count == 1)) {
-        n = send(fd, pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
-    } else {
-        struct msghdr head = {
-            .msg_iov = (struct iovec *)pieces,
-            .msg_iovlen = (size_t)(count < OL_SOCK_PIECES ? count : OL_SOCK_PIECES)};
-
-        n = sendmsg(fd, &head, MSG_NOSIGNAL | MSG_DONTWAIT);
-    }
-    return OL_UNLIKELY(n < 0) ? -errno : n;
+    return n < 0 ? -errno : n;
 }
 
 /* sendfile has no MSG_NOSIGNAL.  The signal is synchronous and meant for this thread: held back

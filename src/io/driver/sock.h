@@ -13,6 +13,7 @@
 
 #include "driver.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -63,8 +64,19 @@ int ol_sock_credentials(int fd, struct ol_credentials *out);
 int ol_sock_dgram_facts(int fd, bool local, struct ol_dgram_facts *out);
 int ol_sock_tcp_facts(int fd, struct ol_tcp_facts *out);
 
+int64_t ol_sock_send_pieces(int fd, const struct iovec *pieces, int count);
+
 /* One system call; bytes taken or a negated errno. */
-int64_t ol_sock_send(int fd, const struct iovec *pieces, int count);
+static OL_INSIDE int64_t
+ol_sock_send(int fd, const struct iovec *pieces, int count)
+{
+    ssize_t n;
+
+    if (OL_UNLIKELY(count != 1))
+        return ol_sock_send_pieces(fd, pieces, count);
+    n = send(fd, pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return OL_UNLIKELY(n < 0) ? -errno : n;
+}
 
 enum {
     OL_SOCK_BATCH = 32,   /* datagrams per system call */

@@ -373,11 +373,10 @@ fail(struct ol_reactor *r, int sys)
 static outlet_err
 work(struct ol_reactor *r)
 {
-    while (!ol_reactor_done(r)) {
-        int sys = ol_reactor_turn(r, OL_NEVER);
+    int sys;
 
-        if (OL_UNLIKELY(sys < 0))
-            fail(r, sys);
+    while ((sys = ol_reactor_run(r)) < 0) {
+        fail(r, sys);
     }
     ol_reactor_end(r);
     return r->failed ? OUTLET_ESYS : OUTLET_OK;

@@ -288,6 +288,8 @@ outlet_err ol_reactor_open(struct outlet_loop *l, uint32_t index, const struct o
 void ol_reactor_free(struct ol_reactor *r);
 /* One pass.  Negative errno when the driver failed. */
 int ol_reactor_turn(struct ol_reactor *r, ol_time until);
+/* Until it is done: 0; or until the driver fails. */
+int ol_reactor_run(struct ol_reactor *r);
 /* Stop was asked and everything is closed. */
 static inline bool
 ol_reactor_done(const struct ol_reactor *r)

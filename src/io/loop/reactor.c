@@ -195,8 +195,8 @@ wait_for_work(struct ol_reactor *r, ol_time until)
     return r->ops->wait(r->driver, until, r->batch, OL_BATCH_MAX);
 }
 
-int
-ol_reactor_turn(struct ol_reactor *r, ol_time until)
+static OL_INSIDE int
+turn(struct ol_reactor *r, ol_time until)
 {
     struct ol_reactor *outer = ol_current();
     ol_time next = next_deadline(r);
@@ -206,7 +206,7 @@ ol_reactor_turn(struct ol_reactor *r, ol_time until)
     r->turning = true;
     n = wait_for_work(r, next < until ? next : until);
     r->hurry = false;
-    r->now = r->ops->now(r->driver);
+    r->now = ol_driver_now(r->driver);
     for (int i = 0; i < n; i++) {
         struct ol_completion *c = &r->batch[i];
 
@@ -229,6 +229,24 @@ ol_reactor_turn(struct ol_reactor *r, ol_time until)
     r->turning = false;
     ol_current_set(outer);
     return n < 0 ? n : 0;
+}
+
+int
+ol_reactor_turn(struct ol_reactor *r, ol_time until)
+{
+    return turn(r, until);
+}
+
+int
+ol_reactor_run(struct ol_reactor *r)
+{
+    while (!ol_reactor_done(r)) {
+        int sys = turn(r, OL_NEVER);
+
+        if (OL_UNLIKELY(sys < 0))
+            return sys;
+    }
+    return 0;
 }
 
 /*

@@ -65,7 +65,6 @@ struct ol_transport {
     /* Take from the queue what the kernel takes.  0, or a negated errno that ends the connection.
      */
     int (*flush)(struct ol_conn *c);
-    int64_t (*send_now)(struct ol_conn *c, const struct iovec *pieces, int n); /* or NULL */
     /* Datagrams of `segment` bytes, the last one perhaps shorter; 0: one.  All of them or none: 0,
      * or a negated errno; -EOPNOTSUPP: not as a train. */
     int (*send_train)(struct ol_conn *c, const struct iovec *all, uint32_t segment); /* or NULL */
@@ -383,6 +382,15 @@ ol_settings_wrap(const struct ol_settings *s, const struct iovec *pieces, int n,
     return OUTLET_OK;
 }
 
+/* A stream, of which nothing waits: bytes taken, or a negated errno. */
+static OL_INSIDE int64_t
+ol_conn_send_now(struct ol_conn *c, const struct iovec *pieces, int n)
+{
+    const struct ol_reactor *r = c->cold->reactor;
+
+    return r->ops->send_now(r->driver, &c->link, pieces, n);
+}
+
 /* Was something taken that the kernel does not have yet?  Beside what is in the mail. */
 static inline bool
 ol_conn_has_unsent(const struct ol_conn *c)
@@ -561,6 +569,14 @@ outlet_err ol_wire_init(struct ol_net *n);
 void ol_wire_fini(struct ol_net *n);
 void ol_wire_flush(struct ol_wire *w); /* and close it; the connection may break */
 void ol_wire_yield(struct ol_wire *w); /* the same when another connection wants it */
+
+/* A stream's answers leave when nothing holds what was received any more. */
+static inline void
+ol_wire_end_delivery(struct ol_wire *w)
+{
+    if (OL_LIKELY(w->conn) && OL_LIKELY(!w->is_train))
+        ol_wire_flush(w);
+}
 
 /* The driver reads what one of them has answered no more. */
 static inline void

@@ -20,13 +20,13 @@ enum { LATE_MAX = 8 << 20 };
 
 enum { INPUTS_KEPT = 256, INPUTS_KEPT_BYTES = 4 << 20 };
 
-static bool
+static inline bool
 deliverable(const struct ol_conn *c)
 {
     return ol_conn_state(c) == CONN_OPEN && !(c->flags & CONN_STOPPED);
 }
 
-static void
+static OL_INSIDE void
 deliver(struct ol_conn *c, struct outlet_msg *m, size_t whole)
 {
     const struct ol_settings *s = ol_conn_settings(c);
@@ -281,14 +281,12 @@ feed_input(struct ol_conn *c, const uint8_t *bytes, size_t len)
 }
 
 /* Straight from the driver's block.  Answers how much was used up. */
-static size_t
+static OL_INSIDE size_t
 feed_direct(struct ol_conn *c, const struct ol_lent *lent, size_t at)
 {
     struct ol_frame_scan scan = {0};
     struct outlet_msg m = {.lent = lent, .conn = c};
 
-    if (OL_UNLIKELY(at == lent->len || !deliverable(c)))
-        return at;
     do {
         const struct ol_settings *s = ol_conn_settings(c);
         struct outlet_frame frame;
@@ -310,6 +308,23 @@ feed_direct(struct ol_conn *c, const struct ol_lent *lent, size_t at)
         deliver(c, &m, frame.skip + frame.message + frame.tail);
     } while (OL_UNLIKELY(at < lent->len) && deliverable(c));
     return at;
+}
+
+static OL_INSIDE void
+feed(struct ol_conn *c, const struct ol_lent *lent)
+{
+    size_t at = 0;
+
+    do {
+        if (OL_UNLIKELY(c->input)) {
+            at += feed_input(c, lent->data + at, lent->len - at);
+        } else if (OL_UNLIKELY(!deliverable(c))) {
+            (void)hold(c, lent->data + at, lent->len - at); /* false: the state has changed */
+            break;
+        } else {
+            at = feed_direct(c, lent, at);
+        }
+    } while (OL_UNLIKELY(at < lent->len) && ol_conn_state(c) == CONN_OPEN);
 }
 
 /* One message, the empty one too.  A paused connection loses what comes, as datagrams do, unless
@@ -367,7 +382,6 @@ ol_conn_received(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags,
     struct ol_reactor *r = c->cold->reactor;
     struct ol_net *n = ol_net_of(r);
     struct ol_conn *answers = c;
-    size_t at = 0;
 
     if (OL_UNLIKELY(ol_conn_state(c) != CONN_OPEN))
         return; /* closing: late words are discarded, by contract */
@@ -381,24 +395,11 @@ ol_conn_received(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags,
     c->flags |= CONN_DELIVERING;
     if (OL_UNLIKELY(!ol_conn_settings(c)->transport->stream)) {
         deliver_dgram(c, lent, flags, from);
-        at = lent->len;
-    } else if (OL_LIKELY(!c->input)) {
-        at = feed_direct(c, lent, 0);
-    }
-    while (OL_UNLIKELY(at < lent->len) && ol_conn_state(c) == CONN_OPEN) {
-        if (c->input) {
-            at += feed_input(c, lent->data + at, lent->len - at);
-        } else if (!deliverable(c)) {
-            (void)hold(c, lent->data + at, lent->len - at); /* false: the state has changed */
-            break;
-        } else {
-            at = feed_direct(c, lent, at);
-        }
+    } else if (OL_LIKELY(lent->len > 0)) {
+        feed(c, lent);
     }
     c->flags &= (uint16_t)~CONN_DELIVERING;
     n->delivering = NULL;
-    if (OL_LIKELY(n->wire.conn && n->wire.conn == answers && !n->wire.is_train))
-        ol_wire_flush(&n->wire);
     if (is_memory_short(n))
         starve(c);
 }

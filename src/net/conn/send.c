@@ -214,13 +214,12 @@ when_full(struct ol_conn *c, size_t len)
 static int64_t
 try_direct(struct ol_conn *c, const struct iovec *iov, int n, size_t whole)
 {
-    const struct ol_transport *t = ol_conn_settings(c)->transport;
     int64_t sent;
 
-    if (whole < OL_DIRECT_MIN || ol_conn_has_unsent(c) || !t->send_now ||
+    if (whole < OL_DIRECT_MIN || ol_conn_has_unsent(c) || !ol_conn_settings(c)->transport->stream ||
         ol_conn_state(c) != CONN_OPEN || n > OL_DIRECT_PIECES)
         return 0;
-    sent = t->send_now(c, iov, n);
+    sent = ol_conn_send_now(c, iov, n);
     if (sent > 0)
         ol_conn_count_sent(c, (size_t)sent);
     return sent == -EAGAIN ? 0 : sent;

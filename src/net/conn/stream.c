@@ -69,6 +69,7 @@ received_rarer(struct ol_conn *c, struct ol_completion *done)
         ol_conn_received(c, &done->bytes, done->truncated ? OUTLET_MSG_TRUNCATED : 0,
                          sender_of(c, done));
     c->cold->reactor->ops->give_back(driver_of(c), &done->bytes);
+    ol_wire_end_delivery(ol_wire_of(c));
     if (end) {
         ol_conn_peer_ended(c);
         return;
@@ -84,13 +85,15 @@ static void
 received(struct ol_conn *c, struct ol_completion *done)
 {
     const struct ol_settings *s = ol_conn_settings(c);
+    struct ol_reactor *r = c->cold->reactor;
 
     if (OL_UNLIKELY(done->result <= 0 || !done->more || !s->transport->stream || s->fds)) {
         received_rarer(c, done);
         return;
     }
     ol_conn_received(c, &done->bytes, 0, NULL);
-    c->cold->reactor->ops->give_back(driver_of(c), &done->bytes);
+    r->ops->give_back(r->driver, &done->bytes);
+    ol_wire_end_delivery(&ol_net_of(r)->wire);
 }
 
 static void
@@ -238,12 +241,6 @@ stream_flush(struct ol_conn *c)
     return 0;
 }
 
-static int64_t
-stream_send_now(struct ol_conn *c, const struct iovec *pieces, int n)
-{
-    return c->cold->reactor->ops->send_now(driver_of(c), &c->link, pieces, n);
-}
-
 static int
 link_end_writing(struct ol_conn *c)
 {
@@ -263,7 +260,6 @@ const struct ol_transport ol_transport_stream = {.name = "stream",
                                                  .receive_start = receive_start,
                                                  .receive_stop = receive_stop,
                                                  .flush = stream_flush,
-                                                 .send_now = stream_send_now,
                                                  .end_writing = link_end_writing,
                                                  .close = link_close};
 

@@ -63,7 +63,7 @@ flush_later(struct ol_wire *w, struct ol_conn *c, struct iovec all)
 static void
 flush_stream(struct ol_conn *c, struct iovec all)
 {
-    int64_t sent = ol_conn_settings(c)->transport->send_now(c, &all, 1);
+    int64_t sent = ol_conn_send_now(c, &all, 1);
 
     if (OL_UNLIKELY(sent < 0) && sent != -EAGAIN) {
         ol_conn_fail(c, (int)-sent);
