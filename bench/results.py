@@ -38,10 +38,11 @@ def summarize(row):
 
 
 def best_of(row, names, metric):
-    """The better one by its median; of goals with several candidates."""
-    known = [s for s in row["servers"] if s["name"] in names and s.get(metric)]
+    """The better one of goals with several candidates, by its median ratio to the row's base within
+    a round: the plain medians may be of other rounds, in which the machine was another one."""
+    known = [s for s in row["servers"] if s["name"] in names and s.get(metric + "_ratio")]
     pick = min if LOWER[metric] else max
-    return pick(known, key=lambda s: s[metric]["median"]) if known else None
+    return pick(known, key=lambda s: s[metric + "_ratio"]["median"]) if known else None
 
 
 def noise(values):

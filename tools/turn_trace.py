@@ -17,6 +17,7 @@ SPDX-License-Identifier: MIT
 """
 import argparse
 import collections
+import json
 import os
 import pathlib
 import re
@@ -26,7 +27,8 @@ import sys
 import tempfile
 import threading
 
-WAITS = ("epoll_wait", "epoll_pwait", "epoll_pwait2", "io_uring_enter")
+WAITS = ("epoll_wait", "epoll_pwait", "epoll_pwait2", "io_uring_enter",
+         "?")  # liburing's own, of which Debian's build keeps no name
 STEPS = 6000
 LINE = 64
 WARM = 200
@@ -65,7 +67,8 @@ seen = {}
 for at in set(steps):
     what = code.disassemble(at)[0]
     where = gdb.execute("info symbol 0x%x" % at, to_string=True)
-    seen[at] = (what["asm"].strip(), what["length"], where.split(" ")[0])
+    name = "?" if where.startswith("No symbol") else where.split(" ")[0]
+    seen[at] = (what["asm"].strip(), what["length"], name)
 with open(os.environ["TRACE_OUT"], "w", encoding="utf-8") as out:
     json.dump([steps, list(seen.items())], out)
 gdb.execute("detach")
@@ -94,7 +97,7 @@ def talk(port, warm, over):
         try:
             missing -= len(client.recv(missing))
         except TimeoutError:
-            continue # it is being stepped
+            continue  # it is being stepped
         if missing == 0:
             asked += 1
             if asked == WARM:
@@ -105,8 +108,6 @@ def talk(port, warm, over):
 
 def trace(pid):
     """Addresses in order, and what is at each: (text, length, function)."""
-    import json
-
     with tempfile.TemporaryDirectory() as where:
         stepper = pathlib.Path(where) / "stepper.py"
         out = pathlib.Path(where) / "out.json"
