@@ -95,9 +95,14 @@ def talk(port, warm, over):
     missing = len(message)
     while not over.is_set():
         try:
-            missing -= len(client.recv(missing))
+            got = client.recv(missing)
         except TimeoutError:
             continue  # it is being stepped
+        except OSError:
+            return
+        if not got:
+            return
+        missing -= len(got)
         if missing == 0:
             asked += 1
             if asked == WARM:

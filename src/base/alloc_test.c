@@ -260,7 +260,8 @@ hammer_once(struct hammer *h, struct ol_share *share, struct ol_rng *rng, size_t
     used = atomic_load(&h->budget->used);
     if (used < 0 || used > h->budget->max || used < (int64_t)*held)
         h->wrong++;
-    if (h->shared && (share->used != (int64_t)*held || share->drawn - share->used > 2 * STEP))
+    if (h->shared &&
+        (share->used != (int64_t)*held || share->drawn - share->used > h->budget->max / 32))
         h->wrong++;
 }
 

@@ -18,7 +18,8 @@
  * system call each return that was pending then is guessed wrong. */
 #define OL_INSIDE inline __attribute__((always_inline))
 
-/* On the way of a single message only: the likely side is laid out so that no jump is taken. */
+/* On the way of a single message only, and in OL_ASSERT: the likely side is laid out so that no
+ * jump is taken. */
 #define OL_LIKELY(x) __builtin_expect(!!(x), 1)
 #define OL_UNLIKELY(x) __builtin_expect(!!(x), 0)
 

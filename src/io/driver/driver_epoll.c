@@ -73,7 +73,7 @@ struct epoll_driver {
     struct ol_link *due; /* through `next` */
     struct ol_link **due_end;
 
-    struct ol_link *latest; /* stream that received last and is not closed: see look() */
+    struct ol_link *latest; /* stream that brought bytes last and is not closed: see look() */
     struct ol_lender streams;
     struct ol_lender dgrams;
 
@@ -291,8 +291,8 @@ tell_stream(struct epoll_driver *d, struct batch *b, struct ol_link *l)
         return;
     }
     n = OL_UNLIKELY(err) ? err : recv(l->token, data, room, MSG_DONTWAIT);
-    d->latest = l;
     if (OL_LIKELY(n > 0)) {
+        d->latest = l;
         c = add(b, l, OL_RECEIVED, (int32_t)n, true);
         ol_lender_lend(&d->streams, data, (size_t)n, &c->bytes);
         return;

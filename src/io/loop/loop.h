@@ -301,7 +301,7 @@ ol_reactor_done(const struct ol_reactor *r)
 void ol_reactor_end(struct ol_reactor *r);
 /* Run what was mailed.  Answers whether there was any. */
 bool ol_mail_run(struct ol_reactor *r);
-void ol_retired_run(struct ol_reactor *r);                      /* if there is any */
+void ol_retired_run(struct ol_reactor *r);                      /* only when there is any */
 void ol_retired_flush(struct ol_reactor *r);                    /* no visitor can come any more */
 void ol_loop_note_drained(struct ol_reactor *r);                /* after each turn while draining */
 void ol_loop_run_stop(struct ol_reactor *r, struct ol_mail *m); /* what the two mails do */

@@ -160,7 +160,6 @@ next_event(const struct ol_wheel *w, struct event *e)
     return false;
 }
 
-/* Asked for twice in each turn of a reactor, in most of which no timer was touched. */
 int64_t
 ol_wheel_find_next(struct ol_wheel *w)
 {

@@ -37,7 +37,11 @@ void ol_wheel_init(struct ol_wheel *w, ol_time now);
 void ol_timer_start(struct ol_wheel *w, struct ol_timer *t, ol_time deadline);
 void ol_timer_stop(struct ol_wheel *w, struct ol_timer *t); /* a stopped one is fine */
 bool ol_timer_running(const struct ol_timer *t);
-int64_t ol_wheel_find_next(struct ol_wheel *w);
+int64_t ol_wheel_find_next(struct ol_wheel *w); /* a tick; for the two below */
+void ol_wheel_fire(struct ol_wheel *w, int64_t tick, void (*fire)(struct ol_timer *t, void *arg),
+                   void *arg);
+
+/* The two are asked for in each turn of a reactor, in most of which no timer was touched. */
 
 /* When the wheel next has something to do; OL_NEVER: nothing.  Never later than the next deadline,
  * may be earlier when a coarse level must be sorted down. */
@@ -54,9 +58,6 @@ ol_wheel_next(struct ol_wheel *w)
 /* Call fire(t, arg) for each timer that is due; it is stopped before the call and may be started
  * again, stopped or freed in it, like any other timer.  A timer started in `fire` with a deadline
  * that is already past fires in the next run, so that a run always ends. */
-void ol_wheel_fire(struct ol_wheel *w, int64_t tick, void (*fire)(struct ol_timer *t, void *arg),
-                   void *arg);
-
 static inline void
 ol_wheel_run(struct ol_wheel *w, ol_time now, void (*fire)(struct ol_timer *t, void *arg),
              void *arg)

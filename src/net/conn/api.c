@@ -325,7 +325,7 @@ outlet_send(outlet_conn h, const void *bytes, size_t len)
     struct iovec piece = {(void *)(uintptr_t)bytes, len};
     int64_t result;
 
-    if (OL_UNLIKELY(!bytes & (len > 0)))
+    if (OL_UNLIKELY(!bytes & (len > 0))) /* as one condition: one jump less for each send */
         return OUTLET_EINVAL;
     result = answer(h, bytes, len);
     if (OL_LIKELY(result != OL_WIRE_PAST))

@@ -86,7 +86,7 @@ struct ol_settings {
     struct outlet_loop *loop;
     const struct ol_transport *transport;
     const struct ol_filter *filter;
-    ol_frame_next_fn *next; /* the filter's for this framing: called for each message */
+    ol_frame_next_fn *next; /* the filter's for this framing: see ol_settings_next() */
     ol_frame_wrap_fn *wrap;
     struct outlet_handlers on;
     void *user;
@@ -311,6 +311,7 @@ struct ol_net {
     struct ol_reactor *reactor;
     struct ol_conn *delivering; /* whose callbacks are being called with what arrived, or NULL */
     struct ol_wire wire;
+    int64_t starve_from; /* of the loop's memory: from there on nothing more is read */
     struct ol_mail attach;
     struct ol_turn_end turn_end;
     struct ol_store store;
@@ -321,8 +322,7 @@ struct ol_net {
     size_t starved;         /* connections whose receiving memory_max has stopped */
     struct ol_alarm hungry; /* while there are any */
     struct ol_list closables;
-    int64_t starve_from; /* of the loop's memory: from there on nothing more is read */
-    void *groups;        /* of the group layer */
+    void *groups; /* of the group layer */
     void (*groups_free)(struct ol_net *n);
 };
 
@@ -359,8 +359,8 @@ ol_conn_settings(const struct ol_conn *c)
     return atomic_load_explicit(&c->settings, memory_order_relaxed);
 }
 
-/* The filter's next message, and what it puts around one.  Mostly none does anything, and a call is
- * spared that a core which slept would not have guessed. */
+/* The filter's next message, and what it puts around one.  Mostly it is the one that does nothing,
+ * and its two functions are here again: a core that slept would not have guessed the calls. */
 static inline int
 ol_settings_next(const struct ol_settings *s, struct ol_frame_scan *scan, const uint8_t *bytes,
                  size_t len, struct outlet_frame *out)
@@ -395,7 +395,7 @@ ol_conn_send_now(struct ol_conn *c, const struct iovec *pieces, int n)
 static inline bool
 ol_conn_has_unsent(const struct ol_conn *c)
 {
-    return c->queue || c->lent;
+    return OL_UNLIKELY(c->queue) || OL_UNLIKELY(c->lent);
 }
 
 static inline enum ol_conn_state
@@ -552,7 +552,8 @@ void ol_cause_tell(const struct ol_conn *c, struct outlet_reason *out);
 
 /* ---- receive (receive.c) ----------------------------------------------------------------- */
 
-/* `from`: who sent this datagram, if that is not the connection's one peer; else NULL. */
+/* `from`: who sent this datagram, if that is not the connection's one peer; else NULL.  Then the
+ * bytes are given back, and at last comes ol_wire_end_delivery(). */
 void ol_conn_received(struct ol_conn *c, const struct ol_lent *bytes, uint32_t flags,
                       const struct ol_addr *from);
 /* Messages held back by a pause, now that there is none. */

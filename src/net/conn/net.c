@@ -54,8 +54,8 @@ turn_end(struct ol_reactor *r, struct ol_turn_end *e)
         end_those_without_link(n);
     if (OL_UNLIKELY(n->starved))
         feed_starved(n);
-    if (OL_UNLIKELY(
-            n->dirty_first)) /* sent by a callback in the flush: it leaves in the next turn */
+    /* Sent by a callback in the flush: it leaves in the next turn. */
+    if (OL_UNLIKELY(n->dirty_first))
         r->hurry = true;
 }
 

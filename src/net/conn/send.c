@@ -797,8 +797,10 @@ flush_dirty(struct ol_net *n)
 void
 ol_net_flush(struct ol_net *n)
 {
-    if (OL_UNLIKELY(n->wire.conn))
+    if (OL_UNLIKELY(n->wire.conn)) {
+        OL_ASSERT(n->wire.is_train); /* a stream's wire ends with the delivery */
         ol_wire_flush(&n->wire);
+    }
     if (OL_UNLIKELY(n->dirty_first))
         flush_dirty(n);
 }

@@ -53,7 +53,7 @@ ol_wire_open(struct ol_wire *w, struct ol_conn *c)
             return;
         ol_wire_yield(w);
     }
-    if (OL_UNLIKELY(!s->wire_room) || OL_UNLIKELY(c->queue) || OL_UNLIKELY(c->lent) ||
+    if (OL_UNLIKELY(!s->wire_room) || ol_conn_has_unsent(c) ||
         OL_UNLIKELY(c->flags & (CONN_END_ASKED | CONN_ENDED)) ||
         OL_UNLIKELY(atomic_load_explicit(&b->used, memory_order_relaxed) > w->used_max))
         return;

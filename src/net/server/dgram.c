@@ -318,6 +318,7 @@ complete(struct ol_link *l, struct ol_completion *done)
         if (done->result >= 0) {
             received_all(s, done);
             r->ops->give_back(r->driver, &done->bytes);
+            ol_wire_end_delivery(&ol_net_of(r)->wire); /* of a stream that a peer is relayed to */
         }
         if (!done->more && !s->closing)
             ol_dsock_start(s);
