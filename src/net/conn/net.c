@@ -105,10 +105,7 @@ net_init(struct ol_net *n, struct ol_reactor *r)
         forget_slots(r);
         return err;
     }
-    if (b->max == INT64_MAX)
-        n->starve_from = INT64_MAX;
-    else
-        n->starve_from = b->max - b->max / 8;
+    n->starve_from = b->max - b->max / 8; /* without a limit nothing comes near it */
     n->attach.run = take_up;
     n->turn_end.run = turn_end;
     ol_store_init(&n->store, &r->share, r->heap);

@@ -38,6 +38,7 @@ received_train(struct ol_conn *c, struct ol_completion *done)
     }
 }
 
+/* Ends, failures, datagrams, what comes with descriptors. */
 OL_APART static void
 received_rarer(struct ol_conn *c, struct ol_completion *done)
 {
