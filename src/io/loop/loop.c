@@ -324,7 +324,7 @@ ol_loop_note_drained(struct ol_reactor *r)
 
     if (r->index == 0 && !r->stopping && !l->drain_deadline.fire) {
         l->drain_deadline.fire = drain_deadline;
-        ol_alarm_set(r, &l->drain_deadline, r->ops->now(r->driver) + l->drain_ms * OL_MS);
+        ol_alarm_set(r, &l->drain_deadline, ol_driver_now(r->driver) + l->drain_ms * OL_MS);
     }
     if (r->busy || r->drained)
         return;
@@ -548,7 +548,7 @@ outlet_loop_turn(outlet_loop *l, int wait_ms)
         return OUTLET_ESTATE;
     r->by_turns = true;
     if (wait_ms >= 0)
-        until = r->ops->now(r->driver) + wait_ms * OL_MS;
+        until = ol_driver_now(r->driver) + wait_ms * OL_MS;
     if (l->owns_world)
         (void)ol_sim_next(l->world,
                           until); /* lets virtual time pass; which driver is no question */

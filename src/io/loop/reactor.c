@@ -66,7 +66,7 @@ ol_reactor_open(struct outlet_loop *l, uint32_t index, const struct ol_driver_op
         err = sys == -ENOMEM ? OUTLET_ENOMEM : sys == -EMFILE ? OUTLET_ENOFILE : OUTLET_ENOTSUP;
         goto give_back_cell;
     }
-    r->now = ops->now(r->driver);
+    r->now = ol_driver_now(r->driver);
     ol_wheel_init(&r->wheel, r->now);
     ol_share_init(&r->share, l->budget);
     err = ol_timers_init(r);
@@ -164,7 +164,7 @@ look(struct ol_reactor *r)
 OL_APART static int
 wait_patiently(struct ol_reactor *r, ol_time until)
 {
-    ol_time began = r->ops->now(r->driver);
+    ol_time began = ol_driver_now(r->driver);
     ol_time now = began;
     int looks = r->is_crowded ? CROWDED_LOOKS : 0;
     int n = 0;
@@ -177,12 +177,12 @@ wait_patiently(struct ol_reactor *r, ol_time until)
         }
         if (r->is_crowded)
             (void)sched_yield();
-        now = r->ops->now(r->driver);
+        now = ol_driver_now(r->driver);
         looks--;
     }
     r->misses += r->misses < MISSES_MAX;
     n = r->ops->wait(r->driver, until, r->batch, OL_BATCH_MAX);
-    if (r->ops->now(r->driver) - now < (r->busy_poll ? r->busy_poll : SHORT_SLEEP))
+    if (ol_driver_now(r->driver) - now < (r->busy_poll ? r->busy_poll : SHORT_SLEEP))
         r->misses = 0;
     return n;
 }

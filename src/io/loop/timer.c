@@ -107,7 +107,7 @@ make(struct ol_reactor *r, struct timer what, ol_time after, outlet_timer *out)
     struct timer *t;
     outlet_err err;
 
-    what.deadline = r->ops->now(r->driver) + after;
+    what.deadline = ol_driver_now(r->driver) + after;
     if (ol_current() != r) {
         m = mail_new(r, what.deadline);
         if (!m)

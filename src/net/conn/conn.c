@@ -61,7 +61,7 @@ slots_of(struct ol_reactor *r)
 static ol_time
 time_of_birth(const struct ol_reactor *r)
 {
-    return ol_current() == r ? r->now : r->ops->now(r->driver);
+    return ol_current() == r ? r->now : ol_driver_now(r->driver);
 }
 
 outlet_err

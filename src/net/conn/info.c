@@ -83,7 +83,7 @@ static int64_t
 age_ms(const struct asked *a)
 {
     struct ol_reactor *r = a->v->reactor;
-    uint32_t now = (uint32_t)(r->ops->now(r->driver) / (OL_MS * 125));
+    uint32_t now = (uint32_t)(ol_driver_now(r->driver) / (OL_MS * 125));
 
     return put_number(a, (int64_t)(now - a->v->conn->cold->born) * 125);
 }
@@ -93,7 +93,7 @@ idle_ms(const struct asked *a)
 {
     struct ol_reactor *r = a->v->reactor;
     ol_time since = atomic_load_explicit(&a->v->conn->active, memory_order_relaxed);
-    ol_time idle = r->ops->now(r->driver) - since;
+    ol_time idle = ol_driver_now(r->driver) - since;
 
     return put_number(a, idle > 0 ? idle / OL_MS : 0);
 }
