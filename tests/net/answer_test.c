@@ -462,6 +462,74 @@ each_message_is_wrapped_once(void **state)
     net_close(&n);
 }
 
+/* ---- every framing ------------------------------------------------------------------------- */
+
+static const struct {
+    const char *text;
+    size_t most;
+} framings[] = {{"frame=len:1", 255},          {"frame=len:2be", SIZE_MAX},
+                {"frame=len:2le", SIZE_MAX},   {"frame=len:3be", SIZE_MAX},
+                {"frame=len:3le", SIZE_MAX},   {"frame=len:4be", SIZE_MAX},
+                {"frame=len:4le", SIZE_MAX},   {"frame=len:8be", SIZE_MAX},
+                {"frame=len:8le", SIZE_MAX},   {"frame=len:4be,max=200", 200},
+                {"frame=len:4be@2", SIZE_MAX}, {"frame=varint", SIZE_MAX},
+                {"frame=line", SIZE_MAX},      {"frame=between:%5B..%5D", SIZE_MAX},
+                {"frame=hp:7", SIZE_MAX}};
+
+static const size_t lengths[] = {1, 127, 128, 200, 201, 255, 256, 9000, 2};
+enum { LENGTHS = sizeof lengths / sizeof *lengths };
+
+static void
+answer_lengths(struct end *e, outlet_msg *m)
+{
+    static uint8_t bytes[9000];
+
+    (void)m;
+    for (int i = 0; i < LENGTHS; i++) {
+        memset(bytes, 'a' + i, lengths[i]);
+        e->results[i] = (int)outlet_send(e->c, bytes, lengths[i]);
+    }
+}
+
+/* What cannot be said is refused, and nothing of it stands before the next one. */
+static void
+each_framing_goes_by_itself(void **state)
+{
+    static const struct does answers = {.on_message = answer_lengths};
+
+    (void)state;
+    for (size_t f = 0; f < sizeof framings / sizeof *framings; f++) {
+        struct net n;
+        struct server s = {.does = &answers};
+        struct end e = {0};
+        size_t at = 0;
+        int fit = 0;
+
+        for (int i = 0; i < LENGTHS; i++)
+            fit += lengths[i] <= framings[f].most ? 1 : 0;
+        net_open(&n, NULL);
+        net_listen(&n, &s, NULL, "tcp://127.0.0.1:0#%s", framings[f].text);
+        net_connect(&n, &e, NULL, "%s#%s", s.at, framings[f].text);
+        assert_true(outlet_send(e.c, "x", 1) >= 0);
+        UNTIL(&n, (int)e.messages == fit);
+        for (int i = 0, k = 0; i < LENGTHS; i++) {
+            if (lengths[i] > framings[f].most) {
+                assert_int_equal(s.ends[0].results[i], OUTLET_EMSGSIZE);
+                continue;
+            }
+            assert_true(s.ends[0].results[i] > 0);
+            assert_int_equal(e.sizes[k++], lengths[i]);
+            for (size_t b = 0; b < lengths[i]; b++)
+                assert_int_equal(e.bytes[at + b], 'a' + i);
+            at += lengths[i];
+        }
+        assert_int_equal(net_number(s.ends[0].c, "messages_out"), fit);
+        net_end_fini(&e);
+        net_server_fini(&s);
+        net_close(&n);
+    }
+}
+
 /* ---- others -----------------------------------------------------------------------------------
  */
 
@@ -614,6 +682,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(what_the_kernel_does_not_take_follows_in_order),
     cmocka_unit_test(parts_of_what_came_go_back_in_any_order),
     cmocka_unit_test(each_message_is_wrapped_once),
+    cmocka_unit_test(each_framing_goes_by_itself),
     cmocka_unit_test(others_are_reached_from_the_same_callback),
     cmocka_unit_test(datagrams_of_any_sizes_arrive_as_they_were_sent),
     cmocka_unit_test(a_train_leaves_before_its_connection_closes),

@@ -309,27 +309,26 @@ send_any(outlet_conn h, const struct iovec *pieces, int n, struct outlet_buf *sh
 }
 
 /* The connection that is being delivered to answers: nothing has to be looked up. */
-static int64_t
-answer(outlet_conn h, const void *bytes, size_t len)
+static inline bool
+answer(outlet_conn h, const void *bytes, size_t len, int64_t *result)
 {
     struct ol_reactor *r = ol_current();
     struct ol_net *n = r ? ol_net_of(r) : NULL;
 
-    return OL_LIKELY(n && h.id && n->wire.id == h.id) ? ol_wire_put(&n->wire, bytes, len)
-                                                      : OL_WIRE_PAST;
+    return OL_LIKELY(n && h.id && n->wire.id == h.id) && ol_wire_put(&n->wire, bytes, len, result);
 }
 
 int64_t
 outlet_send(outlet_conn h, const void *bytes, size_t len)
 {
-    struct iovec piece = {(void *)(uintptr_t)bytes, len};
+    struct iovec piece;
     int64_t result;
 
-    if (OL_UNLIKELY(!bytes & (len > 0))) /* as one condition: one jump less for each send */
-        return OUTLET_EINVAL;
-    result = answer(h, bytes, len);
-    if (OL_LIKELY(result != OL_WIRE_PAST))
+    if (OL_LIKELY(bytes) && OL_LIKELY(answer(h, bytes, len, &result)))
         return result;
+    if (!bytes && len > 0)
+        return OUTLET_EINVAL;
+    piece = (struct iovec){(void *)(uintptr_t)bytes, len};
     return send_any(h, &piece, 1, NULL);
 }
 

@@ -80,6 +80,13 @@ extern const struct ol_transport ol_transport_local;  /* connected, of unix: no 
 extern const struct ol_transport ol_transport_dgram;  /* a connected datagram socket */
 extern const struct ol_transport ol_transport_many;   /* a datagram socket that is not */
 
+/* What is done where it is needed: a call for each message would cost more than its work. */
+enum ol_in_place {
+    OL_IN_PLACE_NOT,
+    OL_IN_PLACE_NONE, /* what ol_filter_none does */
+    OL_IN_PLACE_FIELD /* a length of 1 to 8 bytes and the message: ol_field_next() */
+};
+
 struct ol_settings {
     _Atomic uint32_t refs;
     const ol_heap *heap;
@@ -98,7 +105,8 @@ struct ol_settings {
     enum outlet_full full;
     bool half_open;
     struct ol_tuning tuning;
-    uint8_t fds; /* descriptors that may come with a message; 0: none are taken */
+    uint8_t in_place; /* enum ol_in_place */
+    uint8_t fds;      /* descriptors that may come with a message; 0: none are taken */
     outlet_listener listener;
     struct ol_counts *counts; /* NULL: made by connect */
     struct ol_framing framing;
@@ -291,7 +299,7 @@ struct ol_wire {
     uint64_t id;          /* of conn; 0: closed */
     uint8_t *at;          /* where its answers begin */
     size_t used;
-    size_t room;
+    size_t room;      /* for messages with their heads and tails; one more of these fits behind */
     bool is_train;    /* datagrams: */
     bool is_ended;    /* the last one was shorter than the others, so none may follow */
     uint32_t count;   /* how many */
@@ -359,27 +367,33 @@ ol_conn_settings(const struct ol_conn *c)
     return atomic_load_explicit(&c->settings, memory_order_relaxed);
 }
 
-/* The filter's next message, and what it puts around one.  Mostly it is the one that does nothing,
- * and its two functions are here again: a core that slept would not have guessed the calls. */
+/* Of its own variables, so that the caller's need not lie in memory for the sake of this way. */
+static inline int
+ol_settings_next_called(const struct ol_settings *s, struct ol_frame_scan *scan,
+                        const uint8_t *bytes, size_t len, struct outlet_frame *out)
+{
+    struct ol_frame_scan scanned = *scan;
+    struct outlet_frame found = {0};
+    int got = s->next(&s->framing, &scanned, bytes, len, &found);
+
+    *scan = scanned;
+    *out = found;
+    return got;
+}
+
+/* The filter's next message.  The usual ones are cut here: a core that slept would not have guessed
+ * the call. */
 static inline int
 ol_settings_next(const struct ol_settings *s, struct ol_frame_scan *scan, const uint8_t *bytes,
                  size_t len, struct outlet_frame *out)
 {
-    if (OL_UNLIKELY(s->filter != &ol_filter_none))
-        return s->next(&s->framing, scan, bytes, len, out);
-    *out = (struct outlet_frame){.message = len};
-    return 1;
-}
-
-static inline outlet_err
-ol_settings_wrap(const struct ol_settings *s, const struct iovec *pieces, int n, size_t len,
-                 struct ol_frame_wrap *out)
-{
-    if (OL_UNLIKELY(s->filter != &ol_filter_none))
-        return s->wrap(&s->framing, pieces, n, len, out);
-    out->head_len = 0;
-    out->tail_len = 0;
-    return OUTLET_OK;
+    if (OL_LIKELY(s->in_place == OL_IN_PLACE_NONE)) {
+        *out = (struct outlet_frame){.message = len};
+        return 1;
+    }
+    if (s->in_place == OL_IN_PLACE_FIELD)
+        return ol_field_next(&s->framing, scan, bytes, len, out);
+    return ol_settings_next_called(s, scan, bytes, len, out);
 }
 
 /* A stream, of which nothing waits: bytes taken, or a negated errno. */

@@ -176,13 +176,11 @@ put(struct ol_conn *c, struct ol_relay_end *end, const uint8_t *bytes, size_t le
     struct ol_wire *w = ol_wire_of(c);
     struct ol_conn *near = end->near;
     struct iovec piece = {(void *)(uintptr_t)bytes, len};
-    int64_t result = OL_WIRE_PAST;
+    int64_t result;
 
     if (!near || ol_conn_mailed(near)) /* not past what was posted before */
         return outlet_send((outlet_conn){end->other->id}, bytes, len);
-    if (w->conn == near)
-        result = ol_wire_put(w, bytes, len);
-    if (result == OL_WIRE_PAST)
+    if (w->conn != near || !ol_wire_put(w, bytes, len, &result))
         result = ol_conn_send(near, &piece, 1, NULL);
     if (result >= 0)
         atomic_store_explicit(&near->active, c->cold->reactor->now, memory_order_relaxed);

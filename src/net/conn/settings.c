@@ -91,6 +91,11 @@ use_filter(struct ol_settings *s)
         s->filter = &ol_filter_packet;
     s->next = s->filter->next_of(&s->framing);
     s->wrap = s->filter->wrap_of(&s->framing);
+    s->in_place = OL_IN_PLACE_NOT;
+    if (s->filter == &ol_filter_none)
+        s->in_place = OL_IN_PLACE_NONE;
+    else if (s->filter == &ol_filter_frame && ol_field_is_all(&s->framing))
+        s->in_place = OL_IN_PLACE_FIELD;
 }
 
 static const struct ol_transport *

@@ -124,3 +124,67 @@ ol_wire_yield(struct ol_wire *w)
     ol_wire_close(w);
     ol_conn_queue_train(c, &all, segment, 0);
 }
+
+outlet_err
+ol_wire_append_wrapped(struct ol_wire *w, const struct ol_settings *s, const void *bytes,
+                       size_t len)
+{
+    struct iovec piece = {(void *)(uintptr_t)bytes, len};
+    struct ol_frame_wrap around;
+    uint8_t *at = w->at + w->used;
+    outlet_err err = s->wrap(&s->framing, &piece, 1, len, &around);
+
+    if (OL_UNLIKELY(err))
+        return err;
+    if (around.head_len)
+        memcpy(at, around.head, around.head_len);
+    at += around.head_len;
+    memcpy(at, bytes, len);
+    at += len;
+    if (around.tail_len)
+        memcpy(at, around.tail, around.tail_len);
+    at += around.tail_len;
+    w->used = (size_t)(at - w->at);
+    return OUTLET_OK;
+}
+
+/* May a datagram of `len` bytes stand behind the others? */
+static bool
+train_takes(const struct ol_wire *w, size_t len)
+{
+    return w->used + len <= w->room &&
+           (w->count == 0 || (len <= w->segment && !w->is_ended && w->count < OL_TRAIN_MAX));
+}
+
+/* The next train, if the last one left as a whole. */
+static bool
+begin_next_train(struct ol_wire *w, size_t len)
+{
+    struct ol_conn *c = w->conn;
+
+    if (w->count == 0)
+        return false;
+    ol_wire_flush(w);
+    ol_wire_open(w, c);
+    return w->conn == c && train_takes(w, len);
+}
+
+bool
+ol_wire_couple(struct ol_wire *w, const void *bytes, size_t len, int64_t *result)
+{
+    struct ol_conn *c = w->conn;
+
+    if (OL_UNLIKELY(len == 0 || len > OL_TRAIN_SEGMENT_MAX || ol_conn_mailed(c)))
+        return false;
+    if (OL_UNLIKELY(!train_takes(w, len)) && !begin_next_train(w, len))
+        return false;
+    *result = ol_wire_append_wrapped(w, ol_conn_settings(c), bytes, len);
+    if (OL_UNLIKELY(*result))
+        return true;
+    if (w->count++ == 0)
+        w->segment = (uint32_t)len;
+    w->is_ended = len < w->segment;
+    ol_count_add(&c->messages_out, 1);
+    *result = (int64_t)w->used;
+    return true;
+}

@@ -27,9 +27,6 @@
 
 enum { OL_WIRE_AROUND_MAX = OUTLET_FRAME_HEAD_MAX + OUTLET_FRAME_TAIL_MAX };
 
-/* Not by this way: take the queue. */
-#define OL_WIRE_PAST INT64_MIN
-
 static inline void
 ol_wire_close(struct ol_wire *w)
 {
@@ -47,6 +44,7 @@ ol_wire_open(struct ol_wire *w, struct ol_conn *c)
 {
     const struct ol_settings *s = ol_conn_settings(c);
     const struct ol_budget *b = c->cold->reactor->share.budget;
+    size_t room;
 
     if (OL_UNLIKELY(w->conn)) {
         if (w->conn == c)
@@ -60,81 +58,55 @@ ol_wire_open(struct ol_wire *w, struct ol_conn *c)
     w->conn = c;
     w->id = c->id;
     w->at = w->bytes + w->from;
-    w->room = ol_min(s->wire_room, w->size - w->from);
+    room = ol_min(s->wire_room, w->size - w->from);
+    w->room = room > OL_WIRE_AROUND_MAX ? room - OL_WIRE_AROUND_MAX : 0;
     w->is_train = !s->transport->stream;
 }
 
-/* May a message of `len` bytes stand behind the others? */
-static inline bool
-ol_wire_fits(const struct ol_wire *w, size_t len)
-{
-    if (len + OL_WIRE_AROUND_MAX > w->room - w->used)
-        return false;
-    return OL_LIKELY(!w->is_train) || w->count == 0 ||
-           (len <= w->segment && !w->is_ended && w->count < OL_TRAIN_MAX);
-}
-
-/* The next train, if the last one left as a whole. */
-static inline bool
-ol_wire_again(struct ol_wire *w, size_t len)
-{
-    struct ol_conn *c = w->conn;
-
-    if (!w->is_train || w->count == 0)
-        return false;
-    ol_wire_flush(w);
-    ol_wire_open(w, c);
-    return w->conn == c && ol_wire_fits(w, len);
-}
+/* The general way behind a message of any framing, and of a train. */
+outlet_err ol_wire_append_wrapped(struct ol_wire *w, const struct ol_settings *s, const void *bytes,
+                                  size_t len);
+bool ol_wire_couple(struct ol_wire *w, const void *bytes, size_t len, int64_t *result);
 
 /* Framed and behind what is there.  Room for the longest head and tail must be left. */
 static inline outlet_err
 ol_wire_append(struct ol_wire *w, const struct ol_settings *s, const void *bytes, size_t len)
 {
-    struct iovec piece = {(void *)(uintptr_t)bytes, len};
-    struct ol_frame_wrap around;
     uint8_t *at = w->at + w->used;
-    outlet_err err = ol_settings_wrap(s, &piece, 1, len, &around);
 
-    if (OL_UNLIKELY(err))
-        return err;
-    if (around.head_len == 4) /* mostly: a store instead of a call */
-        memcpy(at, around.head, 4);
-    else if (around.head_len)
-        memcpy(at, around.head, around.head_len);
-    at += around.head_len;
-    if (OL_LIKELY(len))
-        memcpy(at, bytes, len);
-    at += len;
-    if (around.tail_len)
-        memcpy(at, around.tail, around.tail_len);
-    at += around.tail_len;
-    w->used = (size_t)(at - w->at);
+    if (OL_UNLIKELY(s->in_place != OL_IN_PLACE_NONE)) {
+        if (s->in_place != OL_IN_PLACE_FIELD)
+            return ol_wire_append_wrapped(w, s, bytes, len);
+        if (OL_UNLIKELY(!ol_field_fits(&s->framing, len)))
+            return OUTLET_EMSGSIZE;
+        ol_field_put(at, s->framing.width, s->framing.little, len);
+        at += s->framing.width;
+    }
+    memcpy(at, bytes, len);
+    w->used = (size_t)(at - w->at) + len;
     return OUTLET_OK;
 }
 
-/* As outlet_send() on the connection that it is open for, or OL_WIRE_PAST. */
-static inline int64_t
-ol_wire_put(struct ol_wire *w, const void *bytes, size_t len)
+/* As outlet_send() on the connection that it is open for, with its *result.  false: not this way,
+ * take the queue. */
+static inline bool
+ol_wire_put(struct ol_wire *w, const void *bytes, size_t len, int64_t *result)
 {
     struct ol_conn *c = w->conn;
-    const struct ol_settings *s = ol_conn_settings(c);
-    size_t most = w->is_train ? OL_TRAIN_SEGMENT_MAX : OL_DIRECT_MIN;
-    outlet_err err;
 
+    if (OL_UNLIKELY(w->is_train))
+        return ol_wire_couple(w, bytes, len, result);
     /* Before the framing looks at it, which may count its calls. */
-    if (OL_UNLIKELY(len == 0 || len > most || ol_conn_mailed(c)))
-        return OL_WIRE_PAST;
-    if (OL_UNLIKELY(!ol_wire_fits(w, len)) && !ol_wire_again(w, len))
-        return OL_WIRE_PAST;
-    err = ol_wire_append(w, s, bytes, len);
-    if (OL_UNLIKELY(err))
-        return err;
-    if (OL_LIKELY(w->count++ == 0))
-        w->segment = (uint32_t)len;
-    w->is_ended = len < w->segment;
+    if (OL_UNLIKELY(len == 0 || len > OL_DIRECT_MIN || ol_conn_mailed(c)) ||
+        OL_UNLIKELY(w->used + len > w->room))
+        return false;
+    *result = ol_wire_append(w, ol_conn_settings(c), bytes, len);
+    if (OL_UNLIKELY(*result))
+        return true;
+    w->count++;
     ol_count_add(&c->messages_out, 1);
-    return (int64_t)w->used;
+    *result = (int64_t)w->used;
+    return true;
 }
 
 #endif

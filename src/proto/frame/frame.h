@@ -137,4 +137,6 @@ typedef outlet_err ol_frame_wrap_fn(const struct ol_framing *f, const struct iov
                                     size_t len, struct ol_frame_wrap *out);
 ol_frame_wrap_fn *ol_frame_wrap_of(const struct ol_framing *f);
 
+#include "frame_field.h" /* it needs all of this */
+
 #endif

@@ -1,7 +1,8 @@
 /*
  * frame_field.h - length fields of 1 to 8 bytes in either order, and HP-Socket's header.
  *
- * Private to this folder.  A field lies anywhere in the bytes, aligned or not.
+ * A part of frame.h, so that a bare length field is cut and written where it is needed, without a
+ * call.  A field lies anywhere in the bytes, aligned or not.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -46,6 +47,12 @@ ol_field_get(const uint8_t *at, unsigned width, bool little)
     uint64_t value = 0;
 
     /* A constant width becomes one load. */
+    if (OL_LIKELY(width == 4)) {
+        uint32_t four;
+
+        memcpy(&four, at, sizeof four);
+        return little ? le32toh(four) : be32toh(four);
+    }
     switch (width) {
     case 1:
         return at[0];
@@ -54,12 +61,6 @@ ol_field_get(const uint8_t *at, unsigned width, bool little)
 
         memcpy(&two, at, sizeof two);
         return little ? le16toh(two) : be16toh(two);
-    }
-    case 4: {
-        uint32_t four;
-
-        memcpy(&four, at, sizeof four);
-        return little ? le32toh(four) : be32toh(four);
     }
     default:
         for (unsigned i = 0; i < width; i++) {
@@ -76,6 +77,11 @@ ol_field_put(uint8_t *at, unsigned width, bool little, uint64_t value)
     uint32_t four = (uint32_t)value;
 
     /* As above: one store. */
+    if (OL_LIKELY(width == 4)) {
+        four = little ? htole32(four) : htobe32(four);
+        memcpy(at, &four, sizeof four);
+        return;
+    }
     switch (width) {
     case 1:
         at[0] = (uint8_t)value;
@@ -84,15 +90,44 @@ ol_field_put(uint8_t *at, unsigned width, bool little, uint64_t value)
         two = little ? htole16(two) : htobe16(two);
         memcpy(at, &two, sizeof two);
         return;
-    case 4:
-        four = little ? htole32(four) : htobe32(four);
-        memcpy(at, &four, sizeof four);
-        return;
     default:
         for (unsigned i = 0; i < width; i++) {
             at[little ? i : width - 1 - i] = (uint8_t)(value >> 8 * i);
         }
     }
+}
+
+/* ---- a bare length field ----------------------------------------------------------------- */
+
+/* As an ol_frame_next_fn. */
+static inline int
+ol_field_next(const struct ol_framing *f, struct ol_frame_scan *scan, const uint8_t *bytes,
+              size_t len, struct outlet_frame *out)
+{
+    size_t width = f->width;
+    size_t whole;
+    uint64_t value;
+
+    if (OL_UNLIKELY(len < width)) {
+        return 0;
+    }
+    value = ol_field_get(bytes, f->width, f->little);
+    if (OL_UNLIKELY(value > f->max) || OL_UNLIKELY(!ol_add(width, (size_t)value, &whole))) {
+        return OUTLET_EMSGSIZE;
+    }
+    if (OL_UNLIKELY(len < whole)) {
+        scan->need = whole;
+        return 0;
+    }
+    *out = (struct outlet_frame){.skip = width, .message = (size_t)value};
+    return 1;
+}
+
+/* Can it say this length?  As a shift: ol_field_max() would cost three times as much. */
+static inline bool
+ol_field_fits(const struct ol_framing *f, size_t len)
+{
+    return len <= f->max && (uint64_t)len >> 8 * (f->width - 1) <= UINT8_MAX;
 }
 
 #endif

@@ -188,16 +188,7 @@ static int
 next_len_only(const struct ol_framing *f, struct ol_frame_scan *scan, const uint8_t *bytes,
               size_t len, struct outlet_frame *out)
 {
-    uint64_t value;
-
-    if (len < f->width) {
-        return 0;
-    }
-    value = ol_field_get(bytes, f->width, f->little);
-    if (value > f->max) {
-        return OUTLET_EMSGSIZE;
-    }
-    return give(scan, len, f->width, (size_t)value, out);
+    return ol_field_next(f, scan, bytes, len, out);
 }
 
 static int

@@ -242,7 +242,7 @@ wrap_len_only(const struct ol_framing *f, const struct iovec *pieces, int n, siz
 {
     (void)pieces;
     (void)n;
-    if (len > f->max || len > ol_field_max(f->width)) {
+    if (!ol_field_fits(f, len)) {
         return OUTLET_EMSGSIZE;
     }
     ol_field_put(out->head, f->width, f->little, len);
