@@ -83,8 +83,9 @@ extern const struct ol_transport ol_transport_many;   /* a datagram socket that 
 /* What is done where it is needed: a call for each message would cost more than its work. */
 enum ol_in_place {
     OL_IN_PLACE_NOT,
-    OL_IN_PLACE_NONE, /* what ol_filter_none does */
-    OL_IN_PLACE_FIELD /* a length of 1 to 8 bytes and the message: ol_field_next() */
+    OL_IN_PLACE_NONE,  /* what ol_filter_none does */
+    OL_IN_PLACE_FIELD, /* a length of 1 to 8 bytes and the message: ol_field_next() */
+    OL_IN_PLACE_DGRAM  /* what ol_filter_dgram puts around one */
 };
 
 struct ol_settings {

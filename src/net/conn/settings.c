@@ -96,6 +96,8 @@ use_filter(struct ol_settings *s)
         s->in_place = OL_IN_PLACE_NONE;
     else if (s->filter == &ol_filter_frame && ol_field_is_all(&s->framing))
         s->in_place = OL_IN_PLACE_FIELD;
+    else if (s->filter == &ol_filter_dgram)
+        s->in_place = OL_IN_PLACE_DGRAM;
 }
 
 static const struct ol_transport *

@@ -178,7 +178,7 @@ ol_wire_couple(struct ol_wire *w, const void *bytes, size_t len, int64_t *result
         return false;
     if (OL_UNLIKELY(!train_takes(w, len)) && !begin_next_train(w, len))
         return false;
-    *result = ol_wire_append_wrapped(w, ol_conn_settings(c), bytes, len);
+    *result = ol_wire_append(w, ol_conn_settings(c), bytes, len);
     if (OL_UNLIKELY(*result))
         return true;
     if (w->count++ == 0)

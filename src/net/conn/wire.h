@@ -74,13 +74,21 @@ ol_wire_append(struct ol_wire *w, const struct ol_settings *s, const void *bytes
 {
     uint8_t *at = w->at + w->used;
 
-    if (OL_UNLIKELY(s->in_place != OL_IN_PLACE_NONE)) {
-        if (s->in_place != OL_IN_PLACE_FIELD)
-            return ol_wire_append_wrapped(w, s, bytes, len);
+    switch ((enum ol_in_place)s->in_place) {
+    case OL_IN_PLACE_NOT:
+        return ol_wire_append_wrapped(w, s, bytes, len);
+    case OL_IN_PLACE_NONE:
+        break;
+    case OL_IN_PLACE_FIELD:
         if (OL_UNLIKELY(!ol_field_fits(&s->framing, len)))
             return OUTLET_EMSGSIZE;
         ol_field_put(at, s->framing.width, s->framing.little, len);
         at += s->framing.width;
+        break;
+    case OL_IN_PLACE_DGRAM:
+        if (OL_UNLIKELY(len > s->framing.max))
+            return OUTLET_EMSGSIZE;
+        break;
     }
     memcpy(at, bytes, len);
     w->used = (size_t)(at - w->at) + len;

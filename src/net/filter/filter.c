@@ -78,7 +78,7 @@ packet_wrap_of(const struct ol_framing *f)
     return packet_wrap;
 }
 
-/* Whoever changes it changes what is done for OL_IN_PLACE_NONE, too (conn.h, wire.h). */
+/* This one and the datagrams' are also done in place: change that, too (conn.h, wire.h). */
 const struct ol_filter ol_filter_none = {.name = "none",
                                          .next_of = whole_next_of,
                                          .wrap_of = plain_wrap_of,
