@@ -36,7 +36,7 @@ int ol_blocks_renew(struct ol_blocks *b);
 void ol_blocks_spare(struct ol_blocks *b, unsigned id);
 unsigned ol_blocks_unspare(struct ol_blocks *b); /* there must be one */
 
-/* ---- inline, because it is done for each message ------------------------------------------- */
+/* ---- inline, because it is done for each message --------------------------------------- */
 
 static inline uint8_t *
 ol_blocks_room(const struct ol_blocks *b, unsigned id) /* OL_RECEIVE_MIN bytes */
