@@ -396,14 +396,25 @@ class TidyTest(unittest.TestCase):
         self.assertEqual(texts, ["outlet_one is declared and not exported",
                                  "outlet_two is exported and not declared"])
 
-    def test_a_global_that_changes(self):
+    def archive_problems(self, source):
         archive = self.root / "x.a"
-        unit = self.build("static int hits; const int fixed = 1;\n"
-                          "const char *const names[] = {\"a\"};\n"
-                          "int f(void) { return ++hits + fixed + !names[0]; }\n", "-c", "-fPIC")
+        archive.unlink(missing_ok=True)
+        unit = self.build(source, "-c", "-fPIC")
         subprocess.run(["ar", "rcs", str(archive), str(unit)], check=True)
-        texts = [text for _, _, text in tidy.library_problems(tidy.Tree(self.root), str(archive))]
-        self.assertEqual(texts, ["scratch.o: hits is a global that changes"])
+        return [text for _, _, text in
+                tidy.library_problems(tidy.Tree(self.root), str(archive))]
+
+    def test_a_global_that_changes(self):
+        source = ("static int hits; static const int fixed = 1;\n"
+                  "static const char *const names[] = {\"a\"};\n"
+                  "int ol_f(void) { return ++hits + fixed + !names[0]; }\n")
+        self.assertEqual(self.archive_problems(source),
+                         ["scratch.o: hits is a global that changes"])
+
+    def test_a_global_that_a_program_may_have_too(self):
+        self.assertEqual(self.archive_problems("int ring_wait(void) { return 0; }\n"
+                                               "int outlet_f(void) { return ring_wait(); }\n"),
+                         ["ring_wait is global and begins neither with outlet_ nor with ol_"])
 
 
 if __name__ == "__main__":

@@ -564,10 +564,22 @@ def changeable(library):
             yield unit, m.group(2)
 
 
+def strangers(library):
+    """Global symbols of a static library that could be taken for the program's own."""
+    out = subprocess.run(["nm", "-g", "--defined-only", str(library)], check=True,
+                         capture_output=True, text=True).stdout
+    rows = [line.split() for line in out.splitlines()]
+    return {row[2] for row in rows if len(row) == 3
+            and not row[2].startswith(("outlet_", "ol_", "_"))}
+
+
 def library_problems(tree, library):
-    """Symbols: exported == declared; nothing that changes but what rule 6 names."""
+    """Symbols: exported == declared, all with our prefix; nothing that changes but what rule 6
+    names."""
     name = os.path.basename(library)
     if library.endswith(".a"):
+        for symbol in sorted(strangers(library)):
+            yield name, 0, f"{symbol} is global and begins neither with outlet_ nor with ol_"
         for unit, symbol in changeable(library):
             if not FOREIGN_DATA.match(symbol) and (unit, symbol) not in MAY_CHANGE:
                 yield name, 0, f"{unit}: {symbol} is a global that changes"

@@ -82,11 +82,11 @@ epoll_connect(struct ol_driver *base, struct ol_link *l, const struct ol_connect
     if (spec->given || (err && err != -EINPROGRESS)) {
         /* Also EAGAIN of a unix listener whose backlog is full: epoll would never tell of room. */
         l->pending = (uint16_t)-err; /* 0: it was connected when it was given */
-        ep_push_due(d, l);
+        ol_epoll_push_due(d, l);
         return 0;
     }
     /* Whether it is done already or not: epoll says writable when it is. */
-    err = ep_arm_wanted(d, l);
+    err = ol_epoll_arm_wanted(d, l);
     if (err) {
         close(fd);
         *l = (struct ol_link){.ops = l->ops, .token = -1};
@@ -306,35 +306,35 @@ const struct ol_driver_ops ol_driver_epoll = {
     .open = epoll_open,
     .free = epoll_free,
     .listen = epoll_listen,
-    .accept_start = epoll_start,
-    .accept_stop = epoll_stop,
+    .accept_start = ol_epoll_start,
+    .accept_stop = ol_epoll_stop,
     .connect = epoll_connect,
     .given = epoll_given,
     .pair = epoll_pair,
     .adopt = epoll_adopt,
     .discard = epoll_discard,
     .pass = epoll_pass,
-    .receive_start = epoll_start,
-    .receive_stop = epoll_stop,
+    .receive_start = ol_epoll_start,
+    .receive_stop = ol_epoll_stop,
     .give_back = epoll_give_back,
-    .send_now = epoll_send_now,
-    .send = epoll_send,
-    .send_file = epoll_send_file,
-    .send_fd = epoll_send_fd,
-    .send_dgrams = epoll_send_dgrams,
+    .send_now = ol_epoll_send_now,
+    .send = ol_epoll_send,
+    .send_file = ol_epoll_send_file,
+    .send_fd = ol_epoll_send_fd,
+    .send_dgrams = ol_epoll_send_dgrams,
     .end_writing = epoll_end_writing,
-    .close = epoll_close,
+    .close = ol_epoll_close,
     .address = epoll_address,
     .credentials = epoll_credentials,
     .tcp_facts = epoll_tcp_facts,
     .dgram_facts = epoll_dgram_facts,
     .watch = epoll_watch,
-    .wait = epoll_driver_wait,
-    .look = epoll_look,
-    .wake = epoll_wake,
+    .wait = ol_epoll_wait,
+    .look = ol_epoll_look,
+    .wake = ol_epoll_wake,
     .now = ol_host_now,
     .real_now = ol_host_real_now,
     .random = ol_host_random,
-    .embed = epoll_embed,
-    .arm = epoll_arm,
+    .embed = ol_epoll_embed,
+    .arm = ol_epoll_arm,
 };

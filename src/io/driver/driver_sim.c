@@ -24,7 +24,7 @@ sim_of(struct ol_driver *d)
 static struct sim_socket *
 socket_of(struct sim_driver *d, const struct ol_link *l)
 {
-    struct sim_socket *s = sim_socket_of(d->world, l->token);
+    struct sim_socket *s = ol_sim_socket_of(d->world, l->token);
 
     OL_ASSERT(s->link == l && s->driver == d);
     return s;
@@ -47,13 +47,13 @@ discard_socket(struct ol_sim *w, struct sim_socket *s, bool reset)
 {
     switch ((enum sim_kind)s->kind) {
     case SIM_END:
-        sim_end_discard(w, sim_end_of(s), reset);
+        ol_sim_end_discard(w, sim_end_of(s), reset);
         return;
     case SIM_LISTENER:
-        sim_listener_discard(w, sim_listener_of(s));
+        ol_sim_listener_discard(w, sim_listener_of(s));
         return;
     case SIM_DGRAM:
-        sim_dgram_discard(w, sim_dgram_of(s));
+        ol_sim_dgram_discard(w, sim_dgram_of(s));
         return;
     }
 }
@@ -65,7 +65,7 @@ op_open(struct ol_driver **out, const struct ol_driver_opts *opts)
 {
     const ol_heap *heap = &opts->budget->heap;
     struct sim_driver *d;
-    int err = opts->world ? sim_call(opts->world) : 0;
+    int err = opts->world ? ol_sim_call(opts->world) : 0;
 
     if (err)
         return err;
@@ -108,13 +108,13 @@ op_free(struct ol_driver *driver)
     struct sim_driver **at = &w->drivers;
 
     for (size_t i = 0; i < w->token_count; i++) {
-        struct sim_socket *s = sim_socket_at(w, i);
+        struct sim_socket *s = ol_sim_socket_at(w, i);
 
         if (s && s->driver == d)
             s->link = NULL;
     }
     for (size_t i = 0; i < w->token_count; i++) {
-        struct sim_socket *s = sim_socket_at(w, i);
+        struct sim_socket *s = ol_sim_socket_at(w, i);
 
         if (s && s->driver == d)
             discard_socket(w, s, true);
@@ -124,7 +124,7 @@ op_free(struct ol_driver *driver)
     *at = d->next;
     if (d->owns_world)
         ol_sim_free(w);
-    sim_lent_fini(d);
+    ol_sim_lent_fini(d);
     ol_free(&budget->heap, d->addrs);
     ol_free(&budget->heap, d);
     ol_budget_unref(budget);
@@ -143,22 +143,22 @@ op_listen(struct ol_driver *driver, struct ol_link *l, const struct ol_listen_sp
           struct ol_addr *bound)
 {
     struct sim_driver *d = sim_of(driver);
-    int err = sim_call(d->world);
+    int err = ol_sim_call(d->world);
 
     if (err)
         return err;
-    return is_dgram(spec->kind) ? sim_dgram_listen(d, l, spec, bound)
-                                : sim_listen(d, l, spec, bound);
+    return is_dgram(spec->kind) ? ol_sim_dgram_listen(d, l, spec, bound)
+                                : ol_sim_listen(d, l, spec, bound);
 }
 
 static int
 op_accept_start(struct ol_driver *driver, struct ol_link *l)
 {
     struct sim_driver *d = sim_of(driver);
-    int err = sim_call(d->world);
+    int err = ol_sim_call(d->world);
 
     if (!err)
-        sim_listener_accept(d->world, sim_listener_of(socket_of(d, l)), true);
+        ol_sim_listener_accept(d->world, sim_listener_of(socket_of(d, l)), true);
     return err;
 }
 
@@ -167,18 +167,18 @@ op_accept_stop(struct ol_driver *driver, struct ol_link *l)
 {
     struct sim_driver *d = sim_of(driver);
 
-    sim_listener_accept(d->world, sim_listener_of(socket_of(d, l)), false);
+    ol_sim_listener_accept(d->world, sim_listener_of(socket_of(d, l)), false);
 }
 
 static int
 op_connect(struct ol_driver *driver, struct ol_link *l, const struct ol_connect_spec *spec)
 {
     struct sim_driver *d = sim_of(driver);
-    int err = sim_call(d->world);
+    int err = ol_sim_call(d->world);
 
     if (err)
         return err;
-    return is_dgram(spec->kind) ? sim_dgram_connect(d, l, spec) : sim_connect(d, l, spec);
+    return is_dgram(spec->kind) ? ol_sim_dgram_connect(d, l, spec) : ol_sim_connect(d, l, spec);
 }
 
 static int
@@ -194,17 +194,17 @@ static int
 op_pair(struct ol_driver *driver, int32_t tokens[2])
 {
     struct sim_driver *d = sim_of(driver);
-    int err = sim_call(d->world);
+    int err = ol_sim_call(d->world);
 
-    return err ? err : sim_pair(d, tokens);
+    return err ? err : ol_sim_pair(d, tokens);
 }
 
 static int
 op_adopt(struct ol_driver *driver, struct ol_link *l, enum ol_link_kind kind, int32_t token)
 {
     struct sim_driver *d = sim_of(driver);
-    struct sim_socket *s = sim_socket_of(d->world, token);
-    int err = sim_call(d->world);
+    struct sim_socket *s = ol_sim_socket_of(d->world, token);
+    int err = ol_sim_call(d->world);
 
     if (err)
         return err;
@@ -212,7 +212,7 @@ op_adopt(struct ol_driver *driver, struct ol_link *l, enum ol_link_kind kind, in
     OL_ASSERT(sim_wire_of(sim_end_of(s))->packets == (kind == OL_LINK_PACKET));
     s->driver = d;
     s->link = l;
-    sim_link_init(l, kind, token);
+    ol_sim_link_init(l, kind, token);
     return 0;
 }
 
@@ -229,7 +229,7 @@ static void
 op_discard(struct ol_driver *driver, int32_t token, bool reset)
 {
     struct sim_driver *d = sim_of(driver);
-    struct sim_socket *s = sim_socket_of(d->world, token);
+    struct sim_socket *s = ol_sim_socket_of(d->world, token);
 
     /* A listener that was bound and never started may be discarded, a stream that is in use not. */
     OL_ASSERT(s->kind != SIM_END || !s->link);
@@ -243,16 +243,16 @@ receive(struct sim_driver *d, struct ol_link *l, bool on)
     struct sim_socket *s = socket_of(d, l);
 
     if (s->kind == SIM_DGRAM)
-        sim_dgram_receive(d->world, sim_dgram_of(s), on);
+        ol_sim_dgram_receive(d->world, sim_dgram_of(s), on);
     else
-        sim_end_receive(d->world, sim_end_of(s), on);
+        ol_sim_end_receive(d->world, sim_end_of(s), on);
 }
 
 static int
 op_receive_start(struct ol_driver *driver, struct ol_link *l)
 {
     struct sim_driver *d = sim_of(driver);
-    int err = sim_call(d->world);
+    int err = ol_sim_call(d->world);
 
     if (!err)
         receive(d, l, true);
@@ -268,25 +268,25 @@ op_receive_stop(struct ol_driver *driver, struct ol_link *l)
 static void
 op_give_back(struct ol_driver *driver, struct ol_lent *bytes)
 {
-    sim_give_back(sim_of(driver), bytes);
+    ol_sim_give_back(sim_of(driver), bytes);
 }
 
 static int64_t
 op_send_now(struct ol_driver *driver, struct ol_link *l, const struct iovec *pieces, int count)
 {
     struct sim_driver *d = sim_of(driver);
-    int err = sim_call(d->world);
+    int err = ol_sim_call(d->world);
 
-    return err ? err : sim_end_send(d->world, stream_of(d, l), pieces, count, false);
+    return err ? err : ol_sim_end_send(d->world, stream_of(d, l), pieces, count, false);
 }
 
 static int64_t
 op_send(struct ol_driver *driver, struct ol_link *l, const struct iovec *pieces, int count)
 {
     struct sim_driver *d = sim_of(driver);
-    int err = sim_call(d->world);
+    int err = ol_sim_call(d->world);
 
-    return err ? err : sim_end_send(d->world, stream_of(d, l), pieces, count, true);
+    return err ? err : ol_sim_end_send(d->world, stream_of(d, l), pieces, count, true);
 }
 
 static bool
@@ -294,7 +294,7 @@ op_send_quiet(struct ol_driver *driver, struct ol_link *l, const struct iovec *p
 {
     struct sim_driver *d = sim_of(driver);
 
-    return sim_call(d->world) == 0 && sim_end_send_quiet(d->world, stream_of(d, l), piece);
+    return ol_sim_call(d->world) == 0 && ol_sim_end_send_quiet(d->world, stream_of(d, l), piece);
 }
 
 static int
@@ -302,22 +302,22 @@ op_send_dgrams(struct ol_driver *driver, struct ol_link *l, const struct ol_dgra
                int count)
 {
     struct sim_driver *d = sim_of(driver);
-    int err = sim_call(d->world);
+    int err = ol_sim_call(d->world);
 
     if (!err && messages->segment)
         return -EOPNOTSUPP; /* no trains here */
     if (!err && l->kind == OL_LINK_PACKET)
-        return sim_end_send_messages(d->world, stream_of(d, l), messages, count);
-    return err ? err : sim_dgram_send(d->world, sim_dgram_of(socket_of(d, l)), messages, count);
+        return ol_sim_end_send_messages(d->world, stream_of(d, l), messages, count);
+    return err ? err : ol_sim_dgram_send(d->world, sim_dgram_of(socket_of(d, l)), messages, count);
 }
 
 static int
 op_end_writing(struct ol_driver *driver, struct ol_link *l)
 {
     struct sim_driver *d = sim_of(driver);
-    int err = sim_call(d->world);
+    int err = ol_sim_call(d->world);
 
-    return err ? err : sim_end_writing(d->world, stream_of(d, l));
+    return err ? err : ol_sim_end_writing(d->world, stream_of(d, l));
 }
 
 static void
@@ -328,13 +328,13 @@ op_close(struct ol_driver *driver, struct ol_link *l, bool reset)
 
     switch ((enum sim_kind)s->kind) {
     case SIM_END:
-        sim_end_close(d->world, sim_end_of(s), reset);
+        ol_sim_end_close(d->world, sim_end_of(s), reset);
         return;
     case SIM_LISTENER:
-        sim_listener_close(d->world, sim_listener_of(s));
+        ol_sim_listener_close(d->world, sim_listener_of(s));
         return;
     case SIM_DGRAM:
-        sim_dgram_close(d->world, sim_dgram_of(s));
+        ol_sim_dgram_close(d->world, sim_dgram_of(s));
         return;
     }
 }
@@ -344,7 +344,7 @@ op_address(struct ol_driver *driver, struct ol_link *l, bool peer, struct ol_add
 {
     struct sim_driver *d = sim_of(driver);
     struct sim_socket *s = socket_of(d, l);
-    int err = sim_call(d->world);
+    int err = ol_sim_call(d->world);
 
     if (err)
         return err;
@@ -352,7 +352,7 @@ op_address(struct ol_driver *driver, struct ol_link *l, bool peer, struct ol_add
     case SIM_END:
         if (peer && s->state != SIM_OPEN)
             return -ENOTCONN;
-        sim_end_name(sim_end_of(s), peer, out);
+        ol_sim_end_name(sim_end_of(s), peer, out);
         return 0;
     case SIM_LISTENER:
         if (peer)
@@ -375,14 +375,14 @@ op_credentials(struct ol_driver *driver, struct ol_link *l, struct ol_credential
     struct sim_driver *d = sim_of(driver);
     struct sim_socket *s = socket_of(d, l);
     struct ol_addr a;
-    int err = sim_call(d->world);
+    int err = ol_sim_call(d->world);
 
     if (err)
         return err;
     if (s->kind != SIM_END)
         return -EOPNOTSUPP;
-    sim_end_name(sim_end_of(s), true, &a);
-    if (sim_is_inet(&a))
+    ol_sim_end_name(sim_end_of(s), true, &a);
+    if (ol_sim_is_inet(&a))
         return -EOPNOTSUPP;
     *out = (struct ol_credentials){(uint32_t)getpid(), getuid(), getgid()};
     return 0;
@@ -395,14 +395,14 @@ op_tcp_facts(struct ol_driver *driver, struct ol_link *l, struct ol_tcp_facts *o
     struct sim_driver *d = sim_of(driver);
     struct sim_socket *s = socket_of(d, l);
     struct ol_addr a;
-    int err = sim_call(d->world);
+    int err = ol_sim_call(d->world);
 
     if (err)
         return err;
     if (s->kind != SIM_END)
         return -EOPNOTSUPP;
-    sim_end_name(sim_end_of(s), true, &a);
-    if (!sim_is_inet(&a))
+    ol_sim_end_name(sim_end_of(s), true, &a);
+    if (!ol_sim_is_inet(&a))
         return -EOPNOTSUPP;
     if (s->state != SIM_OPEN)
         return -ENOTCONN;
@@ -417,7 +417,7 @@ op_dgram_facts(struct ol_driver *driver, struct ol_link *l, struct ol_dgram_fact
     struct sim_driver *d = sim_of(driver);
     struct sim_socket *s = socket_of(d, l);
     const struct sim_dgram *g;
-    int err = sim_call(d->world);
+    int err = ol_sim_call(d->world);
 
     if (err)
         return err;
@@ -447,11 +447,11 @@ complete(struct sim_driver *d, struct sim_socket *s, struct ol_completion *c,
 {
     switch ((enum sim_kind)s->kind) {
     case SIM_END:
-        return sim_end_complete(d->world, sim_end_of(s), c);
+        return ol_sim_end_complete(d->world, sim_end_of(s), c);
     case SIM_LISTENER:
-        return sim_listener_complete(d->world, sim_listener_of(s), c, &addrs[0]);
+        return ol_sim_listener_complete(d->world, sim_listener_of(s), c, &addrs[0]);
     case SIM_DGRAM:
-        return sim_dgram_complete(d->world, sim_dgram_of(s), c, addrs);
+        return ol_sim_dgram_complete(d->world, sim_dgram_of(s), c, addrs);
     }
     return false;
 }
@@ -461,11 +461,11 @@ has_more(struct sim_driver *d, struct sim_socket *s)
 {
     switch ((enum sim_kind)s->kind) {
     case SIM_END:
-        return sim_end_has(d->world, sim_end_of(s));
+        return ol_sim_end_has(d->world, sim_end_of(s));
     case SIM_LISTENER:
-        return sim_listener_has(sim_listener_of(s));
+        return ol_sim_listener_has(sim_listener_of(s));
     case SIM_DGRAM:
-        return sim_dgram_has(sim_dgram_of(s));
+        return ol_sim_dgram_has(sim_dgram_of(s));
     }
     return false;
 }
@@ -479,15 +479,15 @@ op_wait(struct ol_driver *driver, ol_time until, struct ol_completion *out, int 
 
     d->until = until;
     d->woken = false;
-    sim_run_due(w);
-    if (sim_quiet_is_due(d))
-        sim_quiet_tell(d);
+    ol_sim_run_due(w);
+    if (ol_sim_quiet_is_due(d))
+        ol_sim_quiet_tell(d);
     max = max < OL_BATCH_MAX ? max : OL_BATCH_MAX;
-    if (max > 1 && sim_odds(w, 4))
+    if (max > 1 && ol_sim_odds(w, 4))
         max = 1 + (int)ol_rng_below(&w->rng, (uint64_t)max);
     while (n < max && d->ready) {
         struct ol_link *l = d->ready;
-        struct sim_socket *s = sim_socket_of(w, l->token);
+        struct sim_socket *s = ol_sim_socket_of(w, l->token);
 
         d->ready = l->next;
         l->next = NULL;
@@ -497,8 +497,8 @@ op_wait(struct ol_driver *driver, ol_time until, struct ol_completion *out, int 
         if (!complete(d, s, &out[n], &d->addrs[(size_t)2 * n]))
             continue;
         if (out[n++].kind != OL_CLOSED && has_more(d, s))
-            sim_ready(w, s);
-        sim_quiet_tell(d);
+            ol_sim_ready(w, s);
+        ol_sim_quiet_tell(d);
     }
     return n;
 }

@@ -77,12 +77,12 @@ uring_listen(struct ol_driver *d, struct ol_link *l, const struct ol_listen_spec
 static int
 submit_connect(struct uring *u, struct ol_link *l, const struct ol_addr *to)
 {
-    struct uring_op *op = uring_take_op(u);
+    struct uring_op *op = ol_uring_take_op(u);
     struct io_uring_sqe *s = op ? uring_submission(u) : NULL;
     socklen_t len;
 
     if (!s) {
-        uring_return_op(u, op);
+        ol_uring_return_op(u, op);
         return -ENOMEM;
     }
     len = ol_sockaddr_set(&op->name, to);
@@ -176,7 +176,7 @@ static int
 uring_accept_start(struct ol_driver *d, struct ol_link *l)
 {
     OL_ASSERT(l->kind == OL_LINK_LISTENER || l->kind == OL_LINK_INHERITED);
-    return uring_start(uring_self(d), l);
+    return ol_uring_start(uring_self(d), l);
 }
 
 static int
@@ -186,14 +186,14 @@ uring_receive_start(struct ol_driver *d, struct ol_link *l)
     int err;
 
     OL_ASSERT(l->kind == OL_LINK_STREAM || uring_goes_by_readiness(l));
-    err = l->kind == OL_LINK_STREAM ? uring_make_blocks(u) : uring_make_dgrams(u);
-    return err ? err : uring_start(u, l);
+    err = l->kind == OL_LINK_STREAM ? ol_uring_make_blocks(u) : ol_uring_make_dgrams(u);
+    return err ? err : ol_uring_start(u, l);
 }
 
 static void
 uring_stop(struct ol_driver *d, struct ol_link *l)
 {
-    uring_cease(uring_self(d), l);
+    ol_uring_cease(uring_self(d), l);
 }
 
 static int
@@ -212,7 +212,7 @@ uring_watch(struct ol_driver *d, struct ol_link *l, int fd, unsigned events)
         bits |= POLLOUT;
     take(l, OL_LINK_WATCH, fd);
     l->work = (void *)(uintptr_t)bits;
-    return uring_start(uring_self(d), l);
+    return ol_uring_start(uring_self(d), l);
 }
 
 /* ---- what the system knows of them ----------------------------------------------------- */
@@ -376,8 +376,8 @@ uring_free(struct ol_driver *d)
     ol_embed_close(&u->embed);
     close(u->wake_fd);
     ol_blocks_free(&u->blocks);
-    uring_free_dgrams(u);
-    uring_free_ops(u);
+    ol_uring_free_dgrams(u);
+    ol_uring_free_ops(u);
     ol_free(&budget->heap, u);
     ol_budget_unref(budget);
 }
@@ -397,25 +397,25 @@ const struct ol_driver_ops ol_driver_uring = {
     .pass = uring_pass,
     .receive_start = uring_receive_start,
     .receive_stop = uring_stop,
-    .give_back = uring_give_back,
-    .send_now = uring_send_now,
-    .send = uring_send,
-    .send_quiet = uring_send_quiet,
-    .send_file = uring_send_file,
-    .send_fd = uring_send_fd,
-    .send_dgrams = uring_send_dgrams,
+    .give_back = ol_uring_give_back,
+    .send_now = ol_uring_send_now,
+    .send = ol_uring_send,
+    .send_quiet = ol_uring_send_quiet,
+    .send_file = ol_uring_send_file,
+    .send_fd = ol_uring_send_fd,
+    .send_dgrams = ol_uring_send_dgrams,
     .end_writing = uring_end_writing,
-    .close = uring_close,
+    .close = ol_uring_close,
     .address = uring_address,
     .credentials = uring_credentials,
     .tcp_facts = uring_tcp_facts,
     .dgram_facts = uring_dgram_facts,
     .watch = uring_watch,
-    .wait = uring_wait,
-    .wake = uring_wake,
+    .wait = ol_uring_wait,
+    .wake = ol_uring_wake,
     .now = ol_host_now,
     .real_now = ol_host_real_now,
     .random = ol_host_random,
-    .embed = uring_embed,
-    .arm = uring_arm,
+    .embed = ol_uring_embed,
+    .arm = ol_uring_arm,
 };

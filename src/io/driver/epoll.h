@@ -86,42 +86,43 @@ struct ep_batch {
 /* ---- links (epoll_links.c) ------------------------------------------------------------- */
 
 /* To be told without asking epoll: an end, or a connect that was over at once. */
-void ep_push_due(struct epoll_driver *d, struct ol_link *l);
-void ep_tell_due(struct epoll_driver *d, struct ep_batch *b);
+void ol_epoll_push_due(struct epoll_driver *d, struct ol_link *l);
+void ol_epoll_tell_due(struct epoll_driver *d, struct ep_batch *b);
 /* Arm what is wanted; what is armed without need is dropped only along with it.  0 or an errno. */
-int ep_arm_wanted(struct epoll_driver *d, struct ol_link *l);
+int ol_epoll_arm_wanted(struct epoll_driver *d, struct ol_link *l);
 /* Something was reported that nobody wants. */
-OL_SELDOM void ep_quiet(struct epoll_driver *d, struct ol_link *l);
-int epoll_start(struct ol_driver *base, struct ol_link *l);
-void epoll_stop(struct ol_driver *d, struct ol_link *l);
-void epoll_close(struct ol_driver *base, struct ol_link *l, bool reset);
+OL_SELDOM void ol_epoll_quiet(struct epoll_driver *d, struct ol_link *l);
+int ol_epoll_start(struct ol_driver *base, struct ol_link *l);
+void ol_epoll_stop(struct ol_driver *d, struct ol_link *l);
+void ol_epoll_close(struct ol_driver *base, struct ol_link *l, bool reset);
 
 /* ---- waiting (epoll_wait.c) ------------------------------------------------------------ */
 
-void ep_set_timer(struct epoll_driver *d, ol_time until);
-int epoll_driver_wait(struct ol_driver *base, ol_time until, struct ol_completion *out, int max);
-int epoll_look(struct ol_driver *base, struct ol_completion *out, int max);
-void epoll_wake(struct ol_driver *base);
-int epoll_embed(struct ol_driver *base);
-void epoll_arm(struct ol_driver *base, ol_time until);
+void ol_epoll_set_timer(struct epoll_driver *d, ol_time until);
+int ol_epoll_wait(struct ol_driver *base, ol_time until, struct ol_completion *out, int max);
+int ol_epoll_look(struct ol_driver *base, struct ol_completion *out, int max);
+void ol_epoll_wake(struct ol_driver *base);
+int ol_epoll_embed(struct ol_driver *base);
+void ol_epoll_arm(struct ol_driver *base, ol_time until);
 
 /* ---- events (epoll_events.c) ----------------------------------------------------------- */
 
 /* HUP and ERR count as whatever is wanted: the system call then finds out what it was.  false: the
  * batch is full and the rest of the event is for the next one. */
-bool ep_tell_event(struct epoll_driver *d, struct ep_batch *b, struct epoll_event *e);
+bool ol_epoll_tell_event(struct epoll_driver *d, struct ep_batch *b, struct epoll_event *e);
 
 /* ---- sending (epoll_send.c) ------------------------------------------------------------ */
 
-int64_t epoll_send_now(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces,
-                       int count);
-int64_t epoll_send(struct ol_driver *base, struct ol_link *l, const struct iovec *pieces,
-                   int count);
-int64_t epoll_send_file(struct ol_driver *base, struct ol_link *l, int file, int64_t offset,
-                        size_t len);
-int64_t epoll_send_fd(struct ol_driver *base, struct ol_link *l, const struct iovec *piece, int fd);
-int epoll_send_dgrams(struct ol_driver *base, struct ol_link *l, const struct ol_dgram *messages,
+int64_t ol_epoll_send_now(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces,
+                          int count);
+int64_t ol_epoll_send(struct ol_driver *base, struct ol_link *l, const struct iovec *pieces,
                       int count);
+int64_t ol_epoll_send_file(struct ol_driver *base, struct ol_link *l, int file, int64_t offset,
+                           size_t len);
+int64_t ol_epoll_send_fd(struct ol_driver *base, struct ol_link *l, const struct iovec *piece,
+                         int fd);
+int ol_epoll_send_dgrams(struct ol_driver *base, struct ol_link *l, const struct ol_dgram *messages,
+                         int count);
 
 /* ---- inline, because it is done for each message --------------------------------------- */
 

@@ -199,7 +199,7 @@ tell_watch(struct ep_batch *b, struct ol_link *l, uint32_t bits)
 }
 
 OL_APART bool
-ep_tell_event(struct epoll_driver *d, struct ep_batch *b, struct epoll_event *e)
+ol_epoll_tell_event(struct epoll_driver *d, struct ep_batch *b, struct epoll_event *e)
 {
     struct ol_link *l = e->data.ptr;
     uint32_t broken = e->events & (EPOLLHUP | EPOLLERR);
@@ -217,7 +217,7 @@ ep_tell_event(struct epoll_driver *d, struct ep_batch *b, struct epoll_event *e)
         return true;
     }
     if (!in && !out)
-        ep_quiet(d, l);
+        ol_epoll_quiet(d, l);
     if (out) {
         l->flags &= (uint8_t) ~(EP_WANT_OUT | EP_FULL);
         ep_tell(b, l, OL_SENT, 0, false);

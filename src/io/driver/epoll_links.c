@@ -18,12 +18,12 @@
 /* ---- what is told without asking epoll ------------------------------------------------- */
 
 void
-ep_push_due(struct epoll_driver *d, struct ol_link *l)
+ol_epoll_push_due(struct epoll_driver *d, struct ol_link *l)
 {
     if (l->flags & EP_DUE)
         return;
     if (!d->due && d->is_embedded)
-        ep_set_timer(d, 0); /* whoever polls the embedded descriptor must come */
+        ol_epoll_set_timer(d, 0); /* whoever polls the embedded descriptor must come */
     l->flags |= EP_DUE;
     l->next = NULL;
     *d->due_end = l;
@@ -31,7 +31,7 @@ ep_push_due(struct epoll_driver *d, struct ol_link *l)
 }
 
 OL_APART void
-ep_tell_due(struct epoll_driver *d, struct ep_batch *b)
+ol_epoll_tell_due(struct epoll_driver *d, struct ep_batch *b)
 {
     while (d->due && b->count < b->max) {
         struct ol_link *l = d->due;
@@ -84,7 +84,7 @@ set_interest(struct epoll_driver *d, struct ol_link *l, uint8_t armed)
 
 /* Arm what is wanted; what is armed without need is dropped only along with it. */
 int
-ep_arm_wanted(struct epoll_driver *d, struct ol_link *l)
+ol_epoll_arm_wanted(struct epoll_driver *d, struct ol_link *l)
 {
     uint8_t want = wanted(l);
 
@@ -104,7 +104,7 @@ unregister(struct epoll_driver *d, struct ol_link *l)
 
 /* Something was reported that nobody wants. */
 OL_SELDOM void
-ep_quiet(struct epoll_driver *d, struct ol_link *l)
+ol_epoll_quiet(struct epoll_driver *d, struct ol_link *l)
 {
     uint8_t want = wanted(l);
 
@@ -116,21 +116,21 @@ ep_quiet(struct epoll_driver *d, struct ol_link *l)
 }
 
 int
-epoll_start(struct ol_driver *base, struct ol_link *l)
+ol_epoll_start(struct ol_driver *base, struct ol_link *l)
 {
     struct epoll_driver *d = ep_self(base);
     int err;
 
     OL_ASSERT(l->token >= 0 && !(l->flags & EP_CONNECTING));
     l->flags |= EP_WANT_IN;
-    err = ep_arm_wanted(d, l);
+    err = ol_epoll_arm_wanted(d, l);
     if (err)
         l->flags &= (uint8_t)~EP_WANT_IN;
     return err;
 }
 
 void
-epoll_stop(struct ol_driver *d, struct ol_link *l)
+ol_epoll_stop(struct ol_driver *d, struct ol_link *l)
 {
     (void)d;
     l->flags &= (uint8_t)~EP_WANT_IN;
@@ -183,7 +183,7 @@ close_descriptor(struct epoll_driver *d, struct ol_link *l, bool reset)
 }
 
 void
-epoll_close(struct ol_driver *base, struct ol_link *l, bool reset)
+ol_epoll_close(struct ol_driver *base, struct ol_link *l, bool reset)
 {
     struct epoll_driver *d = ep_self(base);
 
@@ -194,5 +194,5 @@ epoll_close(struct ol_driver *base, struct ol_link *l, bool reset)
     close_descriptor(d, l, reset);
     l->token = -1;
     l->flags &= EP_DUE; /* a connect that failed is not told any more, only its end */
-    ep_push_due(d, l);
+    ol_epoll_push_due(d, l);
 }

@@ -22,14 +22,14 @@ wait_for_room(struct epoll_driver *d, struct ol_link *l)
     int err;
 
     l->flags |= EP_WANT_OUT;
-    err = ep_arm_wanted(d, l);
+    err = ol_epoll_arm_wanted(d, l);
     if (err)
         l->flags &= (uint8_t)~EP_WANT_OUT;
     return err;
 }
 
 int64_t
-epoll_send_now(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces, int count)
+ol_epoll_send_now(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces, int count)
 {
     int64_t n;
 
@@ -41,10 +41,10 @@ epoll_send_now(struct ol_driver *d, struct ol_link *l, const struct iovec *piece
 
 /* A send that is cut means that the next one would find no room: that system call is spared. */
 int64_t
-epoll_send(struct ol_driver *base, struct ol_link *l, const struct iovec *pieces, int count)
+ol_epoll_send(struct ol_driver *base, struct ol_link *l, const struct iovec *pieces, int count)
 {
     struct epoll_driver *d = ep_self(base);
-    int64_t n = l->flags & EP_FULL ? -EAGAIN : epoll_send_now(base, l, pieces, count);
+    int64_t n = l->flags & EP_FULL ? -EAGAIN : ol_epoll_send_now(base, l, pieces, count);
     int64_t err;
 
     if (n >= 0) {
@@ -59,7 +59,7 @@ epoll_send(struct ol_driver *base, struct ol_link *l, const struct iovec *pieces
 }
 
 int64_t
-epoll_send_file(struct ol_driver *base, struct ol_link *l, int file, int64_t offset, size_t len)
+ol_epoll_send_file(struct ol_driver *base, struct ol_link *l, int file, int64_t offset, size_t len)
 {
     int64_t n = l->flags & EP_FULL ? -EAGAIN : ol_sock_send_file(l->token, file, offset, len);
     int64_t err;
@@ -71,7 +71,7 @@ epoll_send_file(struct ol_driver *base, struct ol_link *l, int file, int64_t off
 }
 
 int64_t
-epoll_send_fd(struct ol_driver *base, struct ol_link *l, const struct iovec *piece, int fd)
+ol_epoll_send_fd(struct ol_driver *base, struct ol_link *l, const struct iovec *piece, int fd)
 {
     int64_t n = l->flags & EP_FULL ? -EAGAIN : ol_sock_send_fd(l->token, piece, fd);
     int64_t err;
@@ -83,8 +83,8 @@ epoll_send_fd(struct ol_driver *base, struct ol_link *l, const struct iovec *pie
 }
 
 int
-epoll_send_dgrams(struct ol_driver *base, struct ol_link *l, const struct ol_dgram *messages,
-                  int count)
+ol_epoll_send_dgrams(struct ol_driver *base, struct ol_link *l, const struct ol_dgram *messages,
+                     int count)
 {
     int n = ol_sock_send_dgrams(l->token, messages, count, l->kind == OL_LINK_DGRAM);
     int64_t err;

@@ -16,7 +16,7 @@ enum { SECOND = 1000000000 };
 /* ---- waking, and the timer ------------------------------------------------------------- */
 
 void
-epoll_wake(struct ol_driver *base)
+ol_epoll_wake(struct ol_driver *base)
 {
     struct epoll_driver *d = ep_self(base);
     int saved = errno; /* a signal handler may be calling */
@@ -41,7 +41,7 @@ drain(int fd)
 }
 
 void
-ep_set_timer(struct epoll_driver *d, ol_time until)
+ol_epoll_set_timer(struct epoll_driver *d, ol_time until)
 {
     struct itimerspec at = {{0, 0}, {0, 0}};
 
@@ -100,7 +100,7 @@ walk_events(struct epoll_driver *d, struct ep_batch *b)
         } else if (OL_LIKELY(e->data.ptr)) {
             if (is_just_bytes(e->data.ptr, e->events))
                 ep_tell_stream(d, b, e->data.ptr);
-            else if (!ep_tell_event(d, b, e))
+            else if (!ol_epoll_tell_event(d, b, e))
                 return;
             if (OL_UNLIKELY(b->is_over))
                 return;
@@ -143,7 +143,7 @@ time_left(struct epoll_driver *d, ol_time until)
         d->last_until = until;
         return until - now;
     }
-    ep_set_timer(d, until);
+    ol_epoll_set_timer(d, until);
     return OL_NEVER;
 }
 
@@ -187,7 +187,7 @@ poll_events(struct epoll_driver *d, ol_time until)
 }
 
 int
-epoll_driver_wait(struct ol_driver *base, ol_time until, struct ol_completion *out, int max)
+ol_epoll_wait(struct ol_driver *base, ol_time until, struct ol_completion *out, int max)
 {
     struct epoll_driver *d = ep_self(base);
     struct ep_batch b = {.out = out, .max = max < OL_BATCH_MAX ? max : OL_BATCH_MAX};
@@ -199,7 +199,7 @@ epoll_driver_wait(struct ol_driver *base, ol_time until, struct ol_completion *o
     if (OL_UNLIKELY(d->fds))
         d->fds->used = 0;
     if (OL_UNLIKELY(d->due))
-        ep_tell_due(d, &b);
+        ol_epoll_tell_due(d, &b);
     do {
         if (OL_LIKELY(d->event_next == d->event_count)) {
             int n = poll_events(d, b.count > 0 ? 0 : until);
@@ -218,7 +218,7 @@ epoll_driver_wait(struct ol_driver *base, ol_time until, struct ol_completion *o
 /* One system call where asking epoll first makes two, and the bytes are here sooner: 12.5 us
  * instead of 16.4 for a round trip of bare loops that spin. */
 OL_APART int
-epoll_look(struct ol_driver *base, struct ol_completion *out, int max)
+ol_epoll_look(struct ol_driver *base, struct ol_completion *out, int max)
 {
     struct epoll_driver *d = ep_self(base);
     struct ep_batch b = {.out = out, .max = max < OL_BATCH_MAX ? max : OL_BATCH_MAX};
@@ -226,7 +226,7 @@ epoll_look(struct ol_driver *base, struct ol_completion *out, int max)
 
     if (d->due || d->event_next < d->event_count || !l || l->kind != OL_LINK_STREAM ||
         !(l->flags & EP_WANT_IN))
-        return epoll_driver_wait(base, 0, out, max);
+        return ol_epoll_wait(base, 0, out, max);
     ol_lender_renew(&d->streams);
     ep_tell_stream(d, &b, l);
     return b.count;
@@ -235,22 +235,22 @@ epoll_look(struct ol_driver *base, struct ol_completion *out, int max)
 /* ---- embedded -------------------------------------------------------------------------- */
 
 int
-epoll_embed(struct ol_driver *base)
+ol_epoll_embed(struct ol_driver *base)
 {
     struct epoll_driver *d = ep_self(base);
 
     d->is_embedded = true;
     if (d->due)
-        ep_set_timer(d, 0);
+        ol_epoll_set_timer(d, 0);
     return d->epoll_fd;
 }
 
 void
-epoll_arm(struct ol_driver *base, ol_time until)
+ol_epoll_arm(struct ol_driver *base, ol_time until)
 {
     struct epoll_driver *d = ep_self(base);
 
     /* Not while something is to be told that no descriptor shows.  Events that have been reported
      * but not told are still true in the kernel, so those show by themselves. */
-    ep_set_timer(d, d->due ? 0 : until);
+    ol_epoll_set_timer(d, d->due ? 0 : until);
 }

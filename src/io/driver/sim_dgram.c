@@ -81,11 +81,11 @@ dgram_new(struct sim_driver *d, struct ol_link *l, enum ol_link_kind kind, const
     struct sim_dgram *g;
     int err;
 
-    if (sim_chance(w, w->faults.socket_fails))
+    if (ol_sim_chance(w, w->faults.socket_fails))
         return -EMFILE;
-    if (sim_is_inet(at) != (kind == OL_LINK_DGRAM) || at->kind == OL_ADDR_NONE)
+    if (ol_sim_is_inet(at) != (kind == OL_LINK_DGRAM) || at->kind == OL_ADDR_NONE)
         return -EAFNOSUPPORT;
-    err = sim_reserve(w, 1);
+    err = ol_sim_reserve(w, 1);
     if (err)
         return err;
     g = ol_alloc_zero(w->heap, sizeof *g);
@@ -93,31 +93,31 @@ dgram_new(struct sim_driver *d, struct ol_link *l, enum ol_link_kind kind, const
         err = -ENOMEM;
         goto unreserve;
     }
-    sim_socket_init(&g->s, SIM_DGRAM, d, l);
+    ol_sim_socket_init(&g->s, SIM_DGRAM, d, l);
     g->local = kind == OL_LINK_LOCAL;
-    err = sim_bind(w, &g->bound, &g->s, at, share);
+    err = ol_sim_bind(w, &g->bound, &g->s, at, share);
     if (err)
         goto free_dgram;
-    err = sim_token_take(w, &g->s);
+    err = ol_sim_token_take(w, &g->s);
     if (err)
         goto unbind;
 
-    sim_link_init(l, kind, g->s.token);
+    ol_sim_link_init(l, kind, g->s.token);
     *out = g;
     return 0;
 
 unbind:
-    sim_unbind(w, &g->bound);
+    ol_sim_unbind(w, &g->bound);
 free_dgram:
     ol_free(w->heap, g);
 unreserve:
-    sim_unreserve(w, 1);
+    ol_sim_unreserve(w, 1);
     return err;
 }
 
 int
-sim_dgram_listen(struct sim_driver *d, struct ol_link *l, const struct ol_listen_spec *spec,
-                 struct ol_addr *bound)
+ol_sim_dgram_listen(struct sim_driver *d, struct ol_link *l, const struct ol_listen_spec *spec,
+                    struct ol_addr *bound)
 {
     struct ol_addr at = spec->at;
     struct sim_dgram *g;
@@ -149,22 +149,22 @@ pick_name(struct ol_sim *w, struct ol_addr *at)
 }
 
 int
-sim_dgram_connect(struct sim_driver *d, struct ol_link *l, const struct ol_connect_spec *spec)
+ol_sim_dgram_connect(struct sim_driver *d, struct ol_link *l, const struct ol_connect_spec *spec)
 {
     struct ol_addr to = spec->to;
     struct ol_addr from;
     struct sim_dgram *g;
     int err;
 
-    sim_destination(&to);
-    sim_source(&to, &from);
+    ol_sim_destination(&to);
+    ol_sim_source(&to, &from);
     if (spec->kind == OL_LINK_LOCAL)
         pick_name(d->world, &from);
-    if (spec->kind == OL_LINK_LOCAL && !sim_find(d->world, SIM_DGRAM, &to, &from))
+    if (spec->kind == OL_LINK_LOCAL && !ol_sim_find(d->world, SIM_DGRAM, &to, &from))
         return to.kind == OL_ADDR_PATH ? -ENOENT : -ECONNREFUSED;
     if (spec->many)
         memset(from.ip, 0, sizeof from.ip);
-    sim_local(&spec->local, &from);
+    ol_sim_local(&spec->local, &from);
     err = dgram_new(d, l, spec->kind, &from, OL_PORT_ALONE, &g);
     if (err)
         return err;
@@ -172,36 +172,36 @@ sim_dgram_connect(struct sim_driver *d, struct ol_link *l, const struct ol_conne
     g->deaf = spec->tuning.deaf;
     g->broadcast = spec->tuning.broadcast;
     g->s.flags |= spec->many ? SIM_TELL : SIM_CONNECTED | SIM_TELL;
-    sim_ready(d->world, &g->s);
+    ol_sim_ready(d->world, &g->s);
     return 0;
 }
 
 void
-sim_dgram_discard(struct ol_sim *w, struct sim_dgram *g)
+ol_sim_dgram_discard(struct ol_sim *w, struct sim_dgram *g)
 {
-    sim_unbind(w, &g->bound);
-    sim_unschedule(w, &g->s);
+    ol_sim_unbind(w, &g->bound);
+    ol_sim_unschedule(w, &g->s);
     free_all(w->heap, &g->flying);
     free_all(w->heap, &g->arrived);
-    sim_token_give_back(w, &g->s);
-    sim_unreserve(w, 1);
+    ol_sim_token_give_back(w, &g->s);
+    ol_sim_unreserve(w, 1);
     ol_free(w->heap, g);
 }
 
 void
-sim_dgram_close(struct ol_sim *w, struct sim_dgram *g)
+ol_sim_dgram_close(struct ol_sim *w, struct sim_dgram *g)
 {
     OL_ASSERT(!(g->s.flags & SIM_CLOSING));
-    sim_dgram_receive(w, g, false);
+    ol_sim_dgram_receive(w, g, false);
     g->s.flags |= SIM_CLOSING;
-    sim_unbind(w, &g->bound);
-    sim_ready(w, &g->s);
+    ol_sim_unbind(w, &g->bound);
+    ol_sim_ready(w, &g->s);
 }
 
 /* ---- on the way -------------------------------------------------------------------------- */
 
 bool
-sim_dgram_has(const struct sim_dgram *g)
+ol_sim_dgram_has(const struct sim_dgram *g)
 {
     if (g->s.flags & (SIM_CLOSING | SIM_TELL | SIM_WANTS_ROOM))
         return true;
@@ -209,7 +209,7 @@ sim_dgram_has(const struct sim_dgram *g)
 }
 
 void
-sim_dgram_receive(struct ol_sim *w, struct sim_dgram *g, bool on)
+ol_sim_dgram_receive(struct ol_sim *w, struct sim_dgram *g, bool on)
 {
     uint16_t was = g->s.flags;
 
@@ -217,10 +217,10 @@ sim_dgram_receive(struct ol_sim *w, struct sim_dgram *g, bool on)
     if (on)
         g->s.flags |= SIM_RECEIVING;
     else if ((was & SIM_LATE) ||
-             ((was & SIM_RECEIVING) && (g->arrived.first || g->err) && sim_odds(w, 4)))
+             ((was & SIM_RECEIVING) && (g->arrived.first || g->err) && ol_sim_odds(w, 4)))
         g->s.flags |= SIM_LATE;
-    if (sim_dgram_has(g))
-        sim_ready(w, &g->s);
+    if (ol_sim_dgram_has(g))
+        ol_sim_ready(w, &g->s);
 }
 
 /* What comes first: a message, or another try to send one. */
@@ -232,11 +232,11 @@ schedule(struct ol_sim *w, struct sim_dgram *g)
     if (g->retry_at && g->retry_at < at)
         at = g->retry_at;
     if (at != OL_NEVER)
-        sim_schedule(w, &g->s, at);
+        ol_sim_schedule(w, &g->s, at);
 }
 
 void
-sim_dgram_happens(struct ol_sim *w, struct sim_dgram *g)
+ol_sim_dgram_happens(struct ol_sim *w, struct sim_dgram *g)
 {
     while (g->flying.first && g->flying.first->at <= w->now) {
         struct sim_message *m = take_first(&g->flying);
@@ -256,15 +256,15 @@ sim_dgram_happens(struct ol_sim *w, struct sim_dgram *g)
         g->s.flags |= SIM_WANTS_ROOM;
     }
     schedule(w, g);
-    if (sim_dgram_has(g))
-        sim_ready(w, &g->s);
+    if (ol_sim_dgram_has(g))
+        ol_sim_ready(w, &g->s);
 }
 
 static void
 launch(struct ol_sim *w, struct sim_dgram *to, struct sim_message *m)
 {
-    m->at = w->now + sim_delay(w);
-    if (!to->local && sim_chance(w, w->faults.reorder)) {
+    m->at = w->now + ol_sim_delay(w);
+    if (!to->local && ol_sim_chance(w, w->faults.reorder)) {
         m->at += (ol_time)(1 + ol_rng_below(&w->rng, 1 + w->faults.delay_max_us)) * 1000;
     } else {
         m->at = m->at > to->last_at ? m->at : to->last_at;
@@ -278,7 +278,7 @@ static struct sim_message *
 message_new(struct ol_sim *w, const struct ol_dgram *d, const struct ol_addr *from,
             const struct ol_addr *to)
 {
-    size_t len = sim_pieces_len(d->pieces, d->count);
+    size_t len = ol_sim_pieces_len(d->pieces, d->count);
     struct sim_message *m = ol_alloc(w->heap, sizeof *m + len);
     uint8_t *at;
 
@@ -334,11 +334,11 @@ addresses(const struct sim_dgram *g, const struct ol_dgram *d, struct ol_addr *f
     if (d->to->kind != g->bound.at.kind)
         return -EAFNOSUPPORT;
     *to = *d->to;
-    sim_destination(to);
+    ol_sim_destination(to);
     if (d->from)
         *from = *d->from;
     else if (ol_addr_is_any(&g->bound.at))
-        sim_source(to, from);
+        ol_sim_source(to, from);
     else
         *from = g->bound.at;
     from->port = g->bound.at.port;
@@ -349,7 +349,7 @@ static int
 deliver(struct ol_sim *w, struct sim_dgram *r, const struct ol_dgram *d, const struct ol_addr *from,
         const struct ol_addr *to)
 {
-    int copies = sim_chance(w, w->faults.duplicate) ? 2 : 1;
+    int copies = ol_sim_chance(w, w->faults.duplicate) ? 2 : 1;
 
     for (; copies > 0; copies--) {
         struct sim_message *m;
@@ -384,8 +384,8 @@ deliver_to_many(struct ol_sim *w, const struct sim_dgram *g, const struct ol_dgr
         return -EACCES;
     if (g->deaf && ol_addr_is_group(to))
         return 0;
-    while (!err && (r = sim_next_member(w, to, r)) != NULL) {
-        if (!is_other_source(r, from, to) && !sim_chance(w, w->faults.lose))
+    while (!err && (r = ol_sim_next_member(w, to, r)) != NULL) {
+        if (!is_other_source(r, from, to) && !ol_sim_chance(w, w->faults.lose))
             err = deliver(w, r, d, from, to);
     }
     return err;
@@ -396,7 +396,7 @@ static int
 send_local(struct ol_sim *w, const struct ol_dgram *d, const struct ol_addr *from,
            const struct ol_addr *to)
 {
-    struct sim_socket *s = sim_find(w, SIM_DGRAM, to, from);
+    struct sim_socket *s = ol_sim_find(w, SIM_DGRAM, to, from);
     struct sim_dgram *r = s ? sim_dgram_of(s) : NULL;
     struct sim_message *m;
 
@@ -421,20 +421,20 @@ send_one(struct ol_sim *w, struct sim_dgram *g, const struct ol_dgram *d)
 
     if (err)
         return err;
-    if (sim_pieces_len(d->pieces, d->count) > (g->local ? OL_PACKET_MAX : OL_DGRAM_MAX))
+    if (ol_sim_pieces_len(d->pieces, d->count) > (g->local ? OL_PACKET_MAX : OL_DGRAM_MAX))
         return -EMSGSIZE;
     if (g->local)
         return send_local(w, d, &from, &to);
-    if (g->err && sim_odds(w, 2)) {
+    if (g->err && ol_sim_odds(w, 2)) {
         err = -g->err;
         g->err = 0;
         return err;
     }
     if (ol_addr_is_group(&to) || ol_addr_is_broadcast(&to))
         return deliver_to_many(w, g, d, &from, &to);
-    if (sim_chance(w, w->faults.lose))
+    if (ol_sim_chance(w, w->faults.lose))
         return 0;
-    s = sim_find(w, SIM_DGRAM, &to, &from);
+    s = ol_sim_find(w, SIM_DGRAM, &to, &from);
     if (!s) {
         refused(w, g);
         return 0;
@@ -467,13 +467,13 @@ owe_room(struct ol_sim *w, struct sim_dgram *g, int err)
         return;
     }
     g->s.flags |= SIM_WANTS_ROOM;
-    sim_ready(w, &g->s);
+    ol_sim_ready(w, &g->s);
 }
 
 int
-sim_dgram_send(struct ol_sim *w, struct sim_dgram *g, const struct ol_dgram *messages, int count)
+ol_sim_dgram_send(struct ol_sim *w, struct sim_dgram *g, const struct ol_dgram *messages, int count)
 {
-    int most = (int)sim_slice(w, (size_t)count);
+    int most = (int)ol_sim_slice(w, (size_t)count);
     int err = 0;
     int taken = 0;
 
@@ -482,7 +482,7 @@ sim_dgram_send(struct ol_sim *w, struct sim_dgram *g, const struct ol_dgram *mes
         err = has_room(w, g) ? send_one(w, g, &messages[taken]) : -EAGAIN;
         if (err)
             break;
-        g->burst += OVERHEAD + sim_pieces_len(messages[taken].pieces, messages[taken].count);
+        g->burst += OVERHEAD + ol_sim_pieces_len(messages[taken].pieces, messages[taken].count);
         taken++;
     }
     if (err && taken == 0 && err != -EAGAIN)
@@ -513,7 +513,7 @@ received(struct ol_sim *w, struct sim_dgram *g, struct ol_completion *c, struct 
         g->err = 0;
         return true;
     }
-    to = sim_lend(g->s.driver, &c->bytes, g->arrived.first->len, 0);
+    to = ol_sim_lend(g->s.driver, &c->bytes, g->arrived.first->len, 0);
     if (!to) {
         c->result = -ENOMEM;
         g->s.flags &= (uint16_t)~SIM_RECEIVING;
@@ -534,8 +534,8 @@ received(struct ol_sim *w, struct sim_dgram *g, struct ol_completion *c, struct 
 }
 
 bool
-sim_dgram_complete(struct ol_sim *w, struct sim_dgram *g, struct ol_completion *c,
-                   struct ol_addr addrs[2])
+ol_sim_dgram_complete(struct ol_sim *w, struct sim_dgram *g, struct ol_completion *c,
+                      struct ol_addr addrs[2])
 {
     struct ol_link *l = g->s.link;
 
@@ -548,8 +548,8 @@ sim_dgram_complete(struct ol_sim *w, struct sim_dgram *g, struct ol_completion *
         return true;
     if (g->s.flags & SIM_CLOSING) {
         c->kind = OL_CLOSED;
-        sim_dgram_discard(w, g);
-        sim_link_fini(l);
+        ol_sim_dgram_discard(w, g);
+        ol_sim_link_fini(l);
         return true;
     }
     if (g->s.flags & SIM_WANTS_ROOM) {

@@ -12,7 +12,7 @@
 enum { POISON = 0xdb };
 
 uint8_t *
-sim_lend(struct sim_driver *d, struct ol_lent *lent, size_t len, size_t room)
+ol_sim_lend(struct sim_driver *d, struct ol_lent *lent, size_t len, size_t room)
 {
     struct ol_rng *rng = &d->world->rng;
     size_t after = ol_rng_below(rng, 16) ? ol_rng_below(rng, 32) : OL_RECEIVE_MIN;
@@ -33,7 +33,7 @@ sim_lend(struct sim_driver *d, struct ol_lent *lent, size_t len, size_t room)
 }
 
 void
-sim_lend_nothing(struct sim_driver *d, struct ol_lent *lent)
+ol_sim_lend_nothing(struct sim_driver *d, struct ol_lent *lent)
 {
     memset(lent, 0, sizeof *lent);
     lent->id = 1;
@@ -41,7 +41,7 @@ sim_lend_nothing(struct sim_driver *d, struct ol_lent *lent)
 }
 
 void
-sim_give_back(struct sim_driver *d, struct ol_lent *lent)
+ol_sim_give_back(struct sim_driver *d, struct ol_lent *lent)
 {
     struct ol_block *b = lent->block;
 
@@ -64,7 +64,7 @@ sim_give_back(struct sim_driver *d, struct ol_lent *lent)
 }
 
 void
-sim_lent_fini(struct sim_driver *d)
+ol_sim_lent_fini(struct sim_driver *d)
 {
     for (size_t i = 0; i < SIM_QUARANTINE; i++) {
         if (d->quarantine[i])

@@ -10,45 +10,45 @@ enum {
 };
 
 int
-sim_listen(struct sim_driver *d, struct ol_link *l, const struct ol_listen_spec *spec,
-           struct ol_addr *bound)
+ol_sim_listen(struct sim_driver *d, struct ol_link *l, const struct ol_listen_spec *spec,
+              struct ol_addr *bound)
 {
     struct ol_sim *w = d->world;
     struct sim_listener *n;
     int err;
 
-    if (sim_chance(w, w->faults.socket_fails))
+    if (ol_sim_chance(w, w->faults.socket_fails))
         return -EMFILE;
     if (spec->at.kind == OL_ADDR_NONE)
         return -EAFNOSUPPORT;
     n = ol_alloc_zero(w->heap, sizeof *n);
     if (!n)
         return -ENOMEM;
-    sim_socket_init(&n->s, SIM_LISTENER, d, l);
+    ol_sim_socket_init(&n->s, SIM_LISTENER, d, l);
     n->packets = spec->packets;
     n->backlog = spec->backlog > 0 ? spec->backlog : BACKLOG;
     n->singly = spec->singly;
-    err = sim_bind(w, &n->bound, &n->s, &spec->at, spec->share);
+    err = ol_sim_bind(w, &n->bound, &n->s, &spec->at, spec->share);
     if (err)
         goto free_listener;
-    err = sim_token_take(w, &n->s);
+    err = ol_sim_token_take(w, &n->s);
     if (err)
         goto unbind;
 
-    sim_link_init(l, OL_LINK_LISTENER, n->s.token);
+    ol_sim_link_init(l, OL_LINK_LISTENER, n->s.token);
     if (bound)
         *bound = n->bound.at;
     return 0;
 
 unbind:
-    sim_unbind(w, &n->bound);
+    ol_sim_unbind(w, &n->bound);
 free_listener:
     ol_free(w->heap, n);
     return err;
 }
 
 bool
-sim_listener_has(const struct sim_listener *l)
+ol_sim_listener_has(const struct sim_listener *l)
 {
     if (l->s.flags & SIM_CLOSING)
         return true;
@@ -56,7 +56,7 @@ sim_listener_has(const struct sim_listener *l)
 }
 
 int
-sim_listener_offer(struct ol_sim *w, struct sim_listener *l, struct sim_end *e)
+ol_sim_listener_offer(struct ol_sim *w, struct sim_listener *l, struct sim_end *e)
 {
     if (l->queued >= l->backlog)
         return -EAGAIN;
@@ -69,8 +69,8 @@ sim_listener_offer(struct ol_sim *w, struct sim_listener *l, struct sim_end *e)
         l->first = e;
     l->last = e;
     l->queued++;
-    if (sim_listener_has(l))
-        sim_ready(w, &l->s);
+    if (ol_sim_listener_has(l))
+        ol_sim_ready(w, &l->s);
     return 0;
 }
 
@@ -86,17 +86,17 @@ take(struct sim_listener *l)
 }
 
 void
-sim_listener_accept(struct ol_sim *w, struct sim_listener *l, bool on)
+ol_sim_listener_accept(struct ol_sim *w, struct sim_listener *l, bool on)
 {
     uint16_t was = l->s.flags;
 
     l->s.flags &= (uint16_t) ~(SIM_RECEIVING | SIM_LATE);
     if (on)
         l->s.flags |= SIM_RECEIVING;
-    else if ((was & SIM_LATE) || ((was & SIM_RECEIVING) && l->first && sim_odds(w, 4)))
+    else if ((was & SIM_LATE) || ((was & SIM_RECEIVING) && l->first && ol_sim_odds(w, 4)))
         l->s.flags |= SIM_LATE;
-    if (sim_listener_has(l))
-        sim_ready(w, &l->s);
+    if (ol_sim_listener_has(l))
+        ol_sim_ready(w, &l->s);
 }
 
 static void
@@ -105,7 +105,7 @@ refuse_rest(struct ol_sim *w, struct sim_listener *l, int keep)
     struct sim_end *kept = keep ? take(l) : NULL;
 
     while (l->first)
-        sim_end_refuse(w, take(l));
+        ol_sim_end_refuse(w, take(l));
     if (kept) {
         l->first = kept;
         l->last = kept;
@@ -114,22 +114,22 @@ refuse_rest(struct ol_sim *w, struct sim_listener *l, int keep)
 }
 
 void
-sim_listener_close(struct ol_sim *w, struct sim_listener *l)
+ol_sim_listener_close(struct ol_sim *w, struct sim_listener *l)
 {
     OL_ASSERT(!(l->s.flags & SIM_CLOSING));
-    sim_listener_accept(w, l, false);
+    ol_sim_listener_accept(w, l, false);
     l->s.flags |= SIM_CLOSING;
-    sim_unbind(w, &l->bound);
+    ol_sim_unbind(w, &l->bound);
     refuse_rest(w, l, (l->s.flags & SIM_LATE) && l->first);
-    sim_ready(w, &l->s);
+    ol_sim_ready(w, &l->s);
 }
 
 void
-sim_listener_discard(struct ol_sim *w, struct sim_listener *l)
+ol_sim_listener_discard(struct ol_sim *w, struct sim_listener *l)
 {
-    sim_unbind(w, &l->bound);
+    ol_sim_unbind(w, &l->bound);
     refuse_rest(w, l, false);
-    sim_token_give_back(w, &l->s);
+    ol_sim_token_give_back(w, &l->s);
     ol_free(w->heap, l);
 }
 
@@ -137,7 +137,7 @@ static void
 accepted(struct ol_sim *w, struct sim_listener *l, struct ol_completion *c, struct ol_addr *from)
 {
     struct sim_end *e = l->first;
-    int err = sim_chance(w, w->faults.accept_fails) ? -EMFILE : sim_token_take(w, &e->s);
+    int err = ol_sim_chance(w, w->faults.accept_fails) ? -EMFILE : ol_sim_token_take(w, &e->s);
 
     c->kind = OL_ACCEPTED;
     l->s.flags &= (uint16_t)~SIM_LATE;
@@ -153,15 +153,15 @@ accepted(struct ol_sim *w, struct sim_listener *l, struct ol_completion *c, stru
     if (l->singly)
         l->s.flags &= (uint16_t)~SIM_RECEIVING;
     c->more = (l->s.flags & SIM_RECEIVING) != 0;
-    if (sim_odds(w, 4))
+    if (ol_sim_odds(w, 4))
         return; /* a multishot accept does not know the peer */
-    sim_end_name(e, true, from);
+    ol_sim_end_name(e, true, from);
     c->from = from;
 }
 
 bool
-sim_listener_complete(struct ol_sim *w, struct sim_listener *l, struct ol_completion *c,
-                      struct ol_addr *from)
+ol_sim_listener_complete(struct ol_sim *w, struct sim_listener *l, struct ol_completion *c,
+                         struct ol_addr *from)
 {
     struct ol_link *link = l->s.link;
 
@@ -173,7 +173,7 @@ sim_listener_complete(struct ol_sim *w, struct sim_listener *l, struct ol_comple
     if (!(l->s.flags & SIM_CLOSING))
         return false;
     c->kind = OL_CLOSED;
-    sim_listener_discard(w, l);
-    sim_link_fini(link);
+    ol_sim_listener_discard(w, l);
+    ol_sim_link_fini(link);
     return true;
 }

@@ -22,7 +22,7 @@ struct sim_port {
 };
 
 bool
-sim_is_inet(const struct ol_addr *a)
+ol_sim_is_inet(const struct ol_addr *a)
 {
     return a->kind == OL_ADDR_V4 || a->kind == OL_ADDR_V6;
 }
@@ -34,11 +34,11 @@ ip_len(const struct ol_addr *a)
 }
 
 size_t
-sim_name_size(const struct ol_addr *a)
+ol_sim_name_size(const struct ol_addr *a)
 {
     if (a->kind == OL_ADDR_NONE)
         return 1;
-    if (sim_is_inet(a))
+    if (ol_sim_is_inet(a))
         return 1 + sizeof a->port + (a->kind == OL_ADDR_V6 ? sizeof a->zone : 0) + ip_len(a);
     return 2 + (size_t)a->path_len;
 }
@@ -58,12 +58,12 @@ get(const uint8_t *from, void *to, size_t n)
 }
 
 uint8_t *
-sim_name_pack(const struct ol_addr *a, uint8_t *to)
+ol_sim_name_pack(const struct ol_addr *a, uint8_t *to)
 {
     *to++ = a->kind;
     if (a->kind == OL_ADDR_NONE)
         return to;
-    if (!sim_is_inet(a)) {
+    if (!ol_sim_is_inet(a)) {
         *to++ = a->path_len;
         return put(to, a->path, a->path_len);
     }
@@ -74,13 +74,13 @@ sim_name_pack(const struct ol_addr *a, uint8_t *to)
 }
 
 const uint8_t *
-sim_name_unpack(const uint8_t *from, struct ol_addr *a)
+ol_sim_name_unpack(const uint8_t *from, struct ol_addr *a)
 {
     memset(a, 0, sizeof *a);
     a->kind = *from++;
     if (a->kind == OL_ADDR_NONE)
         return from;
-    if (!sim_is_inet(a)) {
+    if (!ol_sim_is_inet(a)) {
         a->path_len = *from++;
         return get(from, a->path, a->path_len);
     }
@@ -91,9 +91,9 @@ sim_name_unpack(const uint8_t *from, struct ol_addr *a)
 }
 
 void
-sim_destination(struct ol_addr *to)
+ol_sim_destination(struct ol_addr *to)
 {
-    if (!sim_is_inet(to) || !ol_addr_is_any(to))
+    if (!ol_sim_is_inet(to) || !ol_addr_is_any(to))
         return;
     if (to->kind == OL_ADDR_V4)
         memcpy(to->ip, "\x7f\0\0\1", 4);
@@ -104,15 +104,15 @@ sim_destination(struct ol_addr *to)
 /* Every address is this machine's own, so Linux would answer from the address that was asked;
  * all of 127/8 is asked from 127.0.0.1. */
 void
-sim_source(const struct ol_addr *to, struct ol_addr *from)
+ol_sim_source(const struct ol_addr *to, struct ol_addr *from)
 {
     memset(from, 0, sizeof *from);
-    if (!sim_is_inet(to))
+    if (!ol_sim_is_inet(to))
         return;
     from->kind = to->kind;
     from->zone = to->zone;
     if (ol_addr_is_group(to) || ol_addr_is_broadcast(to))
-        sim_destination(from); /* nothing leaves from these */
+        ol_sim_destination(from); /* nothing leaves from these */
     else if (to->kind == OL_ADDR_V4 && to->ip[0] == 127)
         memcpy(from->ip, "\x7f\0\0\1", 4);
     else
@@ -121,7 +121,7 @@ sim_source(const struct ol_addr *to, struct ol_addr *from)
 
 /* This machine has every address. */
 void
-sim_local(const struct ol_addr *local, struct ol_addr *from)
+ol_sim_local(const struct ol_addr *local, struct ol_addr *from)
 {
     if (local->kind == from->kind) {
         memcpy(from->ip, local->ip, ip_len(from));
@@ -131,7 +131,7 @@ sim_local(const struct ol_addr *local, struct ol_addr *from)
 }
 
 uint16_t
-sim_ephemeral_port(struct ol_sim *w)
+ol_sim_ephemeral_port(struct ol_sim *w)
 {
     return (uint16_t)(EPHEMERAL_FIRST + w->ephemeral++ % EPHEMERAL_COUNT);
 }
@@ -143,7 +143,7 @@ port_key(enum sim_kind kind, const struct ol_addr *a, uint8_t key[KEY_MAX])
 {
     key[0] = kind == SIM_DGRAM;
     key[1] = a->kind;
-    if (sim_is_inet(a)) {
+    if (ol_sim_is_inet(a)) {
         memcpy(key + 2, &a->port, sizeof a->port);
         return 2 + sizeof a->port;
     }
@@ -172,7 +172,7 @@ port_find(const struct ol_sim *w, enum sim_kind kind, const struct ol_addr *at)
 static bool
 same_ip(const struct ol_addr *a, const struct ol_addr *b)
 {
-    return !sim_is_inet(a) || memcmp(a->ip, b->ip, ip_len(a)) == 0;
+    return !ol_sim_is_inet(a) || memcmp(a->ip, b->ip, ip_len(a)) == 0;
 }
 
 static bool
@@ -180,7 +180,7 @@ taken(const struct sim_port *p, const struct ol_addr *at, enum ol_share_port sha
 {
     for (const struct sim_bound *b = p ? p->first : NULL; b; b = b->next) {
         bool meet = same_ip(at, &b->at) ||
-                    (sim_is_inet(at) && (ol_addr_is_any(at) || ol_addr_is_any(&b->at)));
+                    (ol_sim_is_inet(at) && (ol_addr_is_any(at) || ol_addr_is_any(&b->at)));
 
         bool may = share == OL_PORT_SHARED ? b->share == OL_PORT_SHARED
                                            : share == OL_PORT_SIBLING && b->share != OL_PORT_ALONE;
@@ -212,15 +212,15 @@ pick_port(struct ol_sim *w, enum sim_kind kind)
 }
 
 int
-sim_bind(struct ol_sim *w, struct sim_bound *b, struct sim_socket *s, const struct ol_addr *at,
-         enum ol_share_port share)
+ol_sim_bind(struct ol_sim *w, struct sim_bound *b, struct sim_socket *s, const struct ol_addr *at,
+            enum ol_share_port share)
 {
     struct sim_port *p;
 
     b->at = *at;
     b->share = share;
     b->socket = s;
-    if (sim_is_inet(at) && at->port == 0) {
+    if (ol_sim_is_inet(at) && at->port == 0) {
         b->at.port = pick_port(w, s->kind);
         if (b->at.port == 0)
             return -EADDRINUSE;
@@ -245,7 +245,7 @@ sim_bind(struct ol_sim *w, struct sim_bound *b, struct sim_socket *s, const stru
 }
 
 void
-sim_unbind(struct ol_sim *w, struct sim_bound *b)
+ol_sim_unbind(struct ol_sim *w, struct sim_bound *b)
 {
     struct sim_port *p = b->port;
 
@@ -270,12 +270,12 @@ fit(const struct sim_bound *b, const struct ol_addr *to, const struct ol_addr *f
 {
     bool exact = same_ip(&b->at, to);
 
-    if (!exact && !(sim_is_inet(to) && ol_addr_is_any(&b->at)))
+    if (!exact && !(ol_sim_is_inet(to) && ol_addr_is_any(&b->at)))
         return 0;
     if (b->socket->flags & SIM_CONNECTED) {
         const struct ol_addr *peer = &sim_dgram_of(b->socket)->peer;
 
-        if (!sim_is_inet(to))
+        if (!ol_sim_is_inet(to))
             return from && ol_addr_same(peer, from) ? 3 : 0;
         return from && peer->port == from->port && same_ip(peer, from) ? 3 : 0;
     }
@@ -295,7 +295,7 @@ is_member(const struct sim_bound *b, const struct ol_addr *to)
 }
 
 struct sim_dgram *
-sim_next_member(struct ol_sim *w, const struct ol_addr *to, const struct sim_dgram *after)
+ol_sim_next_member(struct ol_sim *w, const struct ol_addr *to, const struct sim_dgram *after)
 {
     struct sim_port *p = port_find(w, SIM_DGRAM, to);
     struct sim_bound *b = after ? after->bound.next : p ? p->first : NULL;
@@ -306,7 +306,8 @@ sim_next_member(struct ol_sim *w, const struct ol_addr *to, const struct sim_dgr
 }
 
 struct sim_socket *
-sim_find(struct ol_sim *w, enum sim_kind kind, const struct ol_addr *to, const struct ol_addr *from)
+ol_sim_find(struct ol_sim *w, enum sim_kind kind, const struct ol_addr *to,
+            const struct ol_addr *from)
 {
     struct sim_port *p = port_find(w, kind, to);
     struct sim_socket *found = NULL;
@@ -320,7 +321,7 @@ sim_find(struct ol_sim *w, enum sim_kind kind, const struct ol_addr *to, const s
             continue;
         among = f > best ? 1 : among + 1;
         best = f;
-        if (among == 1 || sim_odds(w, among)) /* each with the same chance in the end */
+        if (among == 1 || ol_sim_odds(w, among)) /* each with the same chance in the end */
             found = b->socket;
     }
     return found;

@@ -20,7 +20,7 @@ struct sim_chunk {
 };
 
 size_t
-sim_pieces_len(const struct iovec *pieces, int count)
+ol_sim_pieces_len(const struct iovec *pieces, int count)
 {
     size_t len = 0;
 
@@ -67,14 +67,14 @@ pipe_settle(const ol_heap *heap, struct sim_pipe **pipe)
 }
 
 int
-sim_pipe_append(const ol_heap *heap, struct sim_pipe **pipe, const struct iovec *pieces, int count,
-                size_t skip, size_t n)
+ol_sim_pipe_append(const ol_heap *heap, struct sim_pipe **pipe, const struct iovec *pieces,
+                   int count, size_t skip, size_t n)
 {
     struct sim_pipe *p = pipe_need(heap, pipe);
     struct sim_chunk *c = NULL;
     size_t first = 0;
 
-    OL_ASSERT(skip + n <= sim_pieces_len(pieces, count));
+    OL_ASSERT(skip + n <= ol_sim_pieces_len(pieces, count));
     if (!p)
         return -ENOMEM;
     if (p->last)
@@ -109,7 +109,7 @@ sim_pipe_append(const ol_heap *heap, struct sim_pipe **pipe, const struct iovec 
 }
 
 void
-sim_pipe_read(const ol_heap *heap, struct sim_pipe **pipe, uint8_t *to, size_t n)
+ol_sim_pipe_read(const ol_heap *heap, struct sim_pipe **pipe, uint8_t *to, size_t n)
 {
     struct sim_pipe *p = *pipe;
 
@@ -135,7 +135,7 @@ sim_pipe_read(const ol_heap *heap, struct sim_pipe **pipe, uint8_t *to, size_t n
 }
 
 bool
-sim_pipe_peek(const struct sim_pipe *pipe, uint8_t *to, size_t n)
+ol_sim_pipe_peek(const struct sim_pipe *pipe, uint8_t *to, size_t n)
 {
     if (!pipe || pipe->arrived < n)
         return false;
@@ -150,7 +150,7 @@ sim_pipe_peek(const struct sim_pipe *pipe, uint8_t *to, size_t n)
 }
 
 void
-sim_pipe_cut(const ol_heap *heap, struct sim_pipe **pipe, size_t keep)
+ol_sim_pipe_cut(const ol_heap *heap, struct sim_pipe **pipe, size_t keep)
 {
     struct sim_pipe *p = *pipe;
     struct sim_chunk **at;
@@ -181,13 +181,13 @@ sim_pipe_cut(const ol_heap *heap, struct sim_pipe **pipe, size_t keep)
 }
 
 void
-sim_pipe_free(const ol_heap *heap, struct sim_pipe **pipe)
+ol_sim_pipe_free(const ol_heap *heap, struct sim_pipe **pipe)
 {
     if (!*pipe)
         return;
     ol_free(heap, (*pipe)->pending); /* not checked: its owner may be gone in a forked child */
     (*pipe)->pending = NULL;
-    sim_pipe_cut(heap, pipe, 0);
+    ol_sim_pipe_cut(heap, pipe, 0);
     pipe_settle(heap, pipe);
 }
 
@@ -221,8 +221,8 @@ sum_of(const struct iovec *pieces, int count)
 }
 
 int
-sim_pipe_pend(const ol_heap *heap, struct sim_pipe **pipe, const struct iovec *pieces, int count,
-              enum sim_finish finish)
+ol_sim_pipe_pend(const ol_heap *heap, struct sim_pipe **pipe, const struct iovec *pieces, int count,
+                 enum sim_finish finish)
 {
     struct sim_pipe *p = pipe_need(heap, pipe);
     struct sim_pending *s;
@@ -235,7 +235,7 @@ sim_pipe_pend(const ol_heap *heap, struct sim_pipe **pipe, const struct iovec *p
         pipe_settle(heap, pipe);
         return -ENOMEM;
     }
-    s->total = ol_min(sim_pieces_len(pieces, count), INT32_MAX);
+    s->total = ol_min(ol_sim_pieces_len(pieces, count), INT32_MAX);
     s->taken = 0;
     s->sum = sum_of(pieces, count);
     s->finish = finish;
@@ -246,7 +246,7 @@ sim_pipe_pend(const ol_heap *heap, struct sim_pipe **pipe, const struct iovec *p
 }
 
 void
-sim_pipe_unpend(const ol_heap *heap, struct sim_pipe **pipe)
+ol_sim_pipe_unpend(const ol_heap *heap, struct sim_pipe **pipe)
 {
     struct sim_pending *s = (*pipe)->pending;
 

@@ -22,27 +22,28 @@ enum { SYN_TRIES = 6, MESSAGE_PIECES = 32 };
 static struct sim_wire *
 wire_new(struct ol_sim *w, const struct ol_addr *from, const struct ol_addr *to, bool packets)
 {
-    size_t size = sizeof(struct sim_wire) + sim_name_size(from) + sim_name_size(to);
+    size_t size = sizeof(struct sim_wire) + ol_sim_name_size(from) + ol_sim_name_size(to);
     struct sim_wire *wire;
 
-    if (sim_reserve(w, 2))
+    if (ol_sim_reserve(w, 2))
         return NULL;
     wire = ol_alloc(w->heap, size);
     if (!wire) {
-        sim_unreserve(w, 2);
+        ol_sim_unreserve(w, 2);
         return NULL;
     }
     for (unsigned i = 0; i < 2; i++) {
         struct sim_end *e = &wire->end[i];
 
-        sim_socket_init(&e->s, SIM_END, NULL, NULL);
+        ol_sim_socket_init(&e->s, SIM_END, NULL, NULL);
         e->out = NULL;
         e->err = 0;
         e->which = (uint8_t)i;
         e->tries = 0;
     }
     wire->packets = packets;
-    (void)sim_name_pack(to, sim_name_pack(from, wire->names)); /* the end is known by its content */
+    (void)ol_sim_name_pack(
+        to, ol_sim_name_pack(from, wire->names)); /* the end is known by its content */
     return wire;
 }
 
@@ -50,10 +51,10 @@ static void
 wire_free(struct ol_sim *w, struct sim_wire *wire)
 {
     for (unsigned i = 0; i < 2; i++) {
-        sim_unschedule(w, &wire->end[i].s);
-        sim_pipe_free(w->heap, &wire->end[i].out);
+        ol_sim_unschedule(w, &wire->end[i].s);
+        ol_sim_pipe_free(w->heap, &wire->end[i].out);
     }
-    sim_unreserve(w, 2);
+    ol_sim_unreserve(w, 2);
     ol_free(w->heap, wire);
 }
 
@@ -65,22 +66,22 @@ held(const struct sim_end *e)
 
 /* Once nobody holds either end nobody can see what is still on its way. */
 void
-sim_end_release(struct ol_sim *w, struct sim_end *e)
+ol_sim_end_release(struct ol_sim *w, struct sim_end *e)
 {
     if (e->s.token >= 0)
-        sim_token_give_back(w, &e->s);
+        ol_sim_token_give_back(w, &e->s);
     e->s.link = NULL;
     if (!held(e) && !held(sim_peer(e)))
         wire_free(w, sim_wire_of(e));
 }
 
 void
-sim_end_name(struct sim_end *e, bool peer, struct ol_addr *out)
+ol_sim_end_name(struct sim_end *e, bool peer, struct ol_addr *out)
 {
-    const uint8_t *second = sim_name_unpack(sim_wire_of(e)->names, out);
+    const uint8_t *second = ol_sim_name_unpack(sim_wire_of(e)->names, out);
 
     if ((e->which == 1) != peer)
-        (void)sim_name_unpack(second, out); /* the end is known by its content */
+        (void)ol_sim_name_unpack(second, out); /* the end is known by its content */
 }
 
 /* ---- what there is to tell --------------------------------------------------------------- */
@@ -97,7 +98,7 @@ first_message(const struct sim_pipe *in)
 {
     uint32_t len;
 
-    if (!sim_pipe_peek(in, (uint8_t *)&len, sizeof len) || in->arrived < sizeof len + len)
+    if (!ol_sim_pipe_peek(in, (uint8_t *)&len, sizeof len) || in->arrived < sizeof len + len)
         return 0;
     return sizeof len + len;
 }
@@ -128,7 +129,7 @@ send_room(const struct ol_sim *w, const struct sim_end *e)
 }
 
 bool
-sim_end_has(struct ol_sim *w, const struct sim_end *e)
+ol_sim_end_has(struct ol_sim *w, const struct sim_end *e)
 {
     if (e->s.flags & (SIM_CLOSING | SIM_TELL))
         return true;
@@ -146,8 +147,8 @@ sim_end_has(struct ol_sim *w, const struct sim_end *e)
 static void
 tell(struct ol_sim *w, struct sim_end *e)
 {
-    if (e->s.link && !(e->s.flags & SIM_QUEUED) && sim_end_has(w, e))
-        sim_ready(w, &e->s);
+    if (e->s.link && !(e->s.flags & SIM_QUEUED) && ol_sim_end_has(w, e))
+        ol_sim_ready(w, &e->s);
 }
 
 /* ---- breaking ---------------------------------------------------------------------------- */
@@ -165,8 +166,8 @@ wire_break(struct ol_sim *w, struct sim_wire *wire, int err)
             e->s.flags |= SIM_TELL;
         e->s.state = SIM_BROKEN;
         e->err = (uint16_t)err;
-        sim_unschedule(w, &e->s);
-        sim_pipe_cut(w->heap, &e->out, e->out && !sim_odds(w, 4) ? e->out->arrived : 0);
+        ol_sim_unschedule(w, &e->s);
+        ol_sim_pipe_cut(w->heap, &e->out, e->out && !ol_sim_odds(w, 4) ? e->out->arrived : 0);
     }
     tell(w, &wire->end[0]);
     tell(w, &wire->end[1]);
@@ -184,19 +185,19 @@ take_err(struct sim_end *e, int otherwise)
 /* ---- connecting -------------------------------------------------------------------------- */
 
 int
-sim_pair(struct sim_driver *d, int32_t tokens[2])
+ol_sim_pair(struct sim_driver *d, int32_t tokens[2])
 {
     struct ol_sim *w = d->world;
     struct ol_addr none = {.kind = OL_ADDR_NONE};
     struct sim_wire *wire;
 
-    if (sim_chance(w, w->faults.socket_fails))
+    if (ol_sim_chance(w, w->faults.socket_fails))
         return -EMFILE;
     wire = wire_new(w, &none, &none, false);
     if (!wire)
         return -ENOMEM;
     for (unsigned i = 0; i < 2; i++) {
-        if (sim_token_take(w, &wire->end[i].s))
+        if (ol_sim_token_take(w, &wire->end[i].s))
             goto free_wire;
         wire->end[i].s.state = SIM_OPEN;
         wire->end[i].s.driver = d;
@@ -207,7 +208,7 @@ sim_pair(struct sim_driver *d, int32_t tokens[2])
 
 free_wire:
     if (wire->end[0].s.token >= 0)
-        sim_token_give_back(w, &wire->end[0].s);
+        ol_sim_token_give_back(w, &wire->end[0].s);
     wire_free(w, wire);
     return -ENOMEM;
 }
@@ -219,7 +220,7 @@ refusal(const struct ol_addr *to)
 }
 
 int
-sim_connect(struct sim_driver *d, struct ol_link *l, const struct ol_connect_spec *spec)
+ol_sim_connect(struct sim_driver *d, struct ol_link *l, const struct ol_connect_spec *spec)
 {
     struct ol_sim *w = d->world;
     struct ol_addr to = spec->to;
@@ -227,17 +228,17 @@ sim_connect(struct sim_driver *d, struct ol_link *l, const struct ol_connect_spe
     struct sim_wire *wire;
     struct sim_end *e;
 
-    if (sim_chance(w, w->faults.socket_fails))
+    if (ol_sim_chance(w, w->faults.socket_fails))
         return -EMFILE;
     if (to.kind == OL_ADDR_NONE)
         return -EAFNOSUPPORT;
-    sim_destination(&to);
-    sim_source(&to, &from);
-    if (sim_is_inet(&to)) {
-        sim_local(&spec->local, &from);
+    ol_sim_destination(&to);
+    ol_sim_source(&to, &from);
+    if (ol_sim_is_inet(&to)) {
+        ol_sim_local(&spec->local, &from);
         if (from.port == 0)
-            from.port = sim_ephemeral_port(w);
-    } else if (!sim_find(w, SIM_LISTENER, &to, NULL) && sim_odds(w, 2)) {
+            from.port = ol_sim_ephemeral_port(w);
+    } else if (!ol_sim_find(w, SIM_LISTENER, &to, NULL) && ol_sim_odds(w, 2)) {
         return -refusal(&to); /* epoll hears of it at once, io_uring later: so either */
     }
 
@@ -245,15 +246,15 @@ sim_connect(struct sim_driver *d, struct ol_link *l, const struct ol_connect_spe
     if (!wire)
         return -ENOMEM;
     e = &wire->end[0];
-    if (sim_token_take(w, &e->s)) {
+    if (ol_sim_token_take(w, &e->s)) {
         wire_free(w, wire);
         return -ENOMEM;
     }
     e->s.state = SIM_SYN;
     e->s.driver = d;
     e->s.link = l;
-    sim_link_init(l, spec->kind, e->s.token);
-    sim_schedule_if_idle(w, &e->s);
+    ol_sim_link_init(l, spec->kind, e->s.token);
+    ol_sim_schedule_if_idle(w, &e->s);
     return 0;
 }
 
@@ -262,7 +263,7 @@ answer(struct ol_sim *w, struct sim_end *e, int err)
 {
     e->s.state = SIM_SYN_BACK;
     e->err = (uint16_t)err;
-    sim_schedule_if_idle(w, &e->s);
+    ol_sim_schedule_if_idle(w, &e->s);
 }
 
 static void
@@ -271,14 +272,14 @@ syn_arrives(struct ol_sim *w, struct sim_end *e)
     struct sim_socket *s;
     struct ol_addr to;
 
-    sim_end_name(e, true, &to);
-    if (sim_is_inet(&to) && sim_chance(w, w->faults.black_hole)) {
+    ol_sim_end_name(e, true, &to);
+    if (ol_sim_is_inet(&to) && ol_sim_chance(w, w->faults.black_hole)) {
         e->s.state = SIM_LOST;
-        sim_schedule(w, &e->s, w->now + SYN_GIVE_UP);
+        ol_sim_schedule(w, &e->s, w->now + SYN_GIVE_UP);
         return;
     }
-    s = sim_find(w, SIM_LISTENER, &to, NULL);
-    if (!s || sim_chance(w, w->faults.refuse)) {
+    s = ol_sim_find(w, SIM_LISTENER, &to, NULL);
+    if (!s || ol_sim_chance(w, w->faults.refuse)) {
         answer(w, e, refusal(&to));
         return;
     }
@@ -286,11 +287,11 @@ syn_arrives(struct ol_sim *w, struct sim_end *e)
         answer(w, e, EPROTOTYPE);
         return;
     }
-    if (sim_listener_offer(w, sim_listener_of(s), sim_peer(e)) == 0) {
+    if (ol_sim_listener_offer(w, sim_listener_of(s), sim_peer(e)) == 0) {
         answer(w, e, 0);
         return;
     }
-    if (!sim_is_inet(&to)) {
+    if (!ol_sim_is_inet(&to)) {
         answer(w, e, EAGAIN);
         return;
     }
@@ -298,7 +299,7 @@ syn_arrives(struct ol_sim *w, struct sim_end *e)
         wire_break(w, sim_wire_of(e), ETIMEDOUT);
         return;
     }
-    sim_schedule(w, &e->s, w->now + (SYN_AGAIN << e->tries++));
+    ol_sim_schedule(w, &e->s, w->now + (SYN_AGAIN << e->tries++));
 }
 
 static void
@@ -326,7 +327,7 @@ deliver(struct ol_sim *w, struct sim_end *e)
 {
     struct sim_end *peer = sim_peer(e);
 
-    if (e->s.flags & SIM_RESETS || sim_chance(w, w->faults.reset)) {
+    if (e->s.flags & SIM_RESETS || ol_sim_chance(w, w->faults.reset)) {
         wire_break(w, sim_wire_of(e), ECONNRESET);
         return;
     }
@@ -335,17 +336,17 @@ deliver(struct ol_sim *w, struct sim_end *e)
             wire_break(w, sim_wire_of(e), ECONNRESET); /* bytes for a closed socket */
             return;
         }
-        e->out->arrived += (uint32_t)sim_slice(w, e->out->len - e->out->arrived);
+        e->out->arrived += (uint32_t)ol_sim_slice(w, e->out->len - e->out->arrived);
     } else if (e->s.flags & SIM_ENDED) {
         peer->s.flags |= SIM_HEARD_END;
     }
     tell(w, peer);
     if (on_its_way(e) || ((e->s.flags & SIM_ENDED) && !(peer->s.flags & SIM_HEARD_END)))
-        sim_schedule_if_idle(w, &e->s);
+        ol_sim_schedule_if_idle(w, &e->s);
 }
 
 void
-sim_end_happens(struct ol_sim *w, struct sim_end *e)
+ol_sim_end_happens(struct ol_sim *w, struct sim_end *e)
 {
     switch ((enum sim_state)e->s.state) {
     case SIM_SYN:
@@ -370,7 +371,7 @@ static int64_t
 pend(struct ol_sim *w, struct sim_end *e, const struct iovec *pieces, int count)
 {
     enum sim_finish finish = (enum sim_finish)ol_rng_below(&w->rng, 3);
-    int err = sim_pipe_pend(w->heap, &e->out, pieces, count, finish);
+    int err = ol_sim_pipe_pend(w->heap, &e->out, pieces, count, finish);
 
     if (err)
         return err;
@@ -383,7 +384,8 @@ pend(struct ol_sim *w, struct sim_end *e, const struct iovec *pieces, int count)
 static bool
 can_be_quiet(struct ol_sim *w, const struct sim_end *e)
 {
-    return e->s.link->ops->is_awaited && e->s.driver->quiet_count < SIM_QUIET_MAX && sim_odds(w, 2);
+    return e->s.link->ops->is_awaited && e->s.driver->quiet_count < SIM_QUIET_MAX &&
+           ol_sim_odds(w, 2);
 }
 
 /* Takes `n` bytes, all of them or not. */
@@ -391,15 +393,15 @@ static int64_t
 send_quietly(struct ol_sim *w, struct sim_end *e, const struct iovec *pieces, int count, size_t n)
 {
     struct sim_driver *d = e->s.driver;
-    bool is_whole = n == sim_pieces_len(pieces, count);
-    int err = sim_pipe_pend(w->heap, &e->out, pieces, count,
-                            is_whole ? SIM_TAKEN_QUIETLY : SIM_TAKEN);
+    bool is_whole = n == ol_sim_pieces_len(pieces, count);
+    int err = ol_sim_pipe_pend(w->heap, &e->out, pieces, count,
+                               is_whole ? SIM_TAKEN_QUIETLY : SIM_TAKEN);
 
     if (err)
         return err;
-    err = sim_pipe_append(w->heap, &e->out, pieces, count, 0, n);
+    err = ol_sim_pipe_append(w->heap, &e->out, pieces, count, 0, n);
     if (err) {
-        sim_pipe_unpend(w->heap, &e->out);
+        ol_sim_pipe_unpend(w->heap, &e->out);
         return err;
     }
     e->out->pending->taken = n;
@@ -410,12 +412,12 @@ send_quietly(struct ol_sim *w, struct sim_end *e, const struct iovec *pieces, in
             d->quiet_until = w->now + OL_QUIET_MS * OL_MS;
         d->quiet[d->quiet_count++] = e;
     }
-    sim_schedule_if_idle(w, &e->s);
+    ol_sim_schedule_if_idle(w, &e->s);
     return OL_SEND_PENDING;
 }
 
 bool
-sim_end_send_quiet(struct ol_sim *w, struct sim_end *e, const struct iovec *piece)
+ol_sim_end_send_quiet(struct ol_sim *w, struct sim_end *e, const struct iovec *piece)
 {
     size_t room;
 
@@ -423,7 +425,7 @@ sim_end_send_quiet(struct ol_sim *w, struct sim_end *e, const struct iovec *piec
     if (e->s.state != SIM_OPEN || e->s.flags & SIM_ENDED || !can_be_quiet(w, e))
         return false;
     room = ol_min(send_room(w, e), piece->iov_len);
-    return room > 0 && send_quietly(w, e, piece, 1, sim_slice(w, room)) == OL_SEND_PENDING;
+    return room > 0 && send_quietly(w, e, piece, 1, ol_sim_slice(w, room)) == OL_SEND_PENDING;
 }
 
 static void
@@ -438,7 +440,7 @@ forget_quiet(const struct sim_end *e)
 }
 
 bool
-sim_quiet_is_due(const struct sim_driver *d)
+ol_sim_quiet_is_due(const struct sim_driver *d)
 {
     if (d->quiet_count && d->quiet_until <= d->world->now)
         return true;
@@ -452,14 +454,14 @@ sim_quiet_is_due(const struct sim_driver *d)
 }
 
 void
-sim_quiet_tell(struct sim_driver *d)
+ol_sim_quiet_tell(struct sim_driver *d)
 {
     while (d->quiet_count) {
         struct sim_end *e = d->quiet[--d->quiet_count];
         struct ol_link *l = e->s.link;
 
         if (l->ops->took && l->ops->took(l, e->out->pending->taken)) {
-            sim_pipe_unpend(d->world->heap, &e->out);
+            ol_sim_pipe_unpend(d->world->heap, &e->out);
             continue;
         }
         e->out->pending->finish = SIM_TAKEN;
@@ -468,31 +470,31 @@ sim_quiet_tell(struct sim_driver *d)
 }
 
 int64_t
-sim_end_send(struct ol_sim *w, struct sim_end *e, const struct iovec *pieces, int count,
-             bool may_wait)
+ol_sim_end_send(struct ol_sim *w, struct sim_end *e, const struct iovec *pieces, int count,
+                bool may_wait)
 {
-    size_t total = sim_pieces_len(pieces, count);
+    size_t total = ol_sim_pieces_len(pieces, count);
     size_t n;
     int err;
 
     OL_ASSERT(!(e->out && e->out->pending) && !(e->s.flags & SIM_CLOSING));
     if (e->s.state == SIM_BROKEN)
-        return e->err && sim_odds(w, 2) ? -e->err : -EPIPE; /* the receiver is told too */
+        return e->err && ol_sim_odds(w, 2) ? -e->err : -EPIPE; /* the receiver is told too */
     if (e->s.flags & SIM_ENDED)
         return -EPIPE;
     if (total == 0)
         return 0;
     n = connecting(e) ? 0 : ol_min(send_room(w, e), total);
-    if (n == 0 || sim_odds(w, may_wait ? 4 : 8))
+    if (n == 0 || ol_sim_odds(w, may_wait ? 4 : 8))
         return may_wait ? pend(w, e, pieces, count) : -EAGAIN;
 
-    n = sim_slice(w, n);
+    n = ol_sim_slice(w, n);
     if (may_wait && can_be_quiet(w, e))
         return send_quietly(w, e, pieces, count, n);
-    err = sim_pipe_append(w->heap, &e->out, pieces, count, 0, n);
+    err = ol_sim_pipe_append(w->heap, &e->out, pieces, count, 0, n);
     if (err)
         return err;
-    sim_schedule_if_idle(w, &e->s);
+    ol_sim_schedule_if_idle(w, &e->s);
     return (int64_t)n;
 }
 
@@ -500,30 +502,30 @@ static int
 send_message(struct ol_sim *w, struct sim_end *e, const struct ol_dgram *m)
 {
     struct iovec pieces[MESSAGE_PIECES];
-    uint32_t len = (uint32_t)sim_pieces_len(m->pieces, m->count);
+    uint32_t len = (uint32_t)ol_sim_pieces_len(m->pieces, m->count);
 
     OL_ASSERT(len > 0 && m->count < MESSAGE_PIECES);
     if (len > OL_PACKET_MAX)
         return -EMSGSIZE;
     /* As with a kernel, what finds any room at all is taken whole. */
-    if (connecting(e) || send_room(w, e) == 0 || sim_odds(w, 8))
+    if (connecting(e) || send_room(w, e) == 0 || ol_sim_odds(w, 8))
         return -EAGAIN;
     pieces[0] = (struct iovec){&len, sizeof len};
     memcpy(pieces + 1, m->pieces, (size_t)m->count * sizeof pieces[0]);
-    return sim_pipe_append(w->heap, &e->out, pieces, m->count + 1, 0, sizeof len + len);
+    return ol_sim_pipe_append(w->heap, &e->out, pieces, m->count + 1, 0, sizeof len + len);
 }
 
 int
-sim_end_send_messages(struct ol_sim *w, struct sim_end *e, const struct ol_dgram *messages,
-                      int count)
+ol_sim_end_send_messages(struct ol_sim *w, struct sim_end *e, const struct ol_dgram *messages,
+                         int count)
 {
-    int most = (int)sim_slice(w, (size_t)count);
+    int most = (int)ol_sim_slice(w, (size_t)count);
     int err = 0;
     int taken = 0;
 
     OL_ASSERT(!(e->s.flags & SIM_CLOSING));
     if (e->s.state == SIM_BROKEN)
-        return e->err && sim_odds(w, 2) ? -e->err : -EPIPE; /* the receiver is told too */
+        return e->err && ol_sim_odds(w, 2) ? -e->err : -EPIPE; /* the receiver is told too */
     if (e->s.flags & SIM_ENDED)
         return -EPIPE;
     while (taken < most && !err) {
@@ -531,7 +533,7 @@ sim_end_send_messages(struct ol_sim *w, struct sim_end *e, const struct ol_dgram
         taken += !err;
     }
     if (taken > 0)
-        sim_schedule_if_idle(w, &e->s);
+        ol_sim_schedule_if_idle(w, &e->s);
     if (err && taken == 0 && err != -EAGAIN)
         return err;
     if (taken < count) {
@@ -542,27 +544,27 @@ sim_end_send_messages(struct ol_sim *w, struct sim_end *e, const struct ol_dgram
 }
 
 int
-sim_end_writing(struct ol_sim *w, struct sim_end *e)
+ol_sim_end_writing(struct ol_sim *w, struct sim_end *e)
 {
     OL_ASSERT(!(e->out && e->out->pending) && !(e->s.flags & SIM_CLOSING));
     if (e->s.state != SIM_OPEN)
         return -ENOTCONN;
     if (!(e->s.flags & SIM_ENDED)) {
         e->s.flags |= SIM_ENDED;
-        sim_schedule_if_idle(w, &e->s);
+        ol_sim_schedule_if_idle(w, &e->s);
     }
     return 0;
 }
 
 void
-sim_end_receive(struct ol_sim *w, struct sim_end *e, bool on)
+ol_sim_end_receive(struct ol_sim *w, struct sim_end *e, bool on)
 {
     uint16_t was = e->s.flags;
 
     e->s.flags &= (uint16_t) ~(SIM_RECEIVING | SIM_LATE);
     if (on)
         e->s.flags |= SIM_RECEIVING;
-    else if ((was & SIM_LATE) || ((was & SIM_RECEIVING) && readable(e) && sim_odds(w, 4)))
+    else if ((was & SIM_LATE) || ((was & SIM_RECEIVING) && readable(e) && ol_sim_odds(w, 4)))
         e->s.flags |= SIM_LATE;
     tell(w, e);
 }
@@ -574,8 +576,8 @@ send_reset(struct ol_sim *w, struct sim_end *e)
 {
     e->s.flags |= SIM_RESETS;
     if (e->out)
-        sim_pipe_cut(w->heap, &e->out, e->out->arrived);
-    sim_schedule_if_idle(w, &e->s);
+        ol_sim_pipe_cut(w->heap, &e->out, e->out->arrived);
+    ol_sim_schedule_if_idle(w, &e->s);
 }
 
 /* What the network sees of a close. */
@@ -585,7 +587,7 @@ hang_up(struct ol_sim *w, struct sim_end *e, bool reset)
     if (connecting(e)) {
         wire_break(w, sim_wire_of(e), ECONNRESET);
         e->err = ECANCELED;
-        if (sim_odds(w, 2))
+        if (ol_sim_odds(w, 2))
             e->s.flags &= (uint16_t)~SIM_TELL;
         return;
     }
@@ -594,35 +596,35 @@ hang_up(struct ol_sim *w, struct sim_end *e, bool reset)
     if (reset || (unread(e) > 0 && !(e->s.flags & SIM_LATE)))
         send_reset(w, e);
     e->s.flags |= SIM_ENDED;
-    sim_schedule_if_idle(w, &e->s);
+    ol_sim_schedule_if_idle(w, &e->s);
 }
 
 void
-sim_end_close(struct ol_sim *w, struct sim_end *e, bool reset)
+ol_sim_end_close(struct ol_sim *w, struct sim_end *e, bool reset)
 {
     OL_ASSERT(!(e->s.flags & SIM_CLOSING));
-    if ((e->s.flags & SIM_RECEIVING) && unread(e) > 0 && sim_odds(w, 4))
+    if ((e->s.flags & SIM_RECEIVING) && unread(e) > 0 && ol_sim_odds(w, 4))
         e->s.flags |= SIM_LATE; /* read before the cancel came, so it does not count as unread */
     e->s.flags &= (uint16_t)~SIM_RECEIVING;
     e->s.flags |= SIM_CLOSING;
     hang_up(w, e, reset);
-    sim_ready(w, &e->s);
+    ol_sim_ready(w, &e->s);
 }
 
 void
-sim_end_discard(struct ol_sim *w, struct sim_end *e, bool reset)
+ol_sim_end_discard(struct ol_sim *w, struct sim_end *e, bool reset)
 {
     hang_up(w, e, reset);
-    sim_end_release(w, e);
+    ol_sim_end_release(w, e);
 }
 
 void
-sim_end_refuse(struct ol_sim *w, struct sim_end *e)
+ol_sim_end_refuse(struct ol_sim *w, struct sim_end *e)
 {
     e->s.flags &= (uint16_t)~SIM_QUEUED;
     e->s.link = NULL;
     wire_break(w, sim_wire_of(e), ECONNRESET);
-    sim_end_release(w, e);
+    ol_sim_end_release(w, e);
 }
 
 /* ---- completions ------------------------------------------------------------------------- */
@@ -646,21 +648,21 @@ received(struct ol_sim *w, struct sim_end *e, struct ol_completion *c)
     if (n == 0) {
         c->result = e->s.state == SIM_BROKEN ? take_err(e, 0) : 0;
         if (c->result == 0)
-            sim_lend_nothing(e->s.driver, &c->bytes);
+            ol_sim_lend_nothing(e->s.driver, &c->bytes);
         c->end = packets && c->result == 0;
         e->s.flags &= (uint16_t)~SIM_RECEIVING;
         return true;
     }
-    n = packets ? n - sizeof head : sim_slice(w, n);
-    to = sim_lend(e->s.driver, &c->bytes, n, OL_LENT_ROOM);
+    n = packets ? n - sizeof head : ol_sim_slice(w, n);
+    to = ol_sim_lend(e->s.driver, &c->bytes, n, OL_LENT_ROOM);
     if (!to) {
         c->result = -ENOMEM;
         e->s.flags &= (uint16_t)~SIM_RECEIVING;
         return true;
     }
     if (packets)
-        sim_pipe_read(w->heap, &peer->out, head, sizeof head);
-    sim_pipe_read(w->heap, &peer->out, to, n);
+        ol_sim_pipe_read(w->heap, &peer->out, head, sizeof head);
+    ol_sim_pipe_read(w->heap, &peer->out, to, n);
     c->result = (int32_t)n;
     c->more = (e->s.flags & SIM_RECEIVING) != 0;
     tell(w, peer); /* there is room again */
@@ -683,7 +685,7 @@ sent(struct ol_sim *w, struct sim_end *e, struct ol_completion *c)
     if (p->finish == SIM_TAKEN) {
         c->result = (int32_t)p->taken;
     } else if (e->s.state == SIM_BROKEN) {
-        c->result = p->taken > 0 ? (int32_t)p->taken : sim_odds(w, 2) ? -EPIPE : -ECONNRESET;
+        c->result = p->taken > 0 ? (int32_t)p->taken : ol_sim_odds(w, 2) ? -EPIPE : -ECONNRESET;
     } else {
         size_t n = ol_min(send_room(w, e), p->total - p->taken);
 
@@ -692,11 +694,11 @@ sent(struct ol_sim *w, struct sim_end *e, struct ol_completion *c)
         if (p->finish == SIM_FINISH_ROOM) {
             n = 0;
         } else {
-            n = p->finish == SIM_FINISH_SOME ? sim_slice(w, n) : n;
-            if (sim_pipe_append(w->heap, &e->out, p->pieces, p->count, p->taken, n))
+            n = p->finish == SIM_FINISH_SOME ? ol_sim_slice(w, n) : n;
+            if (ol_sim_pipe_append(w->heap, &e->out, p->pieces, p->count, p->taken, n))
                 n = 0;
             else
-                sim_schedule_if_idle(w, &e->s);
+                ol_sim_schedule_if_idle(w, &e->s);
             p->taken += n;
             if (n > 0 && p->finish == SIM_FINISH_ALL && p->taken < p->total)
                 return false; /* on with it when there is room */
@@ -705,7 +707,7 @@ sent(struct ol_sim *w, struct sim_end *e, struct ol_completion *c)
         if (n == 0 && p->taken == 0 && p->finish != SIM_FINISH_ROOM)
             c->result = -ENOMEM;
     }
-    sim_pipe_unpend(w->heap, &e->out);
+    ol_sim_pipe_unpend(w->heap, &e->out);
     return true;
 }
 
@@ -720,8 +722,8 @@ closed(struct ol_sim *w, struct sim_end *e, struct ol_completion *c)
 
         if (e->out->pending->finish == SIM_TAKEN_QUIETLY)
             forget_quiet(e);
-        sim_pipe_unpend(w->heap, &e->out);
-        if (sim_odds(w, 2)) {
+        ol_sim_pipe_unpend(w->heap, &e->out);
+        if (ol_sim_odds(w, 2)) {
             c->kind = OL_SENT;
             c->result = taken > 0 ? (int32_t)taken : -ECANCELED;
             return true;
@@ -732,13 +734,13 @@ closed(struct ol_sim *w, struct sim_end *e, struct ol_completion *c)
     if (e->s.state == SIM_OPEN && unread(e) > 0)
         send_reset(w, e); /* the late read left some */
     c->kind = OL_CLOSED;
-    sim_end_release(w, e);
-    sim_link_fini(l);
+    ol_sim_end_release(w, e);
+    ol_sim_link_fini(l);
     return true;
 }
 
 bool
-sim_end_complete(struct ol_sim *w, struct sim_end *e, struct ol_completion *c)
+ol_sim_end_complete(struct ol_sim *w, struct sim_end *e, struct ol_completion *c)
 {
     if (e->s.flags & SIM_TELL) {
         e->s.flags &= (uint16_t)~SIM_TELL;
@@ -750,7 +752,7 @@ sim_end_complete(struct ol_sim *w, struct sim_end *e, struct ol_completion *c)
         return closed(w, e, c);
     if (connecting(e))
         return false;
-    if (sim_odds(w, 2))
+    if (ol_sim_odds(w, 2))
         return sent(w, e, c) || received(w, e, c);
     return received(w, e, c) || sent(w, e, c);
 }

@@ -72,20 +72,20 @@ ol_sim_open_sockets(const struct ol_sim *w)
 /* ---- chance ------------------------------------------------------------------------------ */
 
 bool
-sim_chance(struct ol_sim *w, uint32_t parts)
+ol_sim_chance(struct ol_sim *w, uint32_t parts)
 {
     /* Without the first test every fault that is off would still shift all later draws. */
     return parts && ol_rng_next(&w->rng) % SIM_ODDS < parts;
 }
 
 bool
-sim_odds(struct ol_sim *w, unsigned n)
+ol_sim_odds(struct ol_sim *w, unsigned n)
 {
     return ol_rng_below(&w->rng, n) == 0;
 }
 
 size_t
-sim_slice(struct ol_sim *w, size_t n)
+ol_sim_slice(struct ol_sim *w, size_t n)
 {
     uint64_t how;
 
@@ -100,7 +100,7 @@ sim_slice(struct ol_sim *w, size_t n)
 }
 
 ol_time
-sim_delay(struct ol_sim *w)
+ol_sim_delay(struct ol_sim *w)
 {
     uint64_t max = (uint64_t)w->faults.delay_max_us * 1000;
 
@@ -108,7 +108,7 @@ sim_delay(struct ol_sim *w)
 }
 
 int
-sim_call(struct ol_sim *w)
+ol_sim_call(struct ol_sim *w)
 {
     w->calls++;
     if (w->calls != w->faults.fail_call)
@@ -119,7 +119,7 @@ sim_call(struct ol_sim *w)
 /* ---- events ------------------------------------------------------------------------------ */
 
 int
-sim_reserve(struct ol_sim *w, size_t sockets)
+ol_sim_reserve(struct ol_sim *w, size_t sockets)
 {
     size_t need = w->socket_count + sockets;
 
@@ -139,7 +139,7 @@ sim_reserve(struct ol_sim *w, size_t sockets)
 }
 
 void
-sim_unreserve(struct ol_sim *w, size_t sockets)
+ol_sim_unreserve(struct ol_sim *w, size_t sockets)
 {
     OL_ASSERT(w->socket_count >= sockets);
     w->socket_count -= sockets;
@@ -187,7 +187,7 @@ sift_down(struct ol_sim *w, size_t i, struct sim_event e)
 }
 
 void
-sim_unschedule(struct ol_sim *w, struct sim_socket *s)
+ol_sim_unschedule(struct ol_sim *w, struct sim_socket *s)
 {
     size_t i = s->slot;
     struct sim_event last;
@@ -206,36 +206,36 @@ sim_unschedule(struct ol_sim *w, struct sim_socket *s)
 }
 
 void
-sim_schedule(struct ol_sim *w, struct sim_socket *s, ol_time at)
+ol_sim_schedule(struct ol_sim *w, struct sim_socket *s, ol_time at)
 {
     struct sim_event e = {.at = at, .socket = s, .order = (uint32_t)ol_rng_next(&w->rng)};
 
-    sim_unschedule(w, s);
+    ol_sim_unschedule(w, s);
     OL_ASSERT(w->event_count < w->event_room);
     w->event_count++;
     sift_up(w, w->event_count - 1, e);
 }
 
 void
-sim_schedule_if_idle(struct ol_sim *w, struct sim_socket *s)
+ol_sim_schedule_if_idle(struct ol_sim *w, struct sim_socket *s)
 {
     if (s->slot == SIM_NO_SLOT)
-        sim_schedule(w, s, w->now + sim_delay(w));
+        ol_sim_schedule(w, s, w->now + ol_sim_delay(w));
 }
 
 void
-sim_run_due(struct ol_sim *w)
+ol_sim_run_due(struct ol_sim *w)
 {
     while (w->event_count > 0 && w->events[0].at <= w->now) {
         struct sim_socket *s = w->events[0].socket;
 
-        sim_unschedule(w, s);
+        ol_sim_unschedule(w, s);
         switch ((enum sim_kind)s->kind) {
         case SIM_END:
-            sim_end_happens(w, sim_end_of(s));
+            ol_sim_end_happens(w, sim_end_of(s));
             break;
         case SIM_DGRAM:
-            sim_dgram_happens(w, sim_dgram_of(s));
+            ol_sim_dgram_happens(w, sim_dgram_of(s));
             break;
         case SIM_LISTENER:
             OL_ASSERT(s->kind != SIM_LISTENER); /* it has no events */
@@ -246,7 +246,7 @@ sim_run_due(struct ol_sim *w)
 static bool
 runnable(const struct sim_driver *d)
 {
-    return d->ready || d->woken || d->until <= d->world->now || sim_quiet_is_due(d);
+    return d->ready || d->woken || d->until <= d->world->now || ol_sim_quiet_is_due(d);
 }
 
 static struct sim_driver *
@@ -274,7 +274,7 @@ ol_sim_next(struct ol_sim *w, ol_time until)
         ol_time at = OL_NEVER;
         struct sim_driver *d;
 
-        sim_run_due(w);
+        ol_sim_run_due(w);
         d = choose(w);
         if (d)
             return &d->base;
@@ -299,7 +299,7 @@ ol_sim_next(struct ol_sim *w, ol_time until)
 /* ---- tokens ------------------------------------------------------------------------------ */
 
 int
-sim_token_take(struct ol_sim *w, struct sim_socket *s)
+ol_sim_token_take(struct ol_sim *w, struct sim_socket *s)
 {
     size_t i;
 
@@ -325,11 +325,11 @@ sim_token_take(struct ol_sim *w, struct sim_socket *s)
 }
 
 void
-sim_token_give_back(struct ol_sim *w, struct sim_socket *s)
+ol_sim_token_give_back(struct ol_sim *w, struct sim_socket *s)
 {
     size_t i = (size_t)(s->token - SIM_TOKEN_BASE);
 
-    OL_ASSERT(sim_socket_of(w, s->token) == s);
+    OL_ASSERT(ol_sim_socket_of(w, s->token) == s);
     w->tokens[i] = w->token_free << 1 | 1;
     w->token_free = i + 1;
     w->open_sockets--;
@@ -337,13 +337,13 @@ sim_token_give_back(struct ol_sim *w, struct sim_socket *s)
 }
 
 struct sim_socket *
-sim_socket_at(const struct ol_sim *w, size_t i)
+ol_sim_socket_at(const struct ol_sim *w, size_t i)
 {
     return w->tokens[i] & 1 ? NULL : (struct sim_socket *)w->tokens[i];
 }
 
 struct sim_socket *
-sim_socket_of(const struct ol_sim *w, int32_t token)
+ol_sim_socket_of(const struct ol_sim *w, int32_t token)
 {
     size_t i = (size_t)(token - SIM_TOKEN_BASE);
 
@@ -354,7 +354,8 @@ sim_socket_of(const struct ol_sim *w, int32_t token)
 /* ---- sockets and links ------------------------------------------------------------------- */
 
 void
-sim_socket_init(struct sim_socket *s, enum sim_kind kind, struct sim_driver *d, struct ol_link *l)
+ol_sim_socket_init(struct sim_socket *s, enum sim_kind kind, struct sim_driver *d,
+                   struct ol_link *l)
 {
     memset(s, 0, sizeof *s);
     s->kind = (uint8_t)kind;
@@ -365,7 +366,7 @@ sim_socket_init(struct sim_socket *s, enum sim_kind kind, struct sim_driver *d, 
 }
 
 void
-sim_link_init(struct ol_link *l, enum ol_link_kind kind, int32_t token)
+ol_sim_link_init(struct ol_link *l, enum ol_link_kind kind, int32_t token)
 {
     l->token = token;
     l->kind = (uint8_t)kind;
@@ -376,21 +377,21 @@ sim_link_init(struct ol_link *l, enum ol_link_kind kind, int32_t token)
 }
 
 void
-sim_link_fini(struct ol_link *l)
+ol_sim_link_fini(struct ol_link *l)
 {
-    sim_link_init(l, OL_LINK_NONE, -1);
+    ol_sim_link_init(l, OL_LINK_NONE, -1);
 }
 
 /* Sometimes at the front, so that nobody relies on an order between links. */
 void
-sim_ready(struct ol_sim *w, struct sim_socket *s)
+ol_sim_ready(struct ol_sim *w, struct sim_socket *s)
 {
     struct sim_driver *d = s->driver;
 
     if ((s->flags & (SIM_READY | SIM_QUEUED)) || !s->link)
         return;
     s->flags |= SIM_READY;
-    if (d->ready && !sim_odds(w, 4)) {
+    if (d->ready && !ol_sim_odds(w, 4)) {
         s->link->next = NULL;
         d->ready_last->next = s->link;
         d->ready_last = s->link;

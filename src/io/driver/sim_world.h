@@ -180,56 +180,58 @@ struct ol_sim {
 };
 
 /* sim_world.c: chance, clock, events, tokens */
-bool sim_chance(struct ol_sim *w, uint32_t parts); /* of SIM_ODDS */
-bool sim_odds(struct ol_sim *w, unsigned n);       /* one in n */
-size_t sim_slice(struct ol_sim *w, size_t n);      /* 1..n, often n; 0 of 0 */
-ol_time sim_delay(struct ol_sim *w);
+bool ol_sim_chance(struct ol_sim *w, uint32_t parts); /* of SIM_ODDS */
+bool ol_sim_odds(struct ol_sim *w, unsigned n);       /* one in n */
+size_t ol_sim_slice(struct ol_sim *w, size_t n);      /* 1..n, often n; 0 of 0 */
+ol_time ol_sim_delay(struct ol_sim *w);
 int
-sim_call(struct ol_sim *w); /* a call that can fail: 0, or the negated errno it must fail with */
-int sim_reserve(struct ol_sim *w, size_t sockets); /* room for their events, or -ENOMEM */
-void sim_unreserve(struct ol_sim *w, size_t sockets);
-void sim_schedule(struct ol_sim *w, struct sim_socket *s, ol_time at); /* or moves it there */
-void sim_schedule_if_idle(struct ol_sim *w, struct sim_socket *s);     /* after a delay */
-void sim_unschedule(struct ol_sim *w, struct sim_socket *s);
-void sim_run_due(struct ol_sim *w);
-int sim_token_take(struct ol_sim *w, struct sim_socket *s); /* 0 or -ENOMEM */
-void sim_token_give_back(struct ol_sim *w, struct sim_socket *s);
-struct sim_socket *sim_socket_at(const struct ol_sim *w, size_t i); /* i < token_count; or NULL */
-struct sim_socket *sim_socket_of(const struct ol_sim *w, int32_t token);
-void sim_ready(struct ol_sim *w, struct sim_socket *s);
-void sim_socket_init(struct sim_socket *s, enum sim_kind kind, struct sim_driver *d,
-                     struct ol_link *l);
-void sim_link_init(struct ol_link *l, enum ol_link_kind kind, int32_t token);
-void sim_link_fini(struct ol_link *l);
+ol_sim_call(struct ol_sim *w); /* a call that can fail: 0, or the negated errno it must fail with */
+int ol_sim_reserve(struct ol_sim *w, size_t sockets); /* room for their events, or -ENOMEM */
+void ol_sim_unreserve(struct ol_sim *w, size_t sockets);
+void ol_sim_schedule(struct ol_sim *w, struct sim_socket *s, ol_time at); /* or moves it there */
+void ol_sim_schedule_if_idle(struct ol_sim *w, struct sim_socket *s);     /* after a delay */
+void ol_sim_unschedule(struct ol_sim *w, struct sim_socket *s);
+void ol_sim_run_due(struct ol_sim *w);
+int ol_sim_token_take(struct ol_sim *w, struct sim_socket *s); /* 0 or -ENOMEM */
+void ol_sim_token_give_back(struct ol_sim *w, struct sim_socket *s);
+struct sim_socket *ol_sim_socket_at(const struct ol_sim *w,
+                                    size_t i); /* i < token_count; or NULL */
+struct sim_socket *ol_sim_socket_of(const struct ol_sim *w, int32_t token);
+void ol_sim_ready(struct ol_sim *w, struct sim_socket *s);
+void ol_sim_socket_init(struct sim_socket *s, enum sim_kind kind, struct sim_driver *d,
+                        struct ol_link *l);
+void ol_sim_link_init(struct ol_link *l, enum ol_link_kind kind, int32_t token);
+void ol_sim_link_fini(struct ol_link *l);
 
 /* sim_names.c: addresses, ports */
-size_t sim_name_size(const struct ol_addr *a);
-uint8_t *sim_name_pack(const struct ol_addr *a, uint8_t *to); /* answers the byte after */
-const uint8_t *sim_name_unpack(const uint8_t *from, struct ol_addr *a);
-bool sim_is_inet(const struct ol_addr *a);
-void sim_destination(struct ol_addr *to);                          /* "any" means loopback */
-void sim_source(const struct ol_addr *to, struct ol_addr *from);   /* without the port */
-void sim_local(const struct ol_addr *local, struct ol_addr *from); /* what it says, if anything */
-uint16_t sim_ephemeral_port(struct ol_sim *w);
+size_t ol_sim_name_size(const struct ol_addr *a);
+uint8_t *ol_sim_name_pack(const struct ol_addr *a, uint8_t *to); /* answers the byte after */
+const uint8_t *ol_sim_name_unpack(const uint8_t *from, struct ol_addr *a);
+bool ol_sim_is_inet(const struct ol_addr *a);
+void ol_sim_destination(struct ol_addr *to);                        /* "any" means loopback */
+void ol_sim_source(const struct ol_addr *to, struct ol_addr *from); /* without the port */
+void ol_sim_local(const struct ol_addr *local,
+                  struct ol_addr *from); /* what it says, if anything */
+uint16_t ol_sim_ephemeral_port(struct ol_sim *w);
 /* `at` with port 0 gets one; b->at says which. */
-int sim_bind(struct ol_sim *w, struct sim_bound *b, struct sim_socket *s, const struct ol_addr *at,
-             enum ol_share_port share);
-void sim_unbind(struct ol_sim *w, struct sim_bound *b); /* twice does no harm */
+int ol_sim_bind(struct ol_sim *w, struct sim_bound *b, struct sim_socket *s,
+                const struct ol_addr *at, enum ol_share_port share);
+void ol_sim_unbind(struct ol_sim *w, struct sim_bound *b); /* twice does no harm */
 /* Who gets what is sent to `to`; `from` only for datagrams.  NULL: nobody. */
-struct sim_socket *sim_find(struct ol_sim *w, enum sim_kind kind, const struct ol_addr *to,
-                            const struct ol_addr *from);
+struct sim_socket *ol_sim_find(struct ol_sim *w, enum sim_kind kind, const struct ol_addr *to,
+                               const struct ol_addr *from);
 
 /* The next socket after `after` (NULL: the first) that gets what is sent to the group or broadcast
  * address `to`. */
-struct sim_dgram *sim_next_member(struct ol_sim *w, const struct ol_addr *to,
-                                  const struct sim_dgram *after);
+struct sim_dgram *ol_sim_next_member(struct ol_sim *w, const struct ol_addr *to,
+                                     const struct sim_dgram *after);
 
 /* sim_lent.c: blocks handed out and poisoned */
-uint8_t *sim_lend(struct sim_driver *d, struct ol_lent *lent, size_t len,
-                  size_t room);                                    /* or NULL */
-void sim_lend_nothing(struct sim_driver *d, struct ol_lent *lent); /* for the end of a stream */
-void sim_give_back(struct sim_driver *d, struct ol_lent *lent);
-void sim_lent_fini(struct sim_driver *d);
+uint8_t *ol_sim_lend(struct sim_driver *d, struct ol_lent *lent, size_t len,
+                     size_t room);                                    /* or NULL */
+void ol_sim_lend_nothing(struct sim_driver *d, struct ol_lent *lent); /* for the end of a stream */
+void ol_sim_give_back(struct sim_driver *d, struct ol_lent *lent);
+void ol_sim_lent_fini(struct sim_driver *d);
 
 /* sim_pipe.c: bytes on their way, and sends that wait */
 struct sim_chunk;
@@ -260,66 +262,68 @@ struct sim_pending {
     struct iovec pieces[];
 };
 
-size_t sim_pieces_len(const struct iovec *pieces, int count);
+size_t ol_sim_pieces_len(const struct iovec *pieces, int count);
 /* Copy `n` bytes from `skip` on.  0 or -ENOMEM. */
-int sim_pipe_append(const ol_heap *heap, struct sim_pipe **pipe, const struct iovec *pieces,
-                    int count, size_t skip, size_t n);
-void sim_pipe_read(const ol_heap *heap, struct sim_pipe **pipe, uint8_t *to, size_t n);
-bool sim_pipe_peek(const struct sim_pipe *pipe, uint8_t *to, size_t n); /* of what has arrived */
-void sim_pipe_cut(const ol_heap *heap, struct sim_pipe **pipe, size_t keep); /* drop the newest */
-void sim_pipe_free(const ol_heap *heap, struct sim_pipe **pipe);
-int sim_pipe_pend(const ol_heap *heap, struct sim_pipe **pipe, const struct iovec *pieces,
-                  int count, enum sim_finish finish);
+int ol_sim_pipe_append(const ol_heap *heap, struct sim_pipe **pipe, const struct iovec *pieces,
+                       int count, size_t skip, size_t n);
+void ol_sim_pipe_read(const ol_heap *heap, struct sim_pipe **pipe, uint8_t *to, size_t n);
+bool ol_sim_pipe_peek(const struct sim_pipe *pipe, uint8_t *to, size_t n); /* of what has arrived */
+void ol_sim_pipe_cut(const ol_heap *heap, struct sim_pipe **pipe,
+                     size_t keep); /* drop the newest */
+void ol_sim_pipe_free(const ol_heap *heap, struct sim_pipe **pipe);
+int ol_sim_pipe_pend(const ol_heap *heap, struct sim_pipe **pipe, const struct iovec *pieces,
+                     int count, enum sim_finish finish);
 /* Ends the pending send; aborts if its bytes are no longer what they were. */
-void sim_pipe_unpend(const ol_heap *heap, struct sim_pipe **pipe);
+void ol_sim_pipe_unpend(const ol_heap *heap, struct sim_pipe **pipe);
 
 /* sim_stream.c */
-int sim_connect(struct sim_driver *d, struct ol_link *l, const struct ol_connect_spec *spec);
-int sim_pair(struct sim_driver *d, int32_t tokens[2]);
-void sim_end_happens(struct ol_sim *w, struct sim_end *e); /* its event */
-bool sim_end_complete(struct ol_sim *w, struct sim_end *e, struct ol_completion *c);
-bool sim_end_has(struct ol_sim *w, const struct sim_end *e); /* something to tell */
+int ol_sim_connect(struct sim_driver *d, struct ol_link *l, const struct ol_connect_spec *spec);
+int ol_sim_pair(struct sim_driver *d, int32_t tokens[2]);
+void ol_sim_end_happens(struct ol_sim *w, struct sim_end *e); /* its event */
+bool ol_sim_end_complete(struct ol_sim *w, struct sim_end *e, struct ol_completion *c);
+bool ol_sim_end_has(struct ol_sim *w, const struct sim_end *e); /* something to tell */
 /* Sends of a driver's ends that were taken quietly, see is_awaited(): must it be told now? */
-bool sim_quiet_is_due(const struct sim_driver *d);
-void sim_quiet_tell(struct sim_driver *d);
-int64_t sim_end_send(struct ol_sim *w, struct sim_end *e, const struct iovec *pieces, int count,
-                     bool may_wait);
-bool sim_end_send_quiet(struct ol_sim *w, struct sim_end *e, const struct iovec *piece);
-int sim_end_send_messages(struct ol_sim *w, struct sim_end *e, const struct ol_dgram *messages,
-                          int count);
-int sim_end_writing(struct ol_sim *w, struct sim_end *e);
-void sim_end_receive(struct ol_sim *w, struct sim_end *e, bool on);
-void sim_end_close(struct ol_sim *w, struct sim_end *e, bool reset);
-void sim_end_discard(struct ol_sim *w, struct sim_end *e, bool reset); /* no completion */
-void sim_end_refuse(struct ol_sim *w, struct sim_end *e);  /* taken out of a closing backlog */
-void sim_end_release(struct ol_sim *w, struct sim_end *e); /* frees what nobody holds any more */
-void sim_end_name(struct sim_end *e, bool peer, struct ol_addr *out);
+bool ol_sim_quiet_is_due(const struct sim_driver *d);
+void ol_sim_quiet_tell(struct sim_driver *d);
+int64_t ol_sim_end_send(struct ol_sim *w, struct sim_end *e, const struct iovec *pieces, int count,
+                        bool may_wait);
+bool ol_sim_end_send_quiet(struct ol_sim *w, struct sim_end *e, const struct iovec *piece);
+int ol_sim_end_send_messages(struct ol_sim *w, struct sim_end *e, const struct ol_dgram *messages,
+                             int count);
+int ol_sim_end_writing(struct ol_sim *w, struct sim_end *e);
+void ol_sim_end_receive(struct ol_sim *w, struct sim_end *e, bool on);
+void ol_sim_end_close(struct ol_sim *w, struct sim_end *e, bool reset);
+void ol_sim_end_discard(struct ol_sim *w, struct sim_end *e, bool reset); /* no completion */
+void ol_sim_end_refuse(struct ol_sim *w, struct sim_end *e);  /* taken out of a closing backlog */
+void ol_sim_end_release(struct ol_sim *w, struct sim_end *e); /* frees what nobody holds any more */
+void ol_sim_end_name(struct sim_end *e, bool peer, struct ol_addr *out);
 
 /* sim_listen.c */
-int sim_listen(struct sim_driver *d, struct ol_link *l, const struct ol_listen_spec *spec,
-               struct ol_addr *bound);
-int sim_listener_offer(struct ol_sim *w, struct sim_listener *l,
-                       struct sim_end *e); /* or -EAGAIN */
-bool sim_listener_complete(struct ol_sim *w, struct sim_listener *l, struct ol_completion *c,
-                           struct ol_addr *from);
-bool sim_listener_has(const struct sim_listener *l);
-void sim_listener_accept(struct ol_sim *w, struct sim_listener *l, bool on);
-void sim_listener_close(struct ol_sim *w, struct sim_listener *l);
-void sim_listener_discard(struct ol_sim *w, struct sim_listener *l);
+int ol_sim_listen(struct sim_driver *d, struct ol_link *l, const struct ol_listen_spec *spec,
+                  struct ol_addr *bound);
+int ol_sim_listener_offer(struct ol_sim *w, struct sim_listener *l,
+                          struct sim_end *e); /* or -EAGAIN */
+bool ol_sim_listener_complete(struct ol_sim *w, struct sim_listener *l, struct ol_completion *c,
+                              struct ol_addr *from);
+bool ol_sim_listener_has(const struct sim_listener *l);
+void ol_sim_listener_accept(struct ol_sim *w, struct sim_listener *l, bool on);
+void ol_sim_listener_close(struct ol_sim *w, struct sim_listener *l);
+void ol_sim_listener_discard(struct ol_sim *w, struct sim_listener *l);
 
 /* sim_dgram.c */
-int sim_dgram_listen(struct sim_driver *d, struct ol_link *l, const struct ol_listen_spec *spec,
-                     struct ol_addr *bound);
-int sim_dgram_connect(struct sim_driver *d, struct ol_link *l, const struct ol_connect_spec *spec);
-int sim_dgram_send(struct ol_sim *w, struct sim_dgram *g, const struct ol_dgram *messages,
-                   int count);
-void sim_dgram_happens(struct ol_sim *w, struct sim_dgram *g);
-bool sim_dgram_complete(struct ol_sim *w, struct sim_dgram *g, struct ol_completion *c,
-                        struct ol_addr addrs[2]);
-bool sim_dgram_has(const struct sim_dgram *g);
-void sim_dgram_receive(struct ol_sim *w, struct sim_dgram *g, bool on);
-void sim_dgram_close(struct ol_sim *w, struct sim_dgram *g);
-void sim_dgram_discard(struct ol_sim *w, struct sim_dgram *g);
+int ol_sim_dgram_listen(struct sim_driver *d, struct ol_link *l, const struct ol_listen_spec *spec,
+                        struct ol_addr *bound);
+int ol_sim_dgram_connect(struct sim_driver *d, struct ol_link *l,
+                         const struct ol_connect_spec *spec);
+int ol_sim_dgram_send(struct ol_sim *w, struct sim_dgram *g, const struct ol_dgram *messages,
+                      int count);
+void ol_sim_dgram_happens(struct ol_sim *w, struct sim_dgram *g);
+bool ol_sim_dgram_complete(struct ol_sim *w, struct sim_dgram *g, struct ol_completion *c,
+                           struct ol_addr addrs[2]);
+bool ol_sim_dgram_has(const struct sim_dgram *g);
+void ol_sim_dgram_receive(struct ol_sim *w, struct sim_dgram *g, bool on);
+void ol_sim_dgram_close(struct ol_sim *w, struct sim_dgram *g);
+void ol_sim_dgram_discard(struct ol_sim *w, struct sim_dgram *g);
 
 static inline struct sim_end *
 sim_end_of(struct sim_socket *s)

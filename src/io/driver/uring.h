@@ -149,76 +149,80 @@ struct uring {
 
 /* Words for `work` of a stream: what has these addresses is looked at by nobody.  The send under
  * way is quiet; or the last one was, and was not taken whole: the next shall wait. */
-extern const char uring_quiet_send;
-extern const char uring_no_room;
+extern const char ol_uring_quiet_send;
+extern const char ol_uring_no_room;
 
 /* ---- entering the kernel (uring_wait.c) ------------------------------------------------ */
 
-int uring_enable(struct uring *u); /* the first wait(): from then on only its thread may enter */
+int ol_uring_enable(struct uring *u); /* the first wait(): from then on only its thread may enter */
 /* Submit all, run what the kernel has deferred and, if told to, wait for a completion. */
-int uring_enter(struct uring *u, bool is_blocking, ol_time until);
+int ol_uring_enter(struct uring *u, bool is_blocking, ol_time until);
 /* When the queue of submissions was full.  NULL: the kernel takes nothing more for now. */
-OL_SELDOM struct io_uring_sqe *uring_submission_late(struct uring *u);
-int uring_wait(struct ol_driver *d, ol_time until, struct ol_completion *out, int max);
-void uring_wake(struct ol_driver *d);
-int uring_embed(struct ol_driver *d);
-void uring_arm(struct ol_driver *d, ol_time until);
+OL_SELDOM struct io_uring_sqe *ol_uring_submission_late(struct uring *u);
+int ol_uring_wait(struct ol_driver *d, ol_time until, struct ol_completion *out, int max);
+void ol_uring_wake(struct ol_driver *d);
+int ol_uring_embed(struct ol_driver *d);
+void ol_uring_arm(struct ol_driver *d, ol_time until);
 
 /* ---- completions (uring_reap.c) -------------------------------------------------------- */
 
-void uring_reap(struct uring *u); /* as many as there is room to tell */
+void ol_uring_reap(struct uring *u); /* as many as there is room to tell */
 
 /* ---- links (uring_links.c) ------------------------------------------------------------- */
 
-bool uring_begin(struct uring *u, struct ol_link *l); /* false: the kernel takes nothing more now */
-int uring_start(struct uring *u, struct ol_link *l);  /* wanted from now on; 0 or -ENOMEM */
-void uring_cease(struct uring *u, struct ol_link *l); /* wanted no more */
-void uring_close(struct ol_driver *d, struct ol_link *l, bool reset);
-void uring_tell_closed(struct uring *u, struct ol_link *l); /* its last operation has completed */
-void uring_go_through_todo(struct uring *u);                /* each link that is there now, once */
+bool ol_uring_begin(struct uring *u,
+                    struct ol_link *l); /* false: the kernel takes nothing more now */
+int ol_uring_start(struct uring *u, struct ol_link *l);  /* wanted from now on; 0 or -ENOMEM */
+void ol_uring_cease(struct uring *u, struct ol_link *l); /* wanted no more */
+void ol_uring_close(struct ol_driver *d, struct ol_link *l, bool reset);
+void ol_uring_tell_closed(struct uring *u,
+                          struct ol_link *l);   /* its last operation has completed */
+void ol_uring_go_through_todo(struct uring *u); /* each link that is there now, once */
 /* Receive again, as many links as there are buffers: more would only come back. */
-void uring_feed_starved(struct uring *u);
+void ol_uring_feed_starved(struct uring *u);
 
 /* ---- what is polled, and read here (uring_read.c) -------------------------------------- */
 
-int uring_make_dgrams(struct uring *u); /* 0 or -ENOMEM */
-void uring_free_dgrams(struct uring *u);
-void uring_renew_dgrams(struct uring_dgrams *g); /* what was lent has come back */
-void uring_read_on(struct uring *u, struct ol_link *l);
+int ol_uring_make_dgrams(struct uring *u); /* 0 or -ENOMEM */
+void ol_uring_free_dgrams(struct uring *u);
+void ol_uring_renew_dgrams(struct uring_dgrams *g); /* what was lent has come back */
+void ol_uring_read_on(struct uring *u, struct ol_link *l);
 
 /* ---- buffers (uring_buffers.c) --------------------------------------------------------- */
 
-int uring_make_blocks(struct uring *u); /* 0 or -ENOMEM */
-void uring_renew_blocks(struct uring *u);
-void uring_offer_spares(struct uring *u, unsigned up_to);
-void uring_give_back(struct ol_driver *d, struct ol_lent *bytes);
+int ol_uring_make_blocks(struct uring *u); /* 0 or -ENOMEM */
+void ol_uring_renew_blocks(struct uring *u);
+void ol_uring_offer_spares(struct uring *u, unsigned up_to);
+void ol_uring_give_back(struct ol_driver *d, struct ol_lent *bytes);
 
 /* ---- sending (uring_send.c) ------------------------------------------------------------ */
 
-struct uring_op *uring_take_op(struct uring *u);            /* NULL: no memory */
-void uring_return_op(struct uring *u, struct uring_op *op); /* NULL and words are nothing */
-void uring_free_ops(struct uring *u);
-int64_t uring_send_now(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces,
-                       int count);
-int64_t uring_send(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces, int count);
-int64_t uring_send_fd(struct ol_driver *d, struct ol_link *l, const struct iovec *piece, int fd);
-int64_t uring_send_file(struct ol_driver *d, struct ol_link *l, int file, int64_t offset,
-                        size_t len);
-int uring_send_dgrams(struct ol_driver *d, struct ol_link *l, const struct ol_dgram *messages,
+struct uring_op *ol_uring_take_op(struct uring *u);            /* NULL: no memory */
+void ol_uring_return_op(struct uring *u, struct uring_op *op); /* NULL and words are nothing */
+void ol_uring_free_ops(struct uring *u);
+int64_t ol_uring_send_now(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces,
+                          int count);
+int64_t ol_uring_send(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces,
                       int count);
+int64_t ol_uring_send_fd(struct ol_driver *d, struct ol_link *l, const struct iovec *piece, int fd);
+int64_t ol_uring_send_file(struct ol_driver *d, struct ol_link *l, int file, int64_t offset,
+                           size_t len);
+int ol_uring_send_dgrams(struct ol_driver *d, struct ol_link *l, const struct ol_dgram *messages,
+                         int count);
 
 /* ---- quiet sends (uring_quiet.c) ------------------------------------------------------- */
 
-bool uring_can_be_quiet(const struct uring *u, const struct ol_link *l, size_t len);
+bool ol_uring_can_be_quiet(const struct uring *u, const struct ol_link *l, size_t len);
 /* Does not wait for room, and fails unless it takes all. */
-void uring_prepare_quiet(struct uring *u, struct io_uring_sqe *s, struct ol_link *l,
-                         const struct iovec *piece);
-bool uring_send_quiet(struct ol_driver *d, struct ol_link *l, const struct iovec *piece);
+void ol_uring_prepare_quiet(struct uring *u, struct io_uring_sqe *s, struct ol_link *l,
+                            const struct iovec *piece);
+bool ol_uring_send_quiet(struct ol_driver *d, struct ol_link *l, const struct iovec *piece);
 /* What is submitted and waited for in one entry would be heard of too late. */
-bool uring_is_quiet_awaited(const struct uring *u);
-void uring_tell_quiet(struct uring *u); /* after an entry: those that have not failed were sent */
-void uring_forget_quiet(struct uring *u, struct ol_link *l); /* its completion: it has failed */
-void uring_read_marker(struct uring *u);
+bool ol_uring_is_quiet_awaited(const struct uring *u);
+void
+ol_uring_tell_quiet(struct uring *u); /* after an entry: those that have not failed were sent */
+void ol_uring_forget_quiet(struct uring *u, struct ol_link *l); /* its completion: it has failed */
+void ol_uring_read_marker(struct uring *u);
 
 /* ---- inline, because it is done for each message --------------------------------------- */
 
@@ -243,7 +247,7 @@ uring_set_word(struct ol_link *l, const char *word)
 static inline bool
 uring_is_word(const void *work)
 {
-    return work == &uring_quiet_send || work == &uring_no_room;
+    return work == &ol_uring_quiet_send || work == &ol_uring_no_room;
 }
 
 /* What the kernel holds back until we enter: IORING_SQ_... */
@@ -271,7 +275,7 @@ uring_submission(struct uring *u)
     struct io_uring_sqe *s = io_uring_get_sqe(&u->ring);
 
     uring_kick(u);
-    return OL_LIKELY(s) ? s : uring_submission_late(u);
+    return OL_LIKELY(s) ? s : ol_uring_submission_late(u);
 }
 
 static inline void
@@ -363,7 +367,7 @@ uring_begin_again(struct uring *u, struct ol_link *l)
 {
     if (!(l->flags & URING_WANTED) || OL_LIKELY(l->flags & (URING_ARMED | URING_LISTED)))
         return;
-    if (!uring_begin(u, l))
+    if (!ol_uring_begin(u, l))
         uring_put_on(&u->todo, l);
 }
 
@@ -384,7 +388,7 @@ static inline void
 uring_do_todo(struct uring *u)
 {
     if (OL_UNLIKELY(u->todo.first))
-        uring_go_through_todo(u);
+        ol_uring_go_through_todo(u);
 }
 
 #endif

@@ -10,14 +10,14 @@
 #include <errno.h>
 
 void
-uring_offer_spares(struct uring *u, unsigned up_to)
+ol_uring_offer_spares(struct uring *u, unsigned up_to)
 {
     while (u->offered < up_to && ol_blocks_spares(&u->blocks) > 0)
         uring_offer_block(u, ol_blocks_unspare(&u->blocks));
 }
 
 int
-uring_make_blocks(struct uring *u)
+ol_uring_make_blocks(struct uring *u)
 {
     int err;
 
@@ -30,7 +30,7 @@ uring_make_blocks(struct uring *u)
 }
 
 OL_APART void
-uring_renew_blocks(struct uring *u)
+ol_uring_renew_blocks(struct uring *u)
 {
     int id;
 
@@ -57,11 +57,11 @@ take_back_block(struct uring *u, unsigned id)
     }
     uring_offer_block(u, id);
     if (OL_UNLIKELY(ol_blocks_spares(&u->blocks) > 0) && !is_full)
-        uring_offer_spares(u, u->offered + 1);
+        ol_uring_offer_spares(u, u->offered + 1);
 }
 
 void
-uring_give_back(struct ol_driver *d, struct ol_lent *bytes)
+ol_uring_give_back(struct ol_driver *d, struct ol_lent *bytes)
 {
     struct uring *u = uring_self(d);
 

@@ -16,7 +16,7 @@
 
 /* false: the kernel takes nothing more for now. */
 bool
-uring_begin(struct uring *u, struct ol_link *l)
+ol_uring_begin(struct uring *u, struct ol_link *l)
 {
     struct io_uring_sqe *s = uring_submission(u);
 
@@ -55,14 +55,14 @@ uring_begin(struct uring *u, struct ol_link *l)
 }
 
 int
-uring_start(struct uring *u, struct ol_link *l)
+ol_uring_start(struct uring *u, struct ol_link *l)
 {
     OL_ASSERT(l->token >= 0 && !(l->flags & (URING_CONNECTING | URING_CLOSING)));
     l->flags |= URING_WANTED;
     if (uring_goes_by_readiness(l) && l->flags & URING_READABLE)
         uring_put_on(&u->todo, l); /* the poll has told already */
     uring_kick(u);
-    if (l->flags & (URING_ARMED | URING_LISTED) || uring_begin(u, l))
+    if (l->flags & (URING_ARMED | URING_LISTED) || ol_uring_begin(u, l))
         return 0;
     uring_clear(l, URING_WANTED);
     return -ENOMEM;
@@ -82,7 +82,7 @@ cancel(struct uring *u, struct ol_link *l, enum uring_tag tag)
 }
 
 void
-uring_cease(struct uring *u, struct ol_link *l)
+ol_uring_cease(struct uring *u, struct ol_link *l)
 {
     uring_clear(l, URING_WANTED);
     if (!(l->flags & URING_ARMED) || l->flags & URING_CANCELLED)
@@ -95,7 +95,7 @@ uring_cease(struct uring *u, struct ol_link *l)
 /* ---- the end of a link ----------------------------------------------------------------- */
 
 void
-uring_tell_closed(struct uring *u, struct ol_link *l)
+ol_uring_tell_closed(struct uring *u, struct ol_link *l)
 {
     if (l->kind == OL_LINK_LISTENER || l->kind == OL_LINK_LOCAL) {
         if (l->work)
@@ -122,7 +122,7 @@ go_on_closing(struct uring *u, struct ol_link *l)
             goto later;
         l->flags |= URING_CANCELLED;
     }
-    if (l->flags & URING_SENDING && l->work != &uring_quiet_send) {
+    if (l->flags & URING_SENDING && l->work != &ol_uring_quiet_send) {
         if (!cancel(u, l, TAG_SEND))
             goto later;
         uring_clear(l, URING_SENDING);
@@ -135,7 +135,7 @@ go_on_closing(struct uring *u, struct ol_link *l)
     if (l->pending > 0)
         return;
     if (uring_has_room(u)) {
-        uring_tell_closed(u, l);
+        ol_uring_tell_closed(u, l);
         return;
     }
 
@@ -152,7 +152,7 @@ close_in_child(struct uring *u, struct ol_link *l)
     if (l->kind != OL_LINK_WATCH || l->flags & URING_NESTED)
         close(l->token);
     if (l->kind == OL_LINK_STREAM)
-        uring_return_op(u, l->work);
+        ol_uring_return_op(u, l->work);
     else if (l->kind != OL_LINK_WATCH && l->kind != OL_LINK_INHERITED && !uring_passes(l))
         ol_free(uring_heap(u), l->work);
     l->work = NULL;
@@ -162,7 +162,7 @@ close_in_child(struct uring *u, struct ol_link *l)
 }
 
 void
-uring_close(struct ol_driver *d, struct ol_link *l, bool reset)
+ol_uring_close(struct ol_driver *d, struct ol_link *l, bool reset)
 {
     struct uring *u = uring_self(d);
 
@@ -198,12 +198,12 @@ go_on(struct uring *u, struct ol_link *l)
     }
     uring_begin_again(u, l);
     if (uring_goes_by_readiness(l) && l->flags & URING_WANTED && l->flags & URING_READABLE)
-        uring_read_on(u, l);
+        ol_uring_read_on(u, l);
 }
 
 /* Each link that is there now, once. */
 OL_APART void
-uring_go_through_todo(struct uring *u)
+ol_uring_go_through_todo(struct uring *u)
 {
     struct uring_links list = u->todo;
     struct ol_link *l;
@@ -218,7 +218,7 @@ uring_go_through_todo(struct uring *u)
 
 /* Receive again, as many links as there are buffers: more would only come back. */
 OL_APART void
-uring_feed_starved(struct uring *u)
+ol_uring_feed_starved(struct uring *u)
 {
     struct uring_links list = u->starved;
     unsigned buffers;
@@ -226,7 +226,7 @@ uring_feed_starved(struct uring *u)
     struct ol_link *l;
 
     if (!u->is_child)
-        uring_offer_spares(u, URING_HOT_BLOCKS);
+        ol_uring_offer_spares(u, URING_HOT_BLOCKS);
     buffers = u->is_child ? 0 : u->offered;
     if (buffers == 0 && !is_sweep)
         return;

@@ -16,15 +16,15 @@
 
 enum { QUIET_BYTES = 16384 /* of one: a longer one seldom finds room for all of it at once */ };
 
-const char uring_quiet_send = 0;
-const char uring_no_room = 0;
+const char ol_uring_quiet_send = 0;
+const char ol_uring_no_room = 0;
 
 void
-uring_forget_quiet(struct uring *u, struct ol_link *l)
+ol_uring_forget_quiet(struct uring *u, struct ol_link *l)
 {
     unsigned i = u->quiet_sent;
 
-    uring_set_word(l, &uring_no_room);
+    uring_set_word(l, &ol_uring_no_room);
     while (i < u->quiet_count && u->quiet[i].link != l)
         i++;
     if (i == u->quiet_count)
@@ -36,16 +36,16 @@ uring_forget_quiet(struct uring *u, struct ol_link *l)
 }
 
 bool
-uring_can_be_quiet(const struct uring *u, const struct ol_link *l, size_t len)
+ol_uring_can_be_quiet(const struct uring *u, const struct ol_link *l, size_t len)
 {
-    return len <= QUIET_BYTES && l->work != &uring_no_room && l->ops->is_awaited &&
+    return len <= QUIET_BYTES && l->work != &ol_uring_no_room && l->ops->is_awaited &&
            u->quiet_count < URING_QUIET_MAX && !ol_embed_is_open(&u->embed);
 }
 
 /* Does not wait for room, and fails unless it takes all. */
 void
-uring_prepare_quiet(struct uring *u, struct io_uring_sqe *s, struct ol_link *l,
-                    const struct iovec *piece)
+ol_uring_prepare_quiet(struct uring *u, struct io_uring_sqe *s, struct ol_link *l,
+                       const struct iovec *piece)
 {
     io_uring_prep_send(s, l->token, piece->iov_base, piece->iov_len,
                        MSG_NOSIGNAL | MSG_DONTWAIT | MSG_WAITALL);
@@ -54,20 +54,20 @@ uring_prepare_quiet(struct uring *u, struct io_uring_sqe *s, struct ol_link *l,
     if (OL_LIKELY(u->quiet_count == u->quiet_sent))
         u->quiet_from = *u->ring.cq.khead + io_uring_cq_ready(&u->ring);
     u->quiet[u->quiet_count++] = (struct uring_quiet){l, (int32_t)piece->iov_len};
-    uring_set_word(l, &uring_quiet_send);
+    uring_set_word(l, &ol_uring_quiet_send);
 }
 
 bool
-uring_send_quiet(struct ol_driver *d, struct ol_link *l, const struct iovec *piece)
+ol_uring_send_quiet(struct ol_driver *d, struct ol_link *l, const struct iovec *piece)
 {
     struct uring *u = uring_self(d);
     struct io_uring_sqe *s = NULL;
 
-    if (l->kind == OL_LINK_STREAM && uring_can_be_quiet(u, l, piece->iov_len))
+    if (l->kind == OL_LINK_STREAM && ol_uring_can_be_quiet(u, l, piece->iov_len))
         s = uring_submission(u);
     if (!s)
         return false;
-    uring_prepare_quiet(u, s, l, piece);
+    ol_uring_prepare_quiet(u, s, l, piece);
     l->pending++;
     l->flags |= URING_SENDING;
     return true;
@@ -75,7 +75,7 @@ uring_send_quiet(struct ol_driver *d, struct ol_link *l, const struct iovec *pie
 
 /* What is submitted and waited for in one entry would be heard of too late. */
 bool
-uring_is_quiet_awaited(const struct uring *u)
+ol_uring_is_quiet_awaited(const struct uring *u)
 {
     for (unsigned i = u->quiet_sent; i < u->quiet_count; i++) {
         struct ol_link *l = u->quiet[i].link;
@@ -105,7 +105,7 @@ send_marker(struct uring *u)
 }
 
 void
-uring_read_marker(struct uring *u)
+ol_uring_read_marker(struct uring *u)
 {
     if (u->quiet_marked > u->quiet_sent)
         u->quiet_sent = u->quiet_marked;
@@ -129,7 +129,7 @@ settle(struct uring *u)
         send_marker(u);
         return;
     }
-    /* Of those that were read meanwhile uring_forget_quiet() knows; their links may be gone. */
+    /* Of those that were read meanwhile ol_uring_forget_quiet() knows; their links may be gone. */
     if (OL_UNLIKELY(end - u->quiet_from > ready))
         u->quiet_from = end - ready;
     for (unsigned at = u->quiet_from; at != end; at++) {
@@ -138,13 +138,13 @@ settle(struct uring *u)
         struct ol_link *l = (struct ol_link *)(uintptr_t)(e->user_data & ~(uint64_t)TAG_BITS);
 
         if (OL_UNLIKELY((e->user_data & TAG_BITS) == TAG_QUIET) && l) {
-            uring_set_word(l, &uring_no_room);
+            uring_set_word(l, &ol_uring_no_room);
             has_failures = true;
         }
     }
     if (OL_UNLIKELY(has_failures)) {
         for (unsigned i = kept; i < u->quiet_count; i++) {
-            if (u->quiet[i].link->work == &uring_quiet_send)
+            if (u->quiet[i].link->work == &ol_uring_quiet_send)
                 u->quiet[kept++] = u->quiet[i];
         }
         u->quiet_count = kept;
@@ -155,7 +155,7 @@ settle(struct uring *u)
 
 /* Before what was received: who answers that then finds nothing in its way. */
 void
-uring_tell_quiet(struct uring *u)
+ol_uring_tell_quiet(struct uring *u)
 {
     unsigned told = 0;
 
@@ -165,7 +165,7 @@ uring_tell_quiet(struct uring *u)
     for (; told < u->quiet_sent && uring_has_room(u); told++) {
         struct ol_link *l = u->quiet[told].link;
 
-        OL_ASSERT(l->work == &uring_quiet_send && l->pending > 0);
+        OL_ASSERT(l->work == &ol_uring_quiet_send && l->pending > 0);
         l->pending--;
         l->work = NULL;
         uring_clear(l, URING_SENDING);
@@ -174,7 +174,7 @@ uring_tell_quiet(struct uring *u)
                 OL_UNLIKELY(!l->ops->took(l, (size_t)u->quiet[told].len)))
                 uring_tell(u, l, OL_SENT, u->quiet[told].len, false);
         } else if (l->pending == 0 && !(l->flags & URING_LISTED)) {
-            uring_tell_closed(u, l);
+            ol_uring_tell_closed(u, l);
         }
     }
     u->quiet_sent -= told;

@@ -17,7 +17,7 @@ enum {
 };
 
 int
-uring_make_dgrams(struct uring *u)
+ol_uring_make_dgrams(struct uring *u)
 {
     if (u->dgrams)
         return 0;
@@ -31,7 +31,7 @@ uring_make_dgrams(struct uring *u)
 }
 
 void
-uring_free_dgrams(struct uring *u)
+ol_uring_free_dgrams(struct uring *u)
 {
     if (u->dgrams)
         ol_lender_fini(&u->dgrams->lender);
@@ -39,7 +39,7 @@ uring_free_dgrams(struct uring *u)
 }
 
 void
-uring_renew_dgrams(struct uring_dgrams *g)
+ol_uring_renew_dgrams(struct uring_dgrams *g)
 {
     ol_lender_renew(&g->lender);
     g->fds.used = 0;
@@ -74,7 +74,7 @@ tell_dgram(struct uring *u, struct ol_link *l, int i, uint8_t *data)
 static void
 tell_end(struct uring *u, struct ol_link *l)
 {
-    uring_cease(u, l);
+    ol_uring_cease(u, l);
     uring_clear(l, URING_READABLE);
     uring_tell(u, l, OL_RECEIVED, 0, false)->end = l->kind == OL_LINK_PACKET;
 }
@@ -107,7 +107,7 @@ receive_passing(struct uring *u, struct ol_link *l)
     }
     c = uring_tell(u, l, OL_RECEIVED, (int32_t)n, n >= 0);
     if (n < 0) {
-        uring_cease(u, l);
+        ol_uring_cease(u, l);
         return;
     }
     ol_lender_lend_slot(&g->lender, data, (size_t)n, size, &c->bytes);
@@ -147,7 +147,7 @@ receive_dgrams(struct uring *u, struct ol_link *l)
 
         uring_tell(u, l, OL_RECEIVED, n, more);
         if (!more)
-            uring_cease(u, l);
+            ol_uring_cease(u, l);
     }
     for (int i = 0; i < n; i++) {
         if (l->kind == OL_LINK_PACKET && g->inbox.heads[i].msg_len == 0 &&
@@ -176,7 +176,7 @@ accept_some(struct uring *u, struct ol_link *l)
             continue;
         if (fd < 0) {
             /* Mostly EMFILE: the client stays in the backlog until accepting starts again. */
-            uring_cease(u, l);
+            ol_uring_cease(u, l);
             uring_tell(u, l, OL_ACCEPTED, fd, false);
             return;
         }
@@ -192,7 +192,7 @@ accept_some(struct uring *u, struct ol_link *l)
 /* ---- whichever it is ------------------------------------------------------------------- */
 
 void
-uring_read_on(struct uring *u, struct ol_link *l)
+ol_uring_read_on(struct uring *u, struct ol_link *l)
 {
     if (uring_has_room(u) && l->kind == OL_LINK_INHERITED)
         accept_some(u, l);

@@ -190,7 +190,7 @@ on_sent(struct uring *u, struct ol_link *l, int32_t result)
     }
     if (l->work && ((struct uring_op *)l->work)->is_poll && result > 0)
         result = 0; /* an event mask; an error on the socket is told by the next send */
-    uring_return_op(u, l->work);
+    ol_uring_return_op(u, l->work);
     l->work = NULL;
     if (result == -EAGAIN)
         uring_set_blocking(l->token); /* a descriptor that we did not make */
@@ -210,13 +210,13 @@ drop(struct uring *u, struct ol_link *l, enum uring_tag tag, const struct io_uri
     if (tag == TAG_MAIN && l->kind == OL_LINK_LISTENER && e->res >= 0)
         ol_sock_close(e->res, false);
     if (tag == TAG_QUIET)
-        uring_forget_quiet(u, l);
+        ol_uring_forget_quiet(u, l);
     if (tag == TAG_CONNECT || (tag == TAG_SEND && l->kind == OL_LINK_STREAM)) {
-        uring_return_op(u, l->work);
+        ol_uring_return_op(u, l->work);
         l->work = NULL;
     }
     if (l->pending == 0 && !(l->flags & URING_LISTED))
-        uring_tell_closed(u, l);
+        ol_uring_tell_closed(u, l);
 }
 
 static void
@@ -233,7 +233,7 @@ on_completion(struct uring *u, const struct io_uring_cqe *e)
         if (tag == TAG_TICK)
             u->is_ticking = false;
         if (tag == TAG_QUIET)
-            uring_read_marker(u);
+            ol_uring_read_marker(u);
         return;
     }
     if (e->flags & IORING_CQE_F_BUFFER) {
@@ -258,10 +258,10 @@ on_completion(struct uring *u, const struct io_uring_cqe *e)
     } else if (tag == TAG_QUIET) {
         l->work = NULL;                                /* a word is no operation */
         on_sent(u, l, e->res == -EAGAIN ? 0 : e->res); /* no room is no fault of the descriptor's */
-        uring_forget_quiet(u, l);
+        ol_uring_forget_quiet(u, l);
     } else {
         OL_ASSERT(tag == TAG_CONNECT);
-        uring_return_op(u, l->work);
+        ol_uring_return_op(u, l->work);
         l->work = NULL;
         uring_clear(l, URING_CONNECTING);
         uring_tell(u, l, OL_CONNECTED, e->res, false);
@@ -270,14 +270,14 @@ on_completion(struct uring *u, const struct io_uring_cqe *e)
 
 /* A completion of the ring makes at most one of ours. */
 void
-uring_reap(struct uring *u)
+ol_uring_reap(struct uring *u)
 {
     const struct io_uring_cq *cq = &u->ring.cq;
     unsigned ready = io_uring_cq_ready(&u->ring);
     unsigned head = *cq->khead; /* only we write it */
     unsigned seen = 0;
 
-    uring_tell_quiet(u);
+    ol_uring_tell_quiet(u);
     for (; seen < ready && uring_has_room(u); seen++)
         on_completion(u, &cq->cqes[(head + seen) & cq->ring_mask]);
     io_uring_cq_advance(&u->ring, seen);

@@ -16,7 +16,7 @@ enum {
 /* ---- operation structs ----------------------------------------------------------------- */
 
 struct uring_op *
-uring_take_op(struct uring *u)
+ol_uring_take_op(struct uring *u)
 {
     struct uring_op *op = u->ops;
 
@@ -29,7 +29,7 @@ uring_take_op(struct uring *u)
 }
 
 void
-uring_return_op(struct uring *u, struct uring_op *op)
+ol_uring_return_op(struct uring *u, struct uring_op *op)
 {
     if (!op || uring_is_word(op))
         return;
@@ -43,7 +43,7 @@ uring_return_op(struct uring *u, struct uring_op *op)
 }
 
 void
-uring_free_ops(struct uring *u)
+ol_uring_free_ops(struct uring *u)
 {
     while (u->ops) {
         struct uring_op *next = u->ops->next;
@@ -56,7 +56,7 @@ uring_free_ops(struct uring *u)
 /* ---- streams --------------------------------------------------------------------------- */
 
 int64_t
-uring_send_now(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces, int count)
+ol_uring_send_now(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces, int count)
 {
     int64_t n;
 
@@ -77,12 +77,12 @@ uring_send_now(struct ol_driver *d, struct ol_link *l, const struct iovec *piece
 static int64_t
 submit_send(struct uring *u, struct ol_link *l, const struct iovec *pieces, int count)
 {
-    struct uring_op *op = count > 1 ? uring_take_op(u) : NULL;
+    struct uring_op *op = count > 1 ? ol_uring_take_op(u) : NULL;
     struct io_uring_sqe *s = uring_submission(u);
 
     OL_ASSERT(count > 0 && !(l->flags & (URING_SENDING | URING_CONNECTING)));
     if (!s) {
-        uring_return_op(u, op);
+        ol_uring_return_op(u, op);
         return -ENOMEM;
     }
     if (op) {
@@ -93,8 +93,8 @@ submit_send(struct uring *u, struct ol_link *l, const struct iovec *pieces, int 
         io_uring_prep_sendmsg(s, l->token, &op->head, MSG_NOSIGNAL);
         uring_set_tag(s, l, TAG_SEND);
         l->work = op;
-    } else if (uring_can_be_quiet(u, l, pieces->iov_len)) {
-        uring_prepare_quiet(u, s, l, pieces);
+    } else if (ol_uring_can_be_quiet(u, l, pieces->iov_len)) {
+        ol_uring_prepare_quiet(u, s, l, pieces);
     } else {
         io_uring_prep_send(s, l->token, pieces->iov_base, ol_min(pieces->iov_len, SEND_MAX),
                            MSG_NOSIGNAL);
@@ -136,26 +136,26 @@ or_wait_for_room(struct uring *u, struct ol_link *l, int64_t n)
 }
 
 int64_t
-uring_send(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces, int count)
+ol_uring_send(struct ol_driver *d, struct ol_link *l, const struct iovec *pieces, int count)
 {
     struct uring *u = uring_self(d);
 
     if (l->kind == OL_LINK_PASSING) /* `work` is in use */
-        return or_wait_for_room(u, l, uring_send_now(d, l, pieces, count));
+        return or_wait_for_room(u, l, ol_uring_send_now(d, l, pieces, count));
     return submit_send(u, l, pieces, count);
 }
 
 /* ---- descriptors, files and datagrams -------------------------------------------------- */
 
 int64_t
-uring_send_fd(struct ol_driver *d, struct ol_link *l, const struct iovec *piece, int fd)
+ol_uring_send_fd(struct ol_driver *d, struct ol_link *l, const struct iovec *piece, int fd)
 {
     return or_wait_for_room(uring_self(d), l, ol_sock_send_fd(l->token, piece, fd));
 }
 
 /* Tried directly: a splice on the ring would need a pipe for each connection. */
 int64_t
-uring_send_file(struct ol_driver *d, struct ol_link *l, int file, int64_t offset, size_t len)
+ol_uring_send_file(struct ol_driver *d, struct ol_link *l, int file, int64_t offset, size_t len)
 {
     struct uring *u = uring_self(d);
     int on = 1;
@@ -170,12 +170,12 @@ uring_send_file(struct ol_driver *d, struct ol_link *l, int file, int64_t offset
     uring_set_blocking(l->token);
     if (n != -EAGAIN || l->kind == OL_LINK_PASSING)
         return or_wait_for_room(u, l, n);
-    op = uring_take_op(u);
+    op = ol_uring_take_op(u);
     if (!op)
         return -ENOMEM;
     err = wait_for_room(u, l);
     if (err) {
-        uring_return_op(u, op);
+        ol_uring_return_op(u, op);
         return err;
     }
     op->is_poll = true;
@@ -184,8 +184,8 @@ uring_send_file(struct ol_driver *d, struct ol_link *l, int file, int64_t offset
 }
 
 int
-uring_send_dgrams(struct ol_driver *d, struct ol_link *l, const struct ol_dgram *messages,
-                  int count)
+ol_uring_send_dgrams(struct ol_driver *d, struct ol_link *l, const struct ol_dgram *messages,
+                     int count)
 {
     int n = ol_sock_send_dgrams(l->token, messages, count, l->kind == OL_LINK_DGRAM);
     int err;

@@ -30,7 +30,7 @@ enum { RETRY_MS = 20 /* when the system has no memory for us */ };
 /* ---- entering the kernel --------------------------------------------------------------- */
 
 int
-uring_enable(struct uring *u)
+ol_uring_enable(struct uring *u)
 {
     int err;
 
@@ -55,7 +55,7 @@ publish_submissions(struct uring *u)
 
 /* Submit all, run what the kernel has deferred and, if told to, wait for a completion. */
 int
-uring_enter(struct uring *u, bool is_blocking, ol_time until)
+ol_uring_enter(struct uring *u, bool is_blocking, ol_time until)
 {
     struct __kernel_timespec left;
     struct io_uring_getevents_arg arg = {0};
@@ -96,9 +96,9 @@ uring_enter(struct uring *u, bool is_blocking, ol_time until)
 }
 
 struct io_uring_sqe *
-uring_submission_late(struct uring *u)
+ol_uring_submission_late(struct uring *u)
 {
-    if (uring_enable(u) != 0 || uring_enter(u, false, 0) != 0)
+    if (ol_uring_enable(u) != 0 || ol_uring_enter(u, false, 0) != 0)
         return NULL; /* wait() will find the same and tell */
     return io_uring_get_sqe(&u->ring);
 }
@@ -124,9 +124,9 @@ prepare(struct uring *u)
     if (OL_UNLIKELY(!u->is_wake_heard))
         listen_for_wakes(u);
     if (OL_UNLIKELY(u->blocks.missing > 0))
-        uring_renew_blocks(u);
+        ol_uring_renew_blocks(u);
     if (OL_UNLIKELY(u->starved.first))
-        uring_feed_starved(u);
+        ol_uring_feed_starved(u);
     uring_do_todo(u);
 }
 
@@ -236,17 +236,17 @@ turn(struct uring *u, ol_time until, bool *is_over)
     }
     may_block = OL_LIKELY(u->out_count == 0) && OL_LIKELY(io_uring_cq_ready(&u->ring) == 0) &&
                 OL_LIKELY(until > 0);
-    is_blocking = OL_LIKELY(may_block) && OL_LIKELY(!uring_is_quiet_awaited(u)) &&
+    is_blocking = OL_LIKELY(may_block) && OL_LIKELY(!ol_uring_is_quiet_awaited(u)) &&
                   OL_LIKELY(lie_down(u));
     if (OL_LIKELY(is_blocking))
         until = start_tick(u, leave_to_timer(u, until));
     if (OL_LIKELY(!can_spare_entry(u)))
-        err = uring_enter(u, is_blocking, until);
+        err = ol_uring_enter(u, is_blocking, until);
     if (OL_UNLIKELY(!is_blocking) && may_block && io_uring_sq_ready(&u->ring) > 0)
         (void)poll(NULL, 0, 1); /* no memory for what is awaited, and we must not spin */
     /* An exchange, so that what the waker wrote before it woke us is seen after this. */
     *is_over = atomic_exchange(&u->bed, URING_AWAKE) == URING_WOKEN;
-    uring_reap(u);
+    ol_uring_reap(u);
     uring_do_todo(u);
     if (u->out_count > 0)
         *is_over = true;
@@ -254,7 +254,7 @@ turn(struct uring *u, ol_time until, bool *is_over)
 }
 
 int
-uring_wait(struct ol_driver *d, ol_time until, struct ol_completion *out, int max)
+ol_uring_wait(struct ol_driver *d, ol_time until, struct ol_completion *out, int max)
 {
     struct uring *u = uring_self(d);
     bool is_over = false;
@@ -266,13 +266,13 @@ uring_wait(struct ol_driver *d, ol_time until, struct ol_completion *out, int ma
     u->out_max = max < OL_BATCH_MAX ? max : OL_BATCH_MAX;
     if (OL_UNLIKELY(u->is_child)) {
         if (u->starved.first)
-            uring_feed_starved(u);
+            ol_uring_feed_starved(u);
         uring_do_todo(u);
         return u->out_count;
     }
-    err = uring_enable(u);
+    err = ol_uring_enable(u);
     if (OL_UNLIKELY(u->dgrams))
-        uring_renew_dgrams(u->dgrams);
+        ol_uring_renew_dgrams(u->dgrams);
     u->is_armed = false;
     while (OL_LIKELY(!err)) {
         err = turn(u, until, &is_over);
@@ -285,7 +285,7 @@ uring_wait(struct ol_driver *d, ol_time until, struct ol_completion *out, int ma
 /* ---- being woken ----------------------------------------------------------------------- */
 
 void
-uring_wake(struct ol_driver *d)
+ol_uring_wake(struct ol_driver *d)
 {
     struct uring *u = uring_self(d);
     int saved = errno; /* a signal handler may be calling */
@@ -301,7 +301,7 @@ uring_wake(struct ol_driver *d)
 }
 
 int
-uring_embed(struct ol_driver *d)
+ol_uring_embed(struct ol_driver *d)
 {
     struct uring *u = uring_self(d);
     int err;
@@ -324,7 +324,7 @@ uring_embed(struct ol_driver *d)
 }
 
 void
-uring_arm(struct ol_driver *d, ol_time until)
+ol_uring_arm(struct ol_driver *d, ol_time until)
 {
     struct uring *u = uring_self(d);
     int err;
@@ -334,10 +334,10 @@ uring_arm(struct ol_driver *d, ol_time until)
     u->out_count = 0;
     /* Before the kernel is entered: what it signals from now on stays to be seen. */
     ol_embed_drain(&u->embed);
-    err = uring_enable(u);
+    err = ol_uring_enable(u);
     if (!err) {
         prepare(u);
-        err = uring_enter(u, false, 0);
+        err = ol_uring_enter(u, false, 0);
     }
     /* An error is for wait() to tell. */
     if (err || must_retry(u) || io_uring_cq_ready(&u->ring) > 0 || uring_held_back(u) ||
