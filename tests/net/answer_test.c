@@ -462,18 +462,26 @@ each_message_is_wrapped_once(void **state)
     net_close(&n);
 }
 
-/* ---- every framing ------------------------------------------------------------------------- */
+/* ---- framings ------------------------------------------------------------------------------ */
 
 static const struct {
     const char *text;
     size_t most;
-} framings[] = {{"frame=len:1", 255},          {"frame=len:2be", SIZE_MAX},
-                {"frame=len:2le", SIZE_MAX},   {"frame=len:3be", SIZE_MAX},
-                {"frame=len:3le", SIZE_MAX},   {"frame=len:4be", SIZE_MAX},
-                {"frame=len:4le", SIZE_MAX},   {"frame=len:8be", SIZE_MAX},
-                {"frame=len:8le", SIZE_MAX},   {"frame=len:4be,max=200", 200},
-                {"frame=len:4be@2", SIZE_MAX}, {"frame=varint", SIZE_MAX},
-                {"frame=line", SIZE_MAX},      {"frame=between:%5B..%5D", SIZE_MAX},
+} framings[] = {{"frame=len:1", 255},
+                {"frame=len:2be", SIZE_MAX},
+                {"frame=len:2le", SIZE_MAX},
+                {"frame=len:3be", SIZE_MAX},
+                {"frame=len:3le", SIZE_MAX},
+                {"frame=len:4be", SIZE_MAX},
+                {"frame=len:4le", SIZE_MAX},
+                {"frame=len:8be", SIZE_MAX},
+                {"frame=len:8le", SIZE_MAX},
+                {"frame=len:4be,max=200", 200},
+                {"frame=len:4be@2", SIZE_MAX},
+                {"frame=varint", SIZE_MAX},
+                {"frame=line", SIZE_MAX},
+                {"frame=delim:%7C%7C", SIZE_MAX},
+                {"frame=between:%5B..%5D", SIZE_MAX},
                 {"frame=hp:7", SIZE_MAX}};
 
 static const size_t lengths[] = {1, 127, 128, 200, 201, 255, 256, 9000, 2};
@@ -493,7 +501,7 @@ answer_lengths(struct end *e, outlet_msg *m)
 
 /* What cannot be said is refused, and nothing of it stands before the next one. */
 static void
-each_framing_goes_by_itself(void **state)
+messages_of_every_framing_go_by_themselves(void **state)
 {
     static const struct does answers = {.on_message = answer_lengths};
 
@@ -528,6 +536,39 @@ each_framing_goes_by_itself(void **state)
         net_server_fini(&s);
         net_close(&n);
     }
+}
+
+static void
+answer_in_three_framings(struct end *e, outlet_msg *m)
+{
+    (void)m;
+    e->results[0] = (int)outlet_send(e->c, "one", 3);
+    e->results[1] = outlet_set_framing(e->c, "len:2be", NULL);
+    e->results[2] = (int)outlet_send(e->c, "two", 3);
+    e->results[3] = outlet_set_framing(e->c, "none", NULL);
+    e->results[4] = (int)outlet_send(e->c, "three", 5);
+}
+
+static void
+each_answer_has_the_framing_of_its_time(void **state)
+{
+    static const struct does answers = {.on_message = answer_in_three_framings};
+    struct net n;
+    struct server s = {.does = &answers};
+    struct end e = {0};
+
+    (void)state;
+    net_open(&n, NULL);
+    net_listen(&n, &s, NULL, "tcp://127.0.0.1:0#frame=line");
+    net_connect(&n, &e, NULL, "%s#frame=none", s.at);
+    assert_true(outlet_send(e.c, "go\n", 3) >= 0);
+    UNTIL(&n, e.len == 4 + 5 + 5);
+    assert_memory_equal(e.bytes, "one\n\0\3twothree", 14);
+    for (int i = 0; i < 5; i++)
+        assert_true(s.ends[0].results[i] >= 0);
+    net_end_fini(&e);
+    net_server_fini(&s);
+    net_close(&n);
 }
 
 /* ---- others -----------------------------------------------------------------------------------
@@ -675,6 +716,40 @@ a_train_leaves_before_its_connection_closes(void **state)
     net_close(&n);
 }
 
+static void
+answer_around_max(struct end *e, outlet_msg *m)
+{
+    static const uint8_t zeros[101];
+
+    (void)m;
+    e->results[0] = (int)outlet_send(e->c, zeros, 100);
+    e->results[1] = (int)outlet_send(e->c, zeros, 101);
+    e->results[2] = (int)outlet_send(e->c, zeros, 100);
+}
+
+static void
+a_train_takes_nothing_above_max(void **state)
+{
+    static const struct does answers = {.on_message = answer_around_max};
+    struct net n;
+    struct server s = {.does = &answers};
+    struct end e = {0};
+
+    (void)state;
+    net_open(&n, NULL);
+    net_listen(&n, &s, NULL, "udp://127.0.0.1:0#max=100");
+    net_connect(&n, &e, NULL, "%s", s.at);
+    assert_true(outlet_send(e.c, "go", 2) >= 0);
+    UNTIL(&n, e.messages == 2);
+    assert_int_equal(s.ends[0].results[0], 100);
+    assert_int_equal(s.ends[0].results[1], OUTLET_EMSGSIZE);
+    assert_true(s.ends[0].results[2] >= 100);
+    assert_int_equal(e.len, 200);
+    net_end_fini(&e);
+    net_server_fini(&s);
+    net_close(&n);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(answers_of_every_kind_keep_their_order),
     cmocka_unit_test(an_answer_leaves_before_the_end_that_follows_it),
@@ -682,10 +757,12 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(what_the_kernel_does_not_take_follows_in_order),
     cmocka_unit_test(parts_of_what_came_go_back_in_any_order),
     cmocka_unit_test(each_message_is_wrapped_once),
-    cmocka_unit_test(each_framing_goes_by_itself),
+    cmocka_unit_test(messages_of_every_framing_go_by_themselves),
+    cmocka_unit_test(each_answer_has_the_framing_of_its_time),
     cmocka_unit_test(others_are_reached_from_the_same_callback),
     cmocka_unit_test(datagrams_of_any_sizes_arrive_as_they_were_sent),
     cmocka_unit_test(a_train_leaves_before_its_connection_closes),
+    cmocka_unit_test(a_train_takes_nothing_above_max),
 };
 
 NET_MAIN(tests)
