@@ -1,7 +1,8 @@
 /*
  * driver_epoll.c - the world through epoll, level-triggered, made to look like completions.
  *
- * Links are made here, and left to the other files; epoll.h says which.
+ * Links are made here, and left to the other files; epoll.h says which. What a newcomer gets wrong:
+ * a descriptor that epoll knows already cannot be watched twice; a duplicate can.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -7,10 +7,8 @@
  * every direct system call says MSG_DONTWAIT.
  *
  * The ring is opened disabled, by anybody; the first wait() enables it and so makes its own thread
- * the only one that may enter.  A completion names its link in user_data, with the kind of
- * operation in the three low bits.  link->pending counts what the kernel holds; a link is closed
- * when that is zero, because an operation holds the socket and closing the descriptor earlier would
- * end nothing.
+ * the only one that may enter.  Links are made here, and left to the other files; uring.h says
+ * which.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -87,7 +85,7 @@ submit_connect(struct uring *u, struct ol_link *l, const struct ol_addr *to)
     }
     len = ol_sockaddr_set(&op->name, to);
     io_uring_prep_connect(s, l->token, &op->name.any, len);
-    uring_set_tag(s, l, TAG_CONNECT);
+    uring_set_tag(s, l, URING_TAG_CONNECT);
     l->work = op;
     l->pending++;
     return 0;

@@ -88,7 +88,8 @@ struct ep_batch {
 /* To be told without asking epoll: an end, or a connect that was over at once. */
 void ol_epoll_push_due(struct epoll_driver *d, struct ol_link *l);
 void ol_epoll_tell_due(struct epoll_driver *d, struct ep_batch *b);
-/* Arm what is wanted; what is armed without need is dropped only along with it.  0 or an errno. */
+/* Arm what is wanted; what is armed without need is dropped only along with it.  0 or a negated
+ * errno. */
 int ol_epoll_arm_wanted(struct epoll_driver *d, struct ol_link *l);
 /* Something was reported that nobody wants. */
 OL_SELDOM void ol_epoll_quiet(struct epoll_driver *d, struct ol_link *l);
@@ -107,8 +108,7 @@ void ol_epoll_arm(struct ol_driver *base, ol_time until);
 
 /* ---- events (epoll_events.c) ----------------------------------------------------------- */
 
-/* HUP and ERR count as whatever is wanted: the system call then finds out what it was.  false: the
- * batch is full and the rest of the event is for the next one. */
+/* false: the batch is full and the rest of the event is for the next one. */
 bool ol_epoll_tell_event(struct epoll_driver *d, struct ep_batch *b, struct epoll_event *e);
 
 /* ---- sending (epoll_send.c) ------------------------------------------------------------ */

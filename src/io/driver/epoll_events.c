@@ -1,6 +1,9 @@
 /*
  * epoll_events.c - each event that is not just bytes of a stream becomes completions.
  *
+ * What a newcomer gets wrong: an event may be told only in part and comes again with the next
+ * batch, so what was told is struck out of it.
+ *
  * SPDX-License-Identifier: MIT
  */
 #include "epoll.h"
@@ -198,6 +201,7 @@ tell_watch(struct ep_batch *b, struct ol_link *l, uint32_t bits)
     ep_tell(b, l, OL_READY, ready, true);
 }
 
+/* HUP and ERR count as whatever is wanted: the system call then finds out what it was. */
 OL_APART bool
 ol_epoll_tell_event(struct epoll_driver *d, struct ep_batch *b, struct epoll_event *e)
 {

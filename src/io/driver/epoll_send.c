@@ -1,6 +1,9 @@
 /*
  * epoll_send.c - what is sent at once, and the waiting for room.
  *
+ * What a newcomer gets wrong: to answer OL_SEND_PENDING without interest in room: then nobody tells
+ * when there is some, and the connection stands still.
+ *
  * SPDX-License-Identifier: MIT
  */
 #include "epoll.h"

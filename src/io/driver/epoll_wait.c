@@ -1,6 +1,9 @@
 /*
  * epoll_wait.c - waiting, and being woken; and the one event that is on the way of every message.
  *
+ * What a newcomer gets wrong: to ask epoll while events of the last time are left.  They lie in
+ * `events`, and would be overwritten.
+ *
  * SPDX-License-Identifier: MIT
  */
 #include "epoll.h"

@@ -65,8 +65,8 @@ held(const struct sim_end *e)
 }
 
 /* Once nobody holds either end nobody can see what is still on its way. */
-void
-ol_sim_end_release(struct ol_sim *w, struct sim_end *e)
+static void
+release(struct ol_sim *w, struct sim_end *e)
 {
     if (e->s.token >= 0)
         ol_sim_token_give_back(w, &e->s);
@@ -615,7 +615,7 @@ void
 ol_sim_end_discard(struct ol_sim *w, struct sim_end *e, bool reset)
 {
     hang_up(w, e, reset);
-    ol_sim_end_release(w, e);
+    release(w, e);
 }
 
 void
@@ -624,7 +624,7 @@ ol_sim_end_refuse(struct ol_sim *w, struct sim_end *e)
     e->s.flags &= (uint16_t)~SIM_QUEUED;
     e->s.link = NULL;
     wire_break(w, sim_wire_of(e), ECONNRESET);
-    ol_sim_end_release(w, e);
+    release(w, e);
 }
 
 /* ---- completions ------------------------------------------------------------------------- */
@@ -734,7 +734,7 @@ closed(struct ol_sim *w, struct sim_end *e, struct ol_completion *c)
     if (e->s.state == SIM_OPEN && unread(e) > 0)
         send_reset(w, e); /* the late read left some */
     c->kind = OL_CLOSED;
-    ol_sim_end_release(w, e);
+    release(w, e);
     ol_sim_link_fini(l);
     return true;
 }

@@ -294,8 +294,7 @@ int ol_sim_end_writing(struct ol_sim *w, struct sim_end *e);
 void ol_sim_end_receive(struct ol_sim *w, struct sim_end *e, bool on);
 void ol_sim_end_close(struct ol_sim *w, struct sim_end *e, bool reset);
 void ol_sim_end_discard(struct ol_sim *w, struct sim_end *e, bool reset); /* no completion */
-void ol_sim_end_refuse(struct ol_sim *w, struct sim_end *e);  /* taken out of a closing backlog */
-void ol_sim_end_release(struct ol_sim *w, struct sim_end *e); /* frees what nobody holds any more */
+void ol_sim_end_refuse(struct ol_sim *w, struct sim_end *e); /* taken out of a closing backlog */
 void ol_sim_end_name(struct sim_end *e, bool peer, struct ol_addr *out);
 
 /* sim_listen.c */

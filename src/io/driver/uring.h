@@ -11,8 +11,9 @@
  * makes of the ring's completions ours; uring_read.c reads what is only polled; uring_buffers.c is
  * what streams are received into.
  *
- * What a newcomer gets wrong: nothing is told but between the begin and the end of a wait, and only
- * while there is room (uring_has_room).  Whatever finds none stands on `todo`.
+ * What a newcomer gets wrong: to tell without a look at the room (uring_has_room), or outside of a
+ * wait. What finds none stays where it is: a completion in the ring, a quiet send in `quiet`, a
+ * link on `todo`.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -52,17 +53,18 @@ enum {
     URING_RESET = 128      /* stream that is URING_CLOSING */
 };
 
-/* The low bits of user_data.  Values without a link: cancellations, the wake-up and the timers. */
+/* A completion names its link in user_data, with the kind of operation in the three low bits.
+ * Values without a link: cancellations, the wake-up and the timers. */
 enum uring_tag {
-    TAG_MAIN, /* accept, receive, or poll for reading, by the link's kind */
-    TAG_SEND, /* send, or poll for room */
-    TAG_CONNECT,
-    TAG_CANCEL,
-    TAG_WAKE,
-    TAG_TIMER,
-    TAG_TICK,
-    TAG_QUIET, /* a quiet send has failed, or was cut short; without a link: see send_marker() */
-    TAG_BITS = 7
+    URING_TAG_MAIN, /* accept, receive, or poll for reading, by the link's kind */
+    URING_TAG_SEND, /* send, or poll for room */
+    URING_TAG_CONNECT,
+    URING_TAG_CANCEL,
+    URING_TAG_WAKE,
+    URING_TAG_TIMER,
+    URING_TAG_TICK,
+    URING_TAG_QUIET, /* a quiet send was not taken whole; without a link: see send_marker() */
+    URING_TAG_BITS = 7
 };
 
 /* What the kernel reads while an operation is under way. */
@@ -154,9 +156,6 @@ extern const char ol_uring_no_room;
 
 /* ---- entering the kernel (uring_wait.c) ------------------------------------------------ */
 
-int ol_uring_enable(struct uring *u); /* the first wait(): from then on only its thread may enter */
-/* Submit all, run what the kernel has deferred and, if told to, wait for a completion. */
-int ol_uring_enter(struct uring *u, bool is_blocking, ol_time until);
 /* When the queue of submissions was full.  NULL: the kernel takes nothing more for now. */
 OL_SELDOM struct io_uring_sqe *ol_uring_submission_late(struct uring *u);
 int ol_uring_wait(struct ol_driver *d, ol_time until, struct ol_completion *out, int max);
@@ -170,14 +169,16 @@ void ol_uring_reap(struct uring *u); /* as many as there is room to tell */
 
 /* ---- links (uring_links.c) ------------------------------------------------------------- */
 
-bool ol_uring_begin(struct uring *u,
-                    struct ol_link *l); /* false: the kernel takes nothing more now */
-int ol_uring_start(struct uring *u, struct ol_link *l);  /* wanted from now on; 0 or -ENOMEM */
+/* The kernel goes on with it: accepts, receives or polls.  false: it takes nothing more for now. */
+bool ol_uring_begin(struct uring *u, struct ol_link *l);
+/* The same for our user, who wants it from now on.  0 or -ENOMEM. */
+int ol_uring_start(struct uring *u, struct ol_link *l);
 void ol_uring_cease(struct uring *u, struct ol_link *l); /* wanted no more */
 void ol_uring_close(struct ol_driver *d, struct ol_link *l, bool reset);
-void ol_uring_tell_closed(struct uring *u,
-                          struct ol_link *l);   /* its last operation has completed */
-void ol_uring_go_through_todo(struct uring *u); /* each link that is there now, once */
+/* Its last operation has completed, and there is room. */
+void ol_uring_tell_closed(struct uring *u, struct ol_link *l);
+/* Each link that is on `todo` now, once. */
+void ol_uring_go_through_todo(struct uring *u);
 /* Receive again, as many links as there are buffers: more would only come back. */
 void ol_uring_feed_starved(struct uring *u);
 
@@ -186,12 +187,14 @@ void ol_uring_feed_starved(struct uring *u);
 int ol_uring_make_dgrams(struct uring *u); /* 0 or -ENOMEM */
 void ol_uring_free_dgrams(struct uring *u);
 void ol_uring_renew_dgrams(struct uring_dgrams *g); /* what was lent has come back */
+/* A link that is READABLE: as much as one system call brings; then it may stand on `todo`. */
 void ol_uring_read_on(struct uring *u, struct ol_link *l);
 
 /* ---- buffers (uring_buffers.c) --------------------------------------------------------- */
 
-int ol_uring_make_blocks(struct uring *u); /* 0 or -ENOMEM */
-void ol_uring_renew_blocks(struct uring *u);
+int ol_uring_make_blocks(struct uring *u);   /* and offer all; 0 or -ENOMEM */
+void ol_uring_renew_blocks(struct uring *u); /* places that memory was missing for */
+/* Of those held back, until the kernel has so many. */
 void ol_uring_offer_spares(struct uring *u, unsigned up_to);
 void ol_uring_give_back(struct ol_driver *d, struct ol_lent *bytes);
 
@@ -212,6 +215,7 @@ int ol_uring_send_dgrams(struct ol_driver *d, struct ol_link *l, const struct ol
 
 /* ---- quiet sends (uring_quiet.c) ------------------------------------------------------- */
 
+/* May a send of `len` bytes be quiet?  Nobody may wait to hear of it, and it should find room. */
 bool ol_uring_can_be_quiet(const struct uring *u, const struct ol_link *l, size_t len);
 /* Does not wait for room, and fails unless it takes all. */
 void ol_uring_prepare_quiet(struct uring *u, struct io_uring_sqe *s, struct ol_link *l,
@@ -219,12 +223,14 @@ void ol_uring_prepare_quiet(struct uring *u, struct io_uring_sqe *s, struct ol_l
 bool ol_uring_send_quiet(struct ol_driver *d, struct ol_link *l, const struct iovec *piece);
 /* What is submitted and waited for in one entry would be heard of too late. */
 bool ol_uring_is_quiet_awaited(const struct uring *u);
-void
-ol_uring_tell_quiet(struct uring *u); /* after an entry: those that have not failed were sent */
-void ol_uring_forget_quiet(struct uring *u, struct ol_link *l); /* its completion: it has failed */
+/* After an entry: those that have not failed were sent. */
+void ol_uring_tell_quiet(struct uring *u);
+/* Its completion has come, so it has failed. */
+void ol_uring_forget_quiet(struct uring *u, struct ol_link *l);
+/* ... and that of what was submitted behind them, so all of theirs have. */
 void ol_uring_read_marker(struct uring *u);
 
-/* ---- inline, because it is done for each message --------------------------------------- */
+/* ---- inline: short, or done for each message --------------------------------------- */
 
 static inline struct uring *
 uring_self(struct ol_driver *d)
@@ -236,18 +242,6 @@ static inline const ol_heap *
 uring_heap(struct uring *u)
 {
     return &u->budget->heap;
-}
-
-static inline void
-uring_set_word(struct ol_link *l, const char *word)
-{
-    l->work = (void *)(uintptr_t)word;
-}
-
-static inline bool
-uring_is_word(const void *work)
-{
-    return work == &ol_uring_quiet_send || work == &ol_uring_no_room;
 }
 
 /* What the kernel holds back until we enter: IORING_SQ_... */
@@ -283,7 +277,7 @@ uring_set_tag(struct io_uring_sqe *s, struct ol_link *l, enum uring_tag tag)
 {
     uint64_t key = (uintptr_t)l;
 
-    OL_ASSERT((key & TAG_BITS) == 0);
+    OL_ASSERT((key & URING_TAG_BITS) == 0);
     io_uring_sqe_set_data64(s, key | tag);
 }
 
@@ -305,20 +299,6 @@ uring_push(struct uring_links *list, struct ol_link *l)
     else
         list->first = l;
     list->last = l;
-}
-
-static inline struct ol_link *
-uring_pop(struct uring_links *list)
-{
-    struct ol_link *l = list->first;
-
-    if (!l)
-        return NULL;
-    list->first = l->next;
-    if (!list->first)
-        list->last = NULL;
-    l->next = NULL;
-    return l;
 }
 
 static inline void
@@ -382,13 +362,6 @@ static inline bool
 uring_passes(const struct ol_link *l)
 {
     return l->kind == OL_LINK_PASSING || (l->kind == OL_LINK_PACKET && l->work);
-}
-
-static inline void
-uring_do_todo(struct uring *u)
-{
-    if (OL_UNLIKELY(u->todo.first))
-        ol_uring_go_through_todo(u);
 }
 
 #endif

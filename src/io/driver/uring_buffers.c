@@ -3,11 +3,12 @@
  *
  * A block is offered, filled, lent, given back and offered again; uring_blocks.c holds them.
  *
+ * What a newcomer gets wrong: to offer a block twice. `offered` falls with the completion that
+ * names it, not when it is given back.
+ *
  * SPDX-License-Identifier: MIT
  */
 #include "uring.h"
-
-#include <errno.h>
 
 void
 ol_uring_offer_spares(struct uring *u, unsigned up_to)

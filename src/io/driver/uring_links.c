@@ -4,6 +4,10 @@
  * Every link that something must be done about, other than by a completion, stands on `todo`, or on
  * `starved` when what it lacks is a buffer to receive into.
  *
+ * What a newcomer gets wrong: to close the descriptor while an operation is under way, which holds
+ * the socket, so that it would end nothing.  link->pending counts what the kernel holds, and a link
+ * is closed when that is zero.
+ *
  * SPDX-License-Identifier: MIT
  */
 #include "uring.h"
@@ -48,7 +52,7 @@ ol_uring_begin(struct uring *u, struct ol_link *l)
     case OL_LINK_NONE:
         OL_ASSERT(false); /* such a link is not in use */
     }
-    uring_set_tag(s, l, TAG_MAIN);
+    uring_set_tag(s, l, URING_TAG_MAIN);
     l->pending++;
     l->flags |= URING_ARMED;
     return true;
@@ -77,7 +81,7 @@ cancel(struct uring *u, struct ol_link *l, enum uring_tag tag)
         return false;
     /* By user_data, which the kernel has hashed; by descriptor it would walk all operations. */
     io_uring_prep_cancel64(s, (uintptr_t)l | tag, 0);
-    uring_set_tag(s, NULL, TAG_CANCEL);
+    uring_set_tag(s, NULL, URING_TAG_CANCEL);
     return true;
 }
 
@@ -88,7 +92,7 @@ ol_uring_cease(struct uring *u, struct ol_link *l)
     if (!(l->flags & URING_ARMED) || l->flags & URING_CANCELLED)
         return;
     /* Not cancelled, for want of memory: what comes is told, which the contract allows. */
-    if (cancel(u, l, TAG_MAIN))
+    if (cancel(u, l, URING_TAG_MAIN))
         l->flags |= URING_CANCELLED;
 }
 
@@ -118,17 +122,17 @@ static void
 go_on_closing(struct uring *u, struct ol_link *l)
 {
     if (l->flags & URING_ARMED && !(l->flags & URING_CANCELLED)) {
-        if (!cancel(u, l, TAG_MAIN))
+        if (!cancel(u, l, URING_TAG_MAIN))
             goto later;
         l->flags |= URING_CANCELLED;
     }
     if (l->flags & URING_SENDING && l->work != &ol_uring_quiet_send) {
-        if (!cancel(u, l, TAG_SEND))
+        if (!cancel(u, l, URING_TAG_SEND))
             goto later;
         uring_clear(l, URING_SENDING);
     }
     if (l->flags & URING_CONNECTING && l->work) {
-        if (!cancel(u, l, TAG_CONNECT))
+        if (!cancel(u, l, URING_TAG_CONNECT))
             goto later;
     }
     uring_clear(l, URING_CONNECTING);
@@ -181,6 +185,20 @@ ol_uring_close(struct ol_driver *d, struct ol_link *l, bool reset)
 
 /* ---- links that something must be done about ------------------------------------------- */
 
+static struct ol_link *
+pop(struct uring_links *list)
+{
+    struct ol_link *l = list->first;
+
+    if (!l)
+        return NULL;
+    list->first = l->next;
+    if (!list->first)
+        list->last = NULL;
+    l->next = NULL;
+    return l;
+}
+
 static void
 go_on(struct uring *u, struct ol_link *l)
 {
@@ -209,7 +227,7 @@ ol_uring_go_through_todo(struct uring *u)
     struct ol_link *l;
 
     u->todo = (struct uring_links){NULL, NULL};
-    while ((l = uring_pop(&list))) {
+    while ((l = pop(&list))) {
         uring_clear(l, URING_LISTED);
         if (!u->is_child || l->flags & URING_CLOSING)
             go_on(u, l);
@@ -235,9 +253,9 @@ ol_uring_feed_starved(struct uring *u)
     /* Whoever is armed first may take all the buffers, and then all come back in the same order:
      * begin with another one each time, or a busy link starves the others for ever. */
     for (unsigned skip = buffers ? u->feeds++ % buffers : 0; skip > 0; skip--) {
-        uring_push(&list, uring_pop(&list));
+        uring_push(&list, pop(&list));
     }
-    while ((l = uring_pop(&list))) {
+    while ((l = pop(&list))) {
         bool is_closing = l->flags & URING_CLOSING;
 
         if (!is_closing && l->flags & URING_WANTED && buffers == 0) {

@@ -12,19 +12,23 @@
  */
 #include "uring.h"
 
-#include <errno.h>
-
 enum { QUIET_BYTES = 16384 /* of one: a longer one seldom finds room for all of it at once */ };
 
 const char ol_uring_quiet_send = 0;
 const char ol_uring_no_room = 0;
+
+static void
+set_word(struct ol_link *l, const char *word)
+{
+    l->work = (void *)(uintptr_t)word;
+}
 
 void
 ol_uring_forget_quiet(struct uring *u, struct ol_link *l)
 {
     unsigned i = u->quiet_sent;
 
-    uring_set_word(l, &ol_uring_no_room);
+    set_word(l, &ol_uring_no_room);
     while (i < u->quiet_count && u->quiet[i].link != l)
         i++;
     if (i == u->quiet_count)
@@ -50,11 +54,11 @@ ol_uring_prepare_quiet(struct uring *u, struct io_uring_sqe *s, struct ol_link *
     io_uring_prep_send(s, l->token, piece->iov_base, piece->iov_len,
                        MSG_NOSIGNAL | MSG_DONTWAIT | MSG_WAITALL);
     s->flags |= IOSQE_CQE_SKIP_SUCCESS;
-    uring_set_tag(s, l, TAG_QUIET);
+    uring_set_tag(s, l, URING_TAG_QUIET);
     if (OL_LIKELY(u->quiet_count == u->quiet_sent))
         u->quiet_from = *u->ring.cq.khead + io_uring_cq_ready(&u->ring);
     u->quiet[u->quiet_count++] = (struct uring_quiet){l, (int32_t)piece->iov_len};
-    uring_set_word(l, &ol_uring_quiet_send);
+    set_word(l, &ol_uring_quiet_send);
 }
 
 bool
@@ -99,7 +103,7 @@ send_marker(struct uring *u)
     if (!s)
         return;
     io_uring_prep_nop(s);
-    uring_set_tag(s, NULL, TAG_QUIET);
+    uring_set_tag(s, NULL, URING_TAG_QUIET);
     u->has_marker = true;
     u->quiet_marked = u->quiet_count;
 }
@@ -135,10 +139,10 @@ settle(struct uring *u)
     for (unsigned at = u->quiet_from; at != end; at++) {
         const struct io_uring_cqe *e = &cq->cqes[at & cq->ring_mask];
 
-        struct ol_link *l = (struct ol_link *)(uintptr_t)(e->user_data & ~(uint64_t)TAG_BITS);
+        struct ol_link *l = (struct ol_link *)(uintptr_t)(e->user_data & ~(uint64_t)URING_TAG_BITS);
 
-        if (OL_UNLIKELY((e->user_data & TAG_BITS) == TAG_QUIET) && l) {
-            uring_set_word(l, &ol_uring_no_room);
+        if (OL_UNLIKELY((e->user_data & URING_TAG_BITS) == URING_TAG_QUIET) && l) {
+            set_word(l, &ol_uring_no_room);
             has_failures = true;
         }
     }

@@ -1,6 +1,10 @@
 /*
  * uring_reap.c - the ring's completions become ours: at most one of each.
  *
+ * What a newcomer gets wrong: to take a completion for the end of its operation. A multishot one
+ * goes on until a completion comes without IORING_CQE_F_MORE; `pending` counts operations, not
+ * completions.
+ *
  * SPDX-License-Identifier: MIT
  */
 #include "uring.h"
@@ -207,11 +211,11 @@ drop(struct uring *u, struct ol_link *l, enum uring_tag tag, const struct io_uri
 {
     if (e->flags & IORING_CQE_F_BUFFER)
         uring_offer_block(u, e->flags >> IORING_CQE_BUFFER_SHIFT);
-    if (tag == TAG_MAIN && l->kind == OL_LINK_LISTENER && e->res >= 0)
+    if (tag == URING_TAG_MAIN && l->kind == OL_LINK_LISTENER && e->res >= 0)
         ol_sock_close(e->res, false);
-    if (tag == TAG_QUIET)
+    if (tag == URING_TAG_QUIET)
         ol_uring_forget_quiet(u, l);
-    if (tag == TAG_CONNECT || (tag == TAG_SEND && l->kind == OL_LINK_STREAM)) {
+    if (tag == URING_TAG_CONNECT || (tag == URING_TAG_SEND && l->kind == OL_LINK_STREAM)) {
         ol_uring_return_op(u, l->work);
         l->work = NULL;
     }
@@ -222,17 +226,17 @@ drop(struct uring *u, struct ol_link *l, enum uring_tag tag, const struct io_uri
 static void
 on_completion(struct uring *u, const struct io_uring_cqe *e)
 {
-    enum uring_tag tag = (enum uring_tag)(e->user_data & TAG_BITS);
-    struct ol_link *l = (struct ol_link *)(uintptr_t)(e->user_data & ~(uint64_t)TAG_BITS);
+    enum uring_tag tag = (enum uring_tag)(e->user_data & URING_TAG_BITS);
+    struct ol_link *l = (struct ol_link *)(uintptr_t)(e->user_data & ~(uint64_t)URING_TAG_BITS);
 
     if (OL_UNLIKELY(!l)) {
-        if (tag == TAG_WAKE)
+        if (tag == URING_TAG_WAKE)
             u->is_wake_heard = false;
-        if (tag == TAG_TIMER)
+        if (tag == URING_TAG_TIMER)
             u->rings_at = OL_NEVER;
-        if (tag == TAG_TICK)
+        if (tag == URING_TAG_TICK)
             u->is_ticking = false;
-        if (tag == TAG_QUIET)
+        if (tag == URING_TAG_QUIET)
             ol_uring_read_marker(u);
         return;
     }
@@ -243,24 +247,24 @@ on_completion(struct uring *u, const struct io_uring_cqe *e)
     if (OL_UNLIKELY(!(e->flags & IORING_CQE_F_MORE))) {
         OL_ASSERT(l->pending > 0);
         l->pending--;
-        uring_clear(l, tag == TAG_MAIN                       ? URING_ARMED | URING_CANCELLED
-                       : tag == TAG_SEND || tag == TAG_QUIET ? URING_SENDING
-                                                             : 0);
+        uring_clear(l, tag == URING_TAG_MAIN ? URING_ARMED | URING_CANCELLED
+                       : tag == URING_TAG_SEND || tag == URING_TAG_QUIET ? URING_SENDING
+                                                                         : 0);
     }
     if (OL_UNLIKELY(l->flags & URING_CLOSING)) {
         drop(u, l, tag, e);
         return;
     }
-    if (OL_LIKELY(tag == TAG_MAIN)) {
+    if (OL_LIKELY(tag == URING_TAG_MAIN)) {
         on_main(u, l, e);
-    } else if (tag == TAG_SEND) {
+    } else if (tag == URING_TAG_SEND) {
         on_sent(u, l, e->res);
-    } else if (tag == TAG_QUIET) {
+    } else if (tag == URING_TAG_QUIET) {
         l->work = NULL;                                /* a word is no operation */
         on_sent(u, l, e->res == -EAGAIN ? 0 : e->res); /* no room is no fault of the descriptor's */
         ol_uring_forget_quiet(u, l);
     } else {
-        OL_ASSERT(tag == TAG_CONNECT);
+        OL_ASSERT(tag == URING_TAG_CONNECT);
         ol_uring_return_op(u, l->work);
         l->work = NULL;
         uring_clear(l, URING_CONNECTING);

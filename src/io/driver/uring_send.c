@@ -1,6 +1,9 @@
 /*
  * uring_send.c - what is sent, by the ring or directly, and the waiting for room.
  *
+ * What a newcomer gets wrong: to use `work` of a link that passes descriptors. It says how many
+ * there may be, so such a link sends directly, and has no operation but the poll for room.
+ *
  * SPDX-License-Identifier: MIT
  */
 #include "uring.h"
@@ -28,10 +31,16 @@ ol_uring_take_op(struct uring *u)
     return op;
 }
 
+static bool
+is_word(const void *work)
+{
+    return work == &ol_uring_quiet_send || work == &ol_uring_no_room;
+}
+
 void
 ol_uring_return_op(struct uring *u, struct uring_op *op)
 {
-    if (!op || uring_is_word(op))
+    if (!op || is_word(op))
         return;
     if (u->op_count >= OPS_KEPT) {
         ol_free(uring_heap(u), op);
@@ -91,14 +100,14 @@ submit_send(struct uring *u, struct ol_link *l, const struct iovec *pieces, int 
         memcpy(op->pieces, pieces, n * sizeof *pieces);
         op->head = (struct msghdr){.msg_iov = op->pieces, .msg_iovlen = n};
         io_uring_prep_sendmsg(s, l->token, &op->head, MSG_NOSIGNAL);
-        uring_set_tag(s, l, TAG_SEND);
+        uring_set_tag(s, l, URING_TAG_SEND);
         l->work = op;
     } else if (ol_uring_can_be_quiet(u, l, pieces->iov_len)) {
         ol_uring_prepare_quiet(u, s, l, pieces);
     } else {
         io_uring_prep_send(s, l->token, pieces->iov_base, ol_min(pieces->iov_len, SEND_MAX),
                            MSG_NOSIGNAL);
-        uring_set_tag(s, l, TAG_SEND);
+        uring_set_tag(s, l, URING_TAG_SEND);
         l->work = NULL;
     }
     l->pending++;
@@ -117,7 +126,7 @@ wait_for_room(struct uring *u, struct ol_link *l)
     if (!s)
         return -ENOMEM;
     io_uring_prep_poll_add(s, l->token, POLLOUT);
-    uring_set_tag(s, l, TAG_SEND);
+    uring_set_tag(s, l, URING_TAG_SEND);
     l->pending++;
     l->flags |= URING_SENDING;
     return 0;

@@ -29,8 +29,8 @@ enum { RETRY_MS = 20 /* when the system has no memory for us */ };
 
 /* ---- entering the kernel --------------------------------------------------------------- */
 
-int
-ol_uring_enable(struct uring *u)
+static int
+enable(struct uring *u)
 {
     int err;
 
@@ -54,8 +54,8 @@ publish_submissions(struct uring *u)
 }
 
 /* Submit all, run what the kernel has deferred and, if told to, wait for a completion. */
-int
-ol_uring_enter(struct uring *u, bool is_blocking, ol_time until)
+static int
+enter(struct uring *u, bool is_blocking, ol_time until)
 {
     struct __kernel_timespec left;
     struct io_uring_getevents_arg arg = {0};
@@ -98,7 +98,7 @@ ol_uring_enter(struct uring *u, bool is_blocking, ol_time until)
 struct io_uring_sqe *
 ol_uring_submission_late(struct uring *u)
 {
-    if (ol_uring_enable(u) != 0 || ol_uring_enter(u, false, 0) != 0)
+    if (enable(u) != 0 || enter(u, false, 0) != 0)
         return NULL; /* wait() will find the same and tell */
     return io_uring_get_sqe(&u->ring);
 }
@@ -113,8 +113,15 @@ listen_for_wakes(struct uring *u)
     if (!s)
         return;
     io_uring_prep_read(s, u->wake_fd, &u->wakes, sizeof u->wakes, 0);
-    uring_set_tag(s, NULL, TAG_WAKE);
+    uring_set_tag(s, NULL, URING_TAG_WAKE);
     u->is_wake_heard = true;
+}
+
+static void
+do_todo(struct uring *u)
+{
+    if (OL_UNLIKELY(u->todo.first))
+        ol_uring_go_through_todo(u);
 }
 
 /* What is to be done before the kernel is entered. */
@@ -127,7 +134,7 @@ prepare(struct uring *u)
         ol_uring_renew_blocks(u);
     if (OL_UNLIKELY(u->starved.first))
         ol_uring_feed_starved(u);
-    uring_do_todo(u);
+    do_todo(u);
 }
 
 /* false: there is no room to submit it now. */
@@ -141,11 +148,11 @@ set_timer(struct uring *u, ol_time until)
     u->ring_time = (struct __kernel_timespec){until / SECOND, until % SECOND};
     if (u->rings_at == OL_NEVER) {
         io_uring_prep_timeout(s, &u->ring_time, 0, IORING_TIMEOUT_ABS);
-        uring_set_tag(s, NULL, TAG_TIMER);
+        uring_set_tag(s, NULL, URING_TAG_TIMER);
     } else {
         /* If it rings meanwhile, this fails, and the ring is told by its own completion. */
-        io_uring_prep_timeout_update(s, &u->ring_time, TAG_TIMER, IORING_TIMEOUT_ABS);
-        uring_set_tag(s, NULL, TAG_CANCEL);
+        io_uring_prep_timeout_update(s, &u->ring_time, URING_TAG_TIMER, IORING_TIMEOUT_ABS);
+        uring_set_tag(s, NULL, URING_TAG_CANCEL);
     }
     u->rings_at = until;
     return true;
@@ -154,7 +161,7 @@ set_timer(struct uring *u, ol_time until)
 /*
  * The deadline that the entry itself has to keep.  For that it needs to know how long it is, reads
  * the clock again and makes a timer that each entry takes back.  So one that outlives a wait is
- * left to a timer that stands until it rings, as in driver_epoll.c.  Not where a ring is embedded:
+ * left to a timer that stands until it rings, as in epoll_wait.c.  Not where a ring is embedded:
  * its completions show in a descriptor of somebody else's loop, which has a timer of its own.
  */
 static ol_time
@@ -186,7 +193,7 @@ start_tick(struct uring *u, ol_time until)
         return until < at ? until : at;
     }
     io_uring_prep_timeout(s, (struct __kernel_timespec *)(uintptr_t)&length, 0, 0);
-    uring_set_tag(s, NULL, TAG_TICK);
+    uring_set_tag(s, NULL, URING_TAG_TICK);
     u->is_ticking = true;
     return until;
 }
@@ -241,13 +248,13 @@ turn(struct uring *u, ol_time until, bool *is_over)
     if (OL_LIKELY(is_blocking))
         until = start_tick(u, leave_to_timer(u, until));
     if (OL_LIKELY(!can_spare_entry(u)))
-        err = ol_uring_enter(u, is_blocking, until);
+        err = enter(u, is_blocking, until);
     if (OL_UNLIKELY(!is_blocking) && may_block && io_uring_sq_ready(&u->ring) > 0)
         (void)poll(NULL, 0, 1); /* no memory for what is awaited, and we must not spin */
     /* An exchange, so that what the waker wrote before it woke us is seen after this. */
     *is_over = atomic_exchange(&u->bed, URING_AWAKE) == URING_WOKEN;
     ol_uring_reap(u);
-    uring_do_todo(u);
+    do_todo(u);
     if (u->out_count > 0)
         *is_over = true;
     return err;
@@ -267,10 +274,10 @@ ol_uring_wait(struct ol_driver *d, ol_time until, struct ol_completion *out, int
     if (OL_UNLIKELY(u->is_child)) {
         if (u->starved.first)
             ol_uring_feed_starved(u);
-        uring_do_todo(u);
+        do_todo(u);
         return u->out_count;
     }
-    err = ol_uring_enable(u);
+    err = enable(u);
     if (OL_UNLIKELY(u->dgrams))
         ol_uring_renew_dgrams(u->dgrams);
     u->is_armed = false;
@@ -334,10 +341,10 @@ ol_uring_arm(struct ol_driver *d, ol_time until)
     u->out_count = 0;
     /* Before the kernel is entered: what it signals from now on stays to be seen. */
     ol_embed_drain(&u->embed);
-    err = ol_uring_enable(u);
+    err = enable(u);
     if (!err) {
         prepare(u);
-        err = ol_uring_enter(u, false, 0);
+        err = enter(u, false, 0);
     }
     /* An error is for wait() to tell. */
     if (err || must_retry(u) || io_uring_cq_ready(&u->ring) > 0 || uring_held_back(u) ||

@@ -85,7 +85,7 @@ enum ol_in_place {
     OL_IN_PLACE_NOT,
     OL_IN_PLACE_NONE,  /* what ol_filter_none does */
     OL_IN_PLACE_FIELD, /* a length of 1 to 8 bytes and the message: ol_field_next() */
-    OL_IN_PLACE_DGRAM  /* what ol_filter_dgram puts around one */
+    OL_IN_PLACE_DGRAM  /* what ol_filter_dgram looks at: nothing stands around one */
 };
 
 struct ol_settings {
@@ -300,7 +300,8 @@ struct ol_wire {
     uint64_t id;          /* of conn; 0: closed */
     uint8_t *at;          /* where its answers begin */
     size_t used;
-    size_t room;      /* for messages with their heads and tails; one more of these fits behind */
+    size_t
+        room; /* messages end within this, but for the last one's head and tail: do not subtract */
     bool is_train;    /* datagrams: */
     bool is_ended;    /* the last one was shorter than the others, so none may follow */
     uint32_t count;   /* how many */

@@ -63,12 +63,14 @@ ol_wire_open(struct ol_wire *w, struct ol_conn *c)
     w->is_train = !s->transport->stream;
 }
 
-/* The general way behind a message of any framing, and of a train. */
+/* As ol_wire_append(), for any framing. */
 outlet_err ol_wire_append_wrapped(struct ol_wire *w, const struct ol_settings *s, const void *bytes,
                                   size_t len);
+/* As ol_wire_put(), for datagrams.  The train that stood there may have left: then w stands for the
+ * next one, or is closed, and the connection may be broken. */
 bool ol_wire_couple(struct ol_wire *w, const void *bytes, size_t len, int64_t *result);
 
-/* Framed and behind what is there.  Room for the longest head and tail must be left. */
+/* Framed and behind what is there, where there must be room.  On an error nothing is added. */
 static inline outlet_err
 ol_wire_append(struct ol_wire *w, const struct ol_settings *s, const void *bytes, size_t len)
 {

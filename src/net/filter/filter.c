@@ -29,6 +29,7 @@ plain_wrap(const struct ol_framing *f, const struct iovec *pieces, int n, size_t
     return OUTLET_OK;
 }
 
+/* Also done in place: ol_wire_append(). */
 static outlet_err
 dgram_wrap(const struct ol_framing *f, const struct iovec *pieces, int n, size_t len,
            struct ol_frame_wrap *out)

@@ -123,7 +123,8 @@ ol_field_next(const struct ol_framing *f, struct ol_frame_scan *scan, const uint
     return 1;
 }
 
-/* Can it say this length?  As a shift: ol_field_max() would cost three times as much. */
+/* Can it say this length?  As a shift, for widths from 1 to 8: ol_field_max() would cost three
+ * times as much. */
 static inline bool
 ol_field_fits(const struct ol_framing *f, size_t len)
 {

@@ -235,7 +235,7 @@ wrap_len(const struct ol_framing *f, const struct iovec *pieces, int n, size_t l
     return OUTLET_OK;
 }
 
-/* The same when the field is all there is. */
+/* The same when the field is all there is.  Also done in place: ol_wire_append(). */
 static outlet_err
 wrap_len_only(const struct ol_framing *f, const struct iovec *pieces, int n, size_t len,
               struct ol_frame_wrap *out)
