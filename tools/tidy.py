@@ -565,7 +565,8 @@ def changeable(library):
 
 
 def strangers(library):
-    """Global symbols of a static library that could be taken for the program's own."""
+    """Global symbols of a static library that a program could have, too: those that begin with
+    an underscore are the compiler's."""
     out = subprocess.run(["nm", "-g", "--defined-only", str(library)], check=True,
                          capture_output=True, text=True).stdout
     rows = [line.split() for line in out.splitlines()]
