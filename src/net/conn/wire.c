@@ -170,21 +170,15 @@ begin_next_train(struct ol_wire *w, size_t len)
 }
 
 bool
-ol_wire_couple(struct ol_wire *w, const void *bytes, size_t len, int64_t *result)
+ol_wire_couple(struct ol_wire *w, size_t len)
 {
-    struct ol_conn *c = w->conn;
-
-    if (OL_UNLIKELY(len == 0 || len > OL_TRAIN_SEGMENT_MAX || ol_conn_mailed(c)))
+    if (OL_UNLIKELY(len > OL_TRAIN_SEGMENT_MAX))
         return false;
     if (OL_UNLIKELY(!train_takes(w, len)) && !begin_next_train(w, len))
         return false;
-    *result = ol_wire_append(w, ol_conn_settings(c), bytes, len);
-    if (OL_UNLIKELY(*result))
-        return true;
-    if (w->count++ == 0)
+    /* Refused above `max` it changes nothing: nothing so long stands there, or nothing at all. */
+    if (w->count == 0)
         w->segment = (uint32_t)len;
     w->is_ended = len < w->segment;
-    ol_count_add(&c->messages_out, 1);
-    *result = (int64_t)w->used;
     return true;
 }

@@ -66,9 +66,10 @@ ol_wire_open(struct ol_wire *w, struct ol_conn *c)
 /* As ol_wire_append(), for any framing. */
 outlet_err ol_wire_append_wrapped(struct ol_wire *w, const struct ol_settings *s, const void *bytes,
                                   size_t len);
-/* As ol_wire_put(), for datagrams.  The train that stood there may have left: then w stands for the
- * next one, or is closed, and the connection may be broken. */
-bool ol_wire_couple(struct ol_wire *w, const void *bytes, size_t len, int64_t *result);
+/* Is there room in the train for a datagram of `len` bytes, which is about to be appended?  The one
+ * that stood there may have left: then w stands for the next one, or for false is closed, and the
+ * connection may be broken. */
+bool ol_wire_couple(struct ol_wire *w, size_t len);
 
 /* Framed and behind what is there, where there must be room.  On an error nothing is added. */
 static inline outlet_err
@@ -104,11 +105,10 @@ ol_wire_put(struct ol_wire *w, const void *bytes, size_t len, int64_t *result)
 {
     struct ol_conn *c = w->conn;
 
-    if (OL_UNLIKELY(w->is_train))
-        return ol_wire_couple(w, bytes, len, result);
     /* Before the framing looks at it, which may count its calls. */
-    if (OL_UNLIKELY(len == 0 || len > OL_DIRECT_MIN || ol_conn_mailed(c)) ||
-        OL_UNLIKELY(w->used + len > w->room))
+    if (OL_UNLIKELY(len == 0 || len > OL_DIRECT_MIN || ol_conn_mailed(c)))
+        return false;
+    if (OL_UNLIKELY(w->is_train) ? !ol_wire_couple(w, len) : OL_UNLIKELY(w->used + len > w->room))
         return false;
     *result = ol_wire_append(w, ol_conn_settings(c), bytes, len);
     if (OL_UNLIKELY(*result))
