@@ -124,7 +124,7 @@ int64_t ol_epoll_send_fd(struct ol_driver *base, struct ol_link *l, const struct
 int ol_epoll_send_dgrams(struct ol_driver *base, struct ol_link *l, const struct ol_dgram *messages,
                          int count);
 
-/* ---- inline, because it is done for each message --------------------------------------- */
+/* ---- inline: short, or done for each message ------------------------------------------- */
 
 static inline struct epoll_driver *
 ep_self(struct ol_driver *d)

@@ -19,7 +19,7 @@ total(const struct iovec *pieces, int count)
     return sum;
 }
 
-static int64_t
+static int
 wait_for_room(struct epoll_driver *d, struct ol_link *l)
 {
     int err;
@@ -29,6 +29,18 @@ wait_for_room(struct epoll_driver *d, struct ol_link *l)
     if (err)
         l->flags &= (uint8_t)~EP_WANT_OUT;
     return err;
+}
+
+/* What was tried found none. */
+static int64_t
+or_wait_for_room(struct epoll_driver *d, struct ol_link *l, int64_t n)
+{
+    int err;
+
+    if (n != -EAGAIN)
+        return n;
+    err = wait_for_room(d, l);
+    return err ? err : OL_SEND_PENDING;
 }
 
 int64_t
@@ -46,43 +58,27 @@ ol_epoll_send_now(struct ol_driver *d, struct ol_link *l, const struct iovec *pi
 int64_t
 ol_epoll_send(struct ol_driver *base, struct ol_link *l, const struct iovec *pieces, int count)
 {
-    struct epoll_driver *d = ep_self(base);
     int64_t n = l->flags & EP_FULL ? -EAGAIN : ol_epoll_send_now(base, l, pieces, count);
-    int64_t err;
 
-    if (n >= 0) {
-        if ((size_t)n < total(pieces, count))
-            l->flags |= EP_FULL;
-        return n;
-    }
-    if (n != -EAGAIN)
-        return n;
-    err = wait_for_room(d, l);
-    return err ? err : OL_SEND_PENDING;
+    if (n >= 0 && (size_t)n < total(pieces, count))
+        l->flags |= EP_FULL;
+    return or_wait_for_room(ep_self(base), l, n);
 }
 
 int64_t
 ol_epoll_send_file(struct ol_driver *base, struct ol_link *l, int file, int64_t offset, size_t len)
 {
     int64_t n = l->flags & EP_FULL ? -EAGAIN : ol_sock_send_file(l->token, file, offset, len);
-    int64_t err;
 
-    if (n != -EAGAIN)
-        return n;
-    err = wait_for_room(ep_self(base), l);
-    return err ? err : OL_SEND_PENDING;
+    return or_wait_for_room(ep_self(base), l, n);
 }
 
 int64_t
 ol_epoll_send_fd(struct ol_driver *base, struct ol_link *l, const struct iovec *piece, int fd)
 {
     int64_t n = l->flags & EP_FULL ? -EAGAIN : ol_sock_send_fd(l->token, piece, fd);
-    int64_t err;
 
-    if (n != -EAGAIN)
-        return n;
-    err = wait_for_room(ep_self(base), l);
-    return err ? err : OL_SEND_PENDING;
+    return or_wait_for_room(ep_self(base), l, n);
 }
 
 int
@@ -90,11 +86,11 @@ ol_epoll_send_dgrams(struct ol_driver *base, struct ol_link *l, const struct ol_
                      int count)
 {
     int n = ol_sock_send_dgrams(l->token, messages, count, l->kind == OL_LINK_DGRAM);
-    int64_t err;
+    int err;
 
     if (n == count || (n < 0 && n != -EAGAIN) || (l->kind == OL_LINK_LOCAL && messages->to))
         return n;
     /* No room, or the next one fails: then the socket is writable at once, and so OL_SENT comes. */
     err = wait_for_room(ep_self(base), l);
-    return err && n <= 0 ? (int)err : n;
+    return err && n <= 0 ? err : n;
 }
