@@ -1,6 +1,6 @@
 /*
  * driver_uring_test.c - what can only go wrong with a ring: no buffers, no room for completions, a
- * descriptor of the wrong kind.  What every driver must do is in driver_test.c.
+ * descriptor of the wrong kind.  What every driver must do is in the tests with driver_world.h.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -1,7 +1,8 @@
 /*
  * sock_test.c - addresses survive the way to the kernel and back; a path is bound by one at a time.
  *
- * What goes through a driver is checked by driver_test.c; here stands what it cannot reach.
+ * What goes through a driver is checked by the tests with driver_world.h; here stands what they
+ * cannot reach.
  *
  * SPDX-License-Identifier: MIT
  */
