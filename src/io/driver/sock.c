@@ -1,10 +1,5 @@
 /*
- * sock.c - create, bind, name and use sockets: what is the same for every kernel driver.
- *
- * A newcomer would replace a stale unix socket file by "connect fails, so unlink and bind".  Two
- * programs that start at once then remove each other's file.  Here a lock file stands beside the
- * path while somebody decides, and the probe is a datagram connect: it cannot disturb a stream
- * server, and it sees one that has bound but does not listen yet.
+ * sock.c - create, bind and use sockets: what is the same for every kernel driver.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -26,107 +21,8 @@ enum {
     /* The default of 208 KiB holds a single datagram of 65,507 bytes with its bookkeeping. */
     DGRAM_RECEIVE_BUFFER = 4 << 20,
     DGRAM_SEND_BUFFER = 1 << 20,
-    LOCK_TRIES = 16,
     MULTICAST_ALL_V6 = 29 /* IPV6_MULTICAST_ALL, which the C library does not name */
 };
-
-static const char lock_suffix[] = ".lock";
-
-/* ---- addresses --------------------------------------------------------------------------- */
-
-static socklen_t
-set_local(struct sockaddr_un *s, const struct ol_addr *a)
-{
-    bool is_path = a->kind == OL_ADDR_PATH;
-    size_t head = offsetof(struct sockaddr_un, sun_path);
-
-    OL_ASSERT(a->path_len <= OL_PATH_MAX);
-    memset(s, 0, sizeof *s);
-    s->sun_family = AF_UNIX;
-    memcpy(s->sun_path + (is_path ? 0 : 1), a->path, a->path_len);
-    return (socklen_t)(head + a->path_len + 1); /* NUL behind a path, before an abstract name */
-}
-
-socklen_t
-ol_sockaddr_set(union ol_sockaddr *s, const struct ol_addr *a)
-{
-    switch ((enum ol_addr_kind)a->kind) {
-    case OL_ADDR_V4:
-        memset(&s->v4, 0, sizeof s->v4);
-        s->v4.sin_family = AF_INET;
-        s->v4.sin_port = htons(a->port);
-        memcpy(&s->v4.sin_addr, a->ip, 4);
-        return sizeof s->v4;
-    case OL_ADDR_V6:
-        memset(&s->v6, 0, sizeof s->v6);
-        s->v6.sin6_family = AF_INET6;
-        s->v6.sin6_port = htons(a->port);
-        s->v6.sin6_scope_id = a->zone;
-        memcpy(&s->v6.sin6_addr, a->ip, 16);
-        return sizeof s->v6;
-    case OL_ADDR_PATH:
-    case OL_ADDR_ABSTRACT:
-        return set_local(&s->local, a);
-    case OL_ADDR_NONE:
-        break;
-    }
-    return 0;
-}
-
-static void
-get_local(const struct sockaddr_un *s, size_t path_len, struct ol_addr *out)
-{
-    const char *path = s->sun_path;
-
-    if (path_len == 0)
-        return;
-    if (path[0] == '\0') {
-        out->kind = OL_ADDR_ABSTRACT;
-        path++;
-        path_len--;
-    } else {
-        out->kind = OL_ADDR_PATH;
-        path_len = strnlen(path, path_len);
-    }
-    out->path_len = (uint8_t)ol_min(path_len, OL_PATH_MAX);
-    memcpy(out->path, path, out->path_len);
-    out->path[out->path_len] = '\0';
-}
-
-void
-ol_sockaddr_get(const union ol_sockaddr *s, socklen_t len, struct ol_addr *out)
-{
-    size_t head = offsetof(struct sockaddr_un, sun_path);
-
-    memset(out, 0, OL_ADDR_INET_SIZE);
-    out->path[0] = '\0';
-    if (len < sizeof s->any.sa_family)
-        return;
-    if (s->any.sa_family == AF_INET && len >= sizeof s->v4) {
-        out->kind = OL_ADDR_V4;
-        out->port = ntohs(s->v4.sin_port);
-        memcpy(out->ip, &s->v4.sin_addr, 4);
-    } else if (s->any.sa_family == AF_INET6 && len >= sizeof s->v6) {
-        out->kind = OL_ADDR_V6;
-        out->port = ntohs(s->v6.sin6_port);
-        out->zone = s->v6.sin6_scope_id;
-        memcpy(out->ip, &s->v6.sin6_addr, 16);
-    } else if (s->any.sa_family == AF_UNIX && len > head) {
-        get_local(&s->local, ol_min(len - head, sizeof s->local.sun_path), out);
-    }
-}
-
-int
-ol_sock_name(int fd, bool peer, struct ol_addr *out)
-{
-    union ol_sockaddr name;
-    socklen_t len = sizeof name;
-
-    if ((peer ? getpeername(fd, &name.any, &len) : getsockname(fd, &name.any, &len)) != 0)
-        return -errno;
-    ol_sockaddr_get(&name, len, out);
-    return 0;
-}
 
 /* ---- making sockets ---------------------------------------------------------------------- */
 
@@ -318,8 +214,8 @@ prepare_listener(int fd, const struct ol_listen_spec *spec)
     return err;
 }
 
-static int
-bind_to(int fd, const struct ol_addr *at)
+int
+ol_sock_bind(int fd, const struct ol_addr *at)
 {
     union ol_sockaddr name;
     socklen_t len = ol_sockaddr_set(&name, at);
@@ -327,158 +223,12 @@ bind_to(int fd, const struct ol_addr *at)
     return bind(fd, &name.any, len) == 0 ? 0 : -errno;
 }
 
-static int
-start_listening(int fd, const struct ol_listen_spec *spec)
+int
+ol_sock_start_listening(int fd, const struct ol_listen_spec *spec)
 {
     if (spec->kind == OL_LINK_DGRAM || spec->kind == OL_LINK_LOCAL)
         return 0;
     return listen(fd, spec->backlog > 0 ? spec->backlog : SOMAXCONN) == 0 ? 0 : -errno;
-}
-
-/* ---- unix paths -------------------------------------------------------------------------- */
-
-/*
- * Lock "PATH.lock" and answer its descriptor; -EADDRINUSE when somebody else is binding there right
- * now.  The file is removed by whoever holds the lock, so after locking it must still be the one
- * that the name stands for.
- */
-static int
-lock_path(const char *lock)
-{
-    for (int i = 0; i < LOCK_TRIES; i++) {
-        struct stat ours;
-        struct stat named;
-        int fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-
-        if (fd < 0)
-            return -errno;
-        if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-            int err = errno == EWOULDBLOCK ? -EADDRINUSE : -errno;
-
-            close(fd);
-            return err;
-        }
-        if (fstat(fd, &ours) == 0 && lstat(lock, &named) == 0 && ours.st_dev == named.st_dev &&
-            ours.st_ino == named.st_ino)
-            return fd;
-        close(fd);
-    }
-    return -EADDRINUSE;
-}
-
-static void
-unlock_path(int fd, const char *lock)
-{
-    (void)unlink(lock); /* a lock file that stays does no harm */
-    close(fd);
-}
-
-/* Remove a socket file that nobody is bound to any more. */
-static int
-remove_stale(const struct ol_addr *at)
-{
-    union ol_sockaddr name;
-    socklen_t len = ol_sockaddr_set(&name, at);
-    struct stat before;
-    struct stat after;
-    int probe;
-    int err;
-
-    if (lstat(at->path, &before) != 0)
-        return errno == ENOENT ? 0 : -errno;
-    if (!S_ISSOCK(before.st_mode))
-        return -EEXIST;
-    probe = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (probe < 0)
-        return -errno;
-    err = connect(probe, &name.any, len) == 0 ? 0 : errno;
-    close(probe);
-    if (err == ENOENT)
-        return 0;
-    if (err != ECONNREFUSED) /* connected, EPROTOTYPE, EACCES...: somebody may live there */
-        return -EADDRINUSE;
-    if (lstat(at->path, &after) != 0)
-        return errno == ENOENT ? 0 : -errno;
-    if (after.st_dev != before.st_dev || after.st_ino != before.st_ino)
-        return -EADDRINUSE;
-    return unlink(at->path) == 0 || errno == ENOENT ? 0 : -errno;
-}
-
-/*
- * The mode that a socket has before bind is the mode of the file that bind makes, less the umask:
- * so the file is never more open than asked, not even for an instant.  What the umask took is given
- * back afterwards.
- */
-static int
-widen_mode(const struct ol_addr *at, const struct stat *file, int mode)
-{
-    if (mode < 0 || (file->st_mode & 07777) == (mode_t)mode)
-        return 0;
-    return chmod(at->path, (mode_t)mode) == 0 ? 0 : -errno;
-}
-
-static int
-bind_path_locked(int fd, const struct ol_listen_spec *spec, struct ol_sock_file *file)
-{
-    const struct ol_addr *at = &spec->at;
-    struct stat made;
-    int err;
-
-    if (spec->mode >= 0 && fchmod(fd, (mode_t)spec->mode) != 0)
-        return -errno;
-    err = bind_to(fd, at);
-    if (err == -EADDRINUSE) {
-        err = remove_stale(at);
-        if (!err)
-            err = bind_to(fd, at);
-    }
-    if (err)
-        return err;
-
-    if (lstat(at->path, &made) != 0)
-        return -errno;
-    file->dev = made.st_dev;
-    file->ino = made.st_ino;
-    file->is_set = true;
-    memcpy(file->path, at->path, (size_t)at->path_len + 1);
-    err = widen_mode(at, &made, spec->mode);
-    if (!err)
-        err = start_listening(fd, spec);
-    if (err) {
-        ol_sock_unlink(file);
-        file->is_set = false;
-    }
-    return err;
-}
-
-static int
-bind_path(int fd, const struct ol_listen_spec *spec, struct ol_sock_file *file)
-{
-    char lock[OL_PATH_MAX + sizeof lock_suffix];
-    int lock_fd;
-    int err;
-
-    if (spec->at.path_len == 0 || strlen(spec->at.path) != spec->at.path_len)
-        return -EINVAL;
-    (void)snprintf(lock, sizeof lock, "%s%s", spec->at.path, lock_suffix); /* it fits */
-    lock_fd = lock_path(lock);
-    if (lock_fd < 0)
-        return lock_fd;
-    err = bind_path_locked(fd, spec, file);
-    unlock_path(lock_fd, lock);
-    return err;
-}
-
-void
-ol_sock_unlink(const struct ol_sock_file *file)
-{
-    struct stat now;
-
-    if (!file->is_set || lstat(file->path, &now) != 0)
-        return;
-    /* Nothing to do about a directory that has become read-only. */
-    if (now.st_dev == file->dev && now.st_ino == file->ino)
-        (void)unlink(file->path);
 }
 
 /* ---- listening and connecting ------------------------------------------------------------ */
@@ -521,7 +271,7 @@ static int
 join_group(int fd, const struct ol_listen_spec *spec)
 {
     struct ol_addr at = {.kind = spec->at.kind, .port = spec->at.port};
-    int err = bind_to(fd, &at);
+    int err = ol_sock_bind(fd, &at);
 
     if (!err && at.kind == OL_ADDR_V4)
         err = set_int(fd, IPPROTO_IP, IP_MULTICAST_ALL, 0);
@@ -537,12 +287,12 @@ bind_plain(int fd, const struct ol_listen_spec *spec)
 
     if (spec->kind == OL_LINK_DGRAM && ol_addr_is_group(&spec->at))
         return join_group(fd, spec);
-    err = bind_to(fd, &spec->at);
+    err = ol_sock_bind(fd, &spec->at);
     /* After bind, so that a port that is somebody's is refused; before listen(), which founds the
      * group that siblings join. */
     if (!err && spec->share == OL_PORT_FIRST && is_internet(&spec->at))
         err = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-    return err ? err : start_listening(fd, spec);
+    return err ? err : ol_sock_start_listening(fd, spec);
 }
 
 /* What can still be set, and was asked for: where it goes is settled. */
@@ -595,7 +345,7 @@ ol_sock_listen(const struct ol_listen_spec *spec, struct ol_addr *bound, struct 
     err = prepare_listener(fd, spec);
     if (err)
         goto close_fd;
-    err = spec->at.kind == OL_ADDR_PATH ? bind_path(fd, spec, file) : bind_plain(fd, spec);
+    err = spec->at.kind == OL_ADDR_PATH ? ol_sock_bind_path(fd, spec, file) : bind_plain(fd, spec);
     if (err)
         goto close_fd;
     err = ol_sock_name(fd, false, bound);
@@ -646,7 +396,7 @@ bind_local(int fd, const struct ol_connect_spec *spec)
         err = set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
     else
         err = spec->kind == OL_LINK_STREAM ? set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1) : 0;
-    return err ? err : bind_to(fd, &at);
+    return err ? err : ol_sock_bind(fd, &at);
 }
 
 int

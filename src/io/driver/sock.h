@@ -26,10 +26,12 @@ union ol_sockaddr {
     struct sockaddr_un local;
 };
 
+/* (sock_addr.c) */
 socklen_t ol_sockaddr_set(union ol_sockaddr *s, const struct ol_addr *a); /* 0: a is OL_ADDR_NONE */
 void ol_sockaddr_get(const union ol_sockaddr *s, socklen_t len, struct ol_addr *out);
+int ol_sock_name(int fd, bool peer, struct ol_addr *out);
 
-/* The file of a unix listener, to remove it at close if it is still ours. */
+/* (sock_path.c) The file of a unix listener, to remove it at close if it is still ours. */
 struct ol_sock_file {
     dev_t dev;
     ino_t ino;
@@ -37,10 +39,15 @@ struct ol_sock_file {
     char path[OL_PATH_MAX + 1];
 };
 
+/* Bind to a path and listen there, under a lock; with what both other ways of listening use. */
+int ol_sock_bind_path(int fd, const struct ol_listen_spec *spec, struct ol_sock_file *file);
+void ol_sock_unlink(const struct ol_sock_file *file);
+int ol_sock_bind(int fd, const struct ol_addr *at);
+int ol_sock_start_listening(int fd, const struct ol_listen_spec *spec); /* datagrams: nothing */
+
 /* Socket, options, bind, listen; answers the descriptor.  *file is always written. */
 int ol_sock_listen(const struct ol_listen_spec *spec, struct ol_addr *bound,
                    struct ol_sock_file *file);
-void ol_sock_unlink(const struct ol_sock_file *file);
 
 /* One new socket of a listener, or -EAGAIN, or what else accept4 said.  `from` may be NULL.  The
  * listener hands its tuning down, so there is nothing more to set. */
@@ -59,7 +66,6 @@ int ol_sock_pair(int32_t tokens[2]);
 void ol_sock_close(int fd, bool reset); /* reset: a TCP peer gets RST and loses what is under way */
 int ol_sock_end_writing(int fd);
 
-int ol_sock_name(int fd, bool peer, struct ol_addr *out);
 int ol_sock_credentials(int fd, struct ol_credentials *out);
 int ol_sock_dgram_facts(int fd, bool local, struct ol_dgram_facts *out);
 int ol_sock_tcp_facts(int fd, struct ol_tcp_facts *out);
