@@ -275,6 +275,15 @@ conn_datagram_done(struct load_conn *c, uint64_t number, uint8_t how)
         c->got++;
 }
 
+void
+conn_count_lost(struct load_conn *c, uint64_t number, uint64_t n)
+{
+    struct load_worker *w = c->w;
+
+    if (is_measured(w, c->stamps[number & (w->ring - 1)]))
+        add(&w->lost, n);
+}
+
 static void
 datagram_back(struct load_conn *c, uint64_t number)
 {
@@ -287,7 +296,7 @@ datagram_back(struct load_conn *c, uint64_t number)
         return;
     }
     if (was == GIVEN_UP) { /* late, but not lost */
-        add(&w->lost, (uint64_t)-1);
+        conn_count_lost(c, number, (uint64_t)-1);
         c->seen[number & (w->ring - 1)] = CAME_BACK;
     } else {
         conn_datagram_done(c, number, CAME_BACK);
@@ -296,6 +305,7 @@ datagram_back(struct load_conn *c, uint64_t number)
         add(&w->reordered, 1);
     else
         c->last = number + 1;
+    conn_give_up_overtaken(c);
     if (is_measured(w, stamp))
         eng_hist_record(w->hist, w->now - stamp);
     if (w->measuring)
@@ -340,6 +350,27 @@ datagram_came(struct load_conn *c, const uint8_t *bytes, size_t len)
     after_answer(c);
 }
 
+static void
+give_up_datagram(struct load_conn *c, uint64_t number)
+{
+    conn_datagram_done(c, number, GIVEN_UP);
+    conn_count_lost(c, number, c->w->hearers ? fanout_missing(c, number) : 1);
+}
+
+void
+conn_give_up_overtaken(struct load_conn *c)
+{
+    const struct load_worker *w = c->w;
+    int64_t depth = w->load->opts.depth;
+    /* Of a fan-out a later one was heard by somebody; as many as may be under way says that it was
+     * heard by all who did not hear this. */
+    int64_t later = w->hearers ? depth : depth / 2;
+    uint64_t most = (uint64_t)(later > OVERTAKEN_MIN ? later : OVERTAKEN_MIN);
+
+    while (c->got + most < c->last)
+        give_up_datagram(c, c->got);
+}
+
 void
 conn_give_up_old(struct load_conn *c, int64_t before)
 {
@@ -352,8 +383,7 @@ conn_give_up_old(struct load_conn *c, int64_t before)
             continue;
         if (c->stamps[number & (w->ring - 1)] > before)
             break;
-        conn_datagram_done(c, number, GIVEN_UP);
-        add(&w->lost, w->hearers ? fanout_missing(c, number) : 1);
+        give_up_datagram(c, number);
     }
 }
 

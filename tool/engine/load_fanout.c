@@ -160,9 +160,12 @@ datagram_heard(struct load_conn *c, const uint8_t *bytes, size_t len)
         c->last = number + 1;
     delivered(w, number, 1);
     if (speaker->seen[place(w, number)] == GIVEN_UP)
-        add(&w->lost, (uint64_t)-1); /* late, but not lost */
+        conn_count_lost(speaker, number, (uint64_t)-1); /* late, but not lost */
     else if (fanout_missing(speaker, number) == 0)
         conn_datagram_done(speaker, number, CAME_BACK);
+    if (number + 1 > speaker->last)
+        speaker->last = number + 1;
+    conn_give_up_overtaken(speaker);
     conn_refill(speaker);
     worker_finish_if_done(w);
 }

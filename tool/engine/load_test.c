@@ -16,9 +16,9 @@
 
 #include <cmocka.h>
 
-enum { PATIENCE_MS = 60000, STALL_MS = 100 };
+enum { PATIENCE_MS = 60000, STALL_MS = 100, LATE_BY = 2000 };
 
-enum manner { ECHO, DROP, REPEAT, SWAP, TWIST, LEAVE, SILENT, STALL, EVERYONE, MOST };
+enum manner { ECHO, DROP, REPEAT, SWAP, LATE, TWIST, LEAVE, SILENT, STALL, EVERYONE, MOST };
 
 struct server {
     outlet_loop *loop;
@@ -94,6 +94,15 @@ came(outlet_conn c, outlet_msg *m, void *user)
         }
         reply(c, bytes, len);
         give_held(s);
+        return;
+    case LATE:
+        if (number == 5) {
+            hold(s, c, m);
+            return;
+        }
+        reply(c, bytes, len);
+        if (number == LATE_BY)
+            give_held(s);
         return;
     case TWIST:
         if (number == 50)
@@ -377,6 +386,30 @@ everyone_hears_everything_once(void **state)
     }
 }
 
+/* It is not waited for meanwhile, and known again when it comes. */
+static void
+a_datagram_that_comes_very_late_is_no_loss(void **state)
+{
+    struct eng_load_result r;
+    struct eng_load_opts opts;
+    struct server s;
+
+    (void)state;
+    for (int64_t depth = 2; depth <= 32; depth *= 4) {
+        server_open(&s, "udp://127.0.0.1:0", LATE);
+        opts = load_opts(s.url);
+        opts.depth = depth;
+        opts.count = LATE_BY + 100;
+        run(&opts, &r);
+        server_end(&s);
+        assert_int_equal(r.result, ENG_DONE);
+        assert_int_equal(r.messages, LATE_BY + 100);
+        assert_int_equal(r.reordered, 1);
+        assert_int_equal(r.lost + r.duplicates + r.errors, 0);
+        eng_free(r.hist);
+    }
+}
+
 /* Five have said hello, so that the server knows them; of what comes then it keeps 3 in 30. */
 static void
 a_datagram_that_nobody_hears_is_lost_for_each(void **state)
@@ -552,6 +585,7 @@ main(void)
         cmocka_unit_test(a_count_without_a_time_ends_when_nothing_is_answered),
         cmocka_unit_test(a_stall_is_charged_to_all_that_were_due_in_it),
         cmocka_unit_test(everyone_hears_everything_once),
+        cmocka_unit_test(a_datagram_that_comes_very_late_is_no_loss),
         cmocka_unit_test(a_datagram_that_nobody_hears_is_lost_for_each),
         cmocka_unit_test(no_more_is_under_way_than_was_asked_for),
         cmocka_unit_test(a_ramp_opens_connections_over_its_time),

@@ -22,7 +22,9 @@ enum {
     CLOCK_EVERY = 4, /* callbacks for which one reading of the clock is good */
     TICK_MS = 5,
     DIAL_MAX = 256, /* connections that are being opened at once */
-    CLOSE_MS = 500  /* to close in order */
+    CLOSE_MS = 500, /* to close in order */
+    LATE_MAX = 1 << 16,
+    LATE_TOTAL = 1 << 20 /* 9 bytes each; 4 more in a fan-out */
 };
 
 #define MS INT64_C(1000000)
@@ -380,6 +382,28 @@ begin(void *arg)
 
 /* ---- the thread ---- */
 
+/*
+ * Room for what is under way.  Of datagrams more is remembered, as far as memory goes: one that
+ * comes late is known again, and not taken for one that came twice.
+ */
+static size_t
+ring_of(const struct eng_load *load, int64_t connections)
+{
+    size_t least = (size_t)load->opts.depth;
+    size_t ring = 1;
+
+    if (load->kind == KIND_DATAGRAMS) {
+        size_t late = LATE_TOTAL / (size_t)connections;
+
+        late = late < LATE_MAX ? late : LATE_MAX;
+        least = 4 * least > OVERTAKEN_MIN * 4 ? 4 * least : OVERTAKEN_MIN * 4;
+        least = least > late ? least : late;
+    }
+    while (ring < least)
+        ring *= 2;
+    return ring;
+}
+
 static outlet_err
 take_memory(struct load_worker *w)
 {
@@ -391,9 +415,7 @@ take_memory(struct load_worker *w)
     size_t runs = rings && !datagrams && !fans ? n : 0;
     size_t stamps = !rings ? 0 : fans ? 1 : datagrams ? n : 0;
 
-    w->ring = 1;
-    while (w->ring < (size_t)load->opts.depth * (datagrams ? 4 : 1))
-        w->ring *= 2;
+    w->ring = ring_of(load, w->n);
     w->hist = eng_hist_new();
     w->conns = eng_alloc(n * sizeof *w->conns);
     w->scratch = eng_alloc(load->opts.size);

@@ -20,6 +20,9 @@
 #include <pthread.h>
 #include <time.h>
 
+/* At least so many later datagrams come before one that has not is given up. */
+enum { OVERTAKEN_MIN = 8 };
+
 enum { NEVER_SEEN = 0, UNDER_WAY, CAME_BACK, GIVEN_UP }; /* a datagram */
 
 enum { NUMBER_BYTES = 4 }; /* at the head of a datagram */
@@ -60,7 +63,7 @@ struct load_conn {
     int64_t *stamps; /* datagrams and fan-out: when each left, or should have; a ring */
     uint8_t *seen;   /* datagrams: what became of each; a ring */
     uint32_t *heard; /* datagrams of a fan-out: the number in each place, plus one; a ring */
-    uint64_t last;   /* datagrams: the greatest number that came, plus one */
+    uint64_t last;   /* datagrams: the greatest number that came, or was heard, plus one */
     int64_t dialled;
 };
 
@@ -233,10 +236,16 @@ bool conn_has_room(const struct load_conn *c);
 void conn_send(struct load_conn *c, int64_t n, int64_t stamp);
 void conn_send_failed(struct load_conn *c, int64_t code);
 void conn_give_up_old(struct load_conn *c, int64_t before);
+/* A lost datagram holds its place until so many later ones came that it is not waited for any more;
+ * if it comes after all, it counts.  Were it left to the clock alone, a connection would come to
+ * rest for half a second with each loss. */
+void conn_give_up_overtaken(struct load_conn *c);
 void conn_was_wrong(struct load_conn *c, const char *text);
 /* A stream that went astray cannot be followed any further. */
 void conn_give_up(struct load_conn *c, const char *text);
 void conn_datagram_done(struct load_conn *c, uint64_t number, uint8_t how);
+/* Of the measured time, as the messages are: both together are what was sent. */
+void conn_count_lost(struct load_conn *c, uint64_t number, uint64_t n);
 /* The whole number, of which 32 bits travelled; false: none that `c` sent lately. */
 bool conn_number_of(const struct load_conn *c, const uint8_t *bytes, uint64_t *number);
 bool load_is_as_sent(const struct eng_load *load, size_t at, const uint8_t *bytes, size_t len);
