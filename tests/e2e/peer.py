@@ -2,19 +2,19 @@
 """peer.py - a stranger made of plain sockets, for the end-to-end tests.
 
     peer.py listen  tcp|udp|unix [ADDRESS] echo|twist|leave|stop|count|greet|reset|silent|hold|
-                                           full|all|modbus|modbus-split|modbus-bad|gbk
+                                           full|all|half|modbus|modbus-split|modbus-bad|gbk
     peer.py connect tcp|udp|unix ADDRESS   pipe|reset|modbus|gbk
     peer.py pass    NAME=KIND[:ADDRESS]... -- PROGRAM...   with these sockets, as systemd does
 
 A listener prints {"event":"listening","url":...} like outlet does, serves one client and ends
 (twist: the first byte it sends back is another; leave: sends one piece back and closes; stop: sends
 one piece back and then reads and says nothing; all: serves any number, and what one says all the
-others get; silent: accepts and says nothing until it is ended; hold: never accepts; full: never
-accepts, and has so many waiting that the kernel leaves more without an answer; modbus: a device
-that speaks RTU, which answers only when the checksum is right; -split: a byte at a time; -bad: with
-a checksum that is wrong; gbk: answers each line, in GBK, a byte at a time).  `pipe` sends standard
-input, half-closes and prints what comes back; `modbus` asks for two registers and judges the
-answer; `gbk` sends a line a byte at a time and prints the answer.
+others get; half: answers every second datagram; silent: accepts and says nothing until it is ended;
+hold: never accepts; full: never accepts, and has so many waiting that the kernel leaves more
+without an answer; modbus: a device that speaks RTU, which answers only when the checksum is right;
+-split: a byte at a time; -bad: with a checksum that is wrong; gbk: answers each line, in GBK, a
+byte at a time). `pipe` sends standard input, half-closes and prints what comes back; `modbus` asks
+for two registers and judges the answer; `gbk` sends a line a byte at a time and prints the answer.
 
 SPDX-License-Identifier: MIT
 """
@@ -52,11 +52,15 @@ def reset(s):
 
 def serve_datagrams(s, what):
     peers = set()
+    came = 0
     while True:
         data, peer = s.recvfrom(65536)
         peers.add(peer)
+        came += 1
         if data == b"end":
             return
+        if what == "half" and came % 2:
+            continue
         for p in peers - {peer} if what == "all" else {peer}:
             s.sendto(data, p)
 

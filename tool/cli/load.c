@@ -87,13 +87,19 @@ run(struct load_job *j)
 
 /* The one that is due at the edge of the measured time may be on either side of it. */
 static bool
-is_rate_met(const struct load_job *j)
+is_rate_of(const struct load_job *j, uint64_t messages)
 {
     int64_t hearers = j->opts.mode == ENG_LOAD_FANOUT ? j->opts.connections : 1;
     double due = j->opts.rate * j->r.seconds;
 
     return j->opts.rate <= 0 || j->opts.count ||
-           (double)j->r.messages / (double)hearers >= RATE_MET * due - 1;
+           (double)messages / (double)hearers >= RATE_MET * due - 1;
+}
+
+static bool
+is_rate_met(const struct load_job *j)
+{
+    return is_rate_of(j, j->r.messages);
 }
 
 static void
@@ -104,7 +110,7 @@ judge(struct load_job *j)
             load_tell_unmet(j, &j->rules[i]);
     }
     if (!j->finds && !j->signalled && !is_rate_met(j))
-        load_tell_rate_unmet(j);
+        load_tell_rate_unmet(j, is_rate_of(j, j->r.messages + j->r.lost));
 }
 
 /* ---- --find ---- */

@@ -42,6 +42,6 @@ void load_tell_step(struct load_job *j, bool held);
 void load_tell_found(struct load_job *j);
 void load_tell_fault(struct load_job *j);
 void load_tell_unmet(struct load_job *j, const struct eng_rule_of_load *rule);
-void load_tell_rate_unmet(struct load_job *j);
+void load_tell_rate_unmet(struct load_job *j, bool by_loss);
 
 #endif

@@ -269,8 +269,9 @@ add_counts(const struct load_job *j, struct eng_bytes *out)
     eng_text_size(texts[3], sizeof texts[3], r->bytes_in);
     eng_text_size(texts[4], sizeof texts[4], r->bytes_out);
     count_text(texts[5], r->errors);
-    add(out, j->cli->lang, texts_of[j->opts.mode], texts[0], texts[1], texts[2], texts[3], texts[4],
-        texts[5]);
+    add(out, j->cli->lang,
+        r->messages || r->seconds > 0 ? texts_of[j->opts.mode] : TEXT_LOAD_NOTHING, texts[0],
+        texts[1], texts[2], texts[3], texts[4], texts[5]);
 }
 
 void
@@ -410,13 +411,16 @@ load_tell_unmet(struct load_job *j, const struct eng_rule_of_load *rule)
 }
 
 void
-load_tell_rate_unmet(struct load_job *j)
+load_tell_rate_unmet(struct load_job *j, bool by_loss)
 {
     char asked[32];
     char got[32];
+    char lost[24];
 
     rate_text(asked, j->opts.rate);
     rate_text(got, j->r.rate);
-    cli_fail(j->cli, OUTLET_ELIMIT, TEXT_LOAD_RATE_UNMET, asked, got);
+    count_text(lost, j->r.lost);
+    cli_fail(j->cli, OUTLET_ELIMIT, by_loss ? TEXT_LOAD_RATE_LOST : TEXT_LOAD_RATE_UNMET, asked,
+             got, lost);
     j->unmet = true;
 }
