@@ -8,10 +8,10 @@
  * LINGERING  our side is ended: input is discarded until the peer's end
  * CLOSING    the driver was told; its last completion is awaited
  *
- * The files: conn.c life and states, receive.c bytes to messages, send.c messages to the queue and
- * out, limits.c everything that runs out of time, cause.c why it ended, dial.c connecting,
- * settings.c what is shared by all connections of a listener, visit.c from handle to connection,
- * api.c the public functions, info.c facts.
+ * The files: conn.c life and states, receive.c bytes to messages, send.c messages taken or
+ * refused, queued.c what waits, flush.c what leaves, limits.c everything that runs out of time,
+ * cause.c why it ended, dial.c connecting, settings.c what is shared by all connections of a
+ * listener, visit.c from handle to connection, api.c the public functions, info.c facts.
  *
  * What a newcomer gets wrong: to free or to call back from within a public call.  Those only change
  * state; the driver's completion, mail or the end of the turn does the rest.
@@ -629,9 +629,25 @@ ol_wire_leave(const struct ol_conn *c)
         ol_wire_flush(w);
 }
 
-/* ---- send (send.c) ----------------------------------------------------------------------- */
+/* ---- what waits to leave (queued.c) ------------------------------------------------------ */
 
 bool ol_keeps_borders(const struct ol_settings *s);
+struct ol_queue *ol_conn_queue_of(struct ol_conn *c); /* made when needed; NULL: no memory */
+void ol_conn_queue_free(struct ol_conn *c);
+/* What the driver was lent without a queue is read no more. */
+void ol_conn_take_back(struct ol_conn *c);
+void ol_conn_mark_dirty(struct ol_conn *c); /* flushed at the end of the turn */
+void ol_net_forget_dirty(struct ol_net *n, struct ol_queue *gone);
+size_t ol_conn_waiting(const struct ol_conn *c);      /* in the queue or with the driver, no mail */
+int64_t ol_conn_queued(const struct ol_conn *c);      /* all of it, on its reactor */
+int64_t ol_conn_queued_seen(const struct ol_conn *c); /* from elsewhere */
+void ol_conn_show_queued(struct ol_conn *c);          /* to them, after it grew or shrank */
+void ol_conn_count_sent(struct ol_conn *c, size_t bytes);
+void ol_conn_count_dropped(struct ol_conn *c, size_t messages); /* of the queue; is told */
+void ol_conn_count_missed(struct ol_conn *c); /* a published message that could not be queued */
+
+/* ---- send (send.c) ----------------------------------------------------------------------- */
+
 /* One message in pieces, or shared (buf, then pieces is its one piece).  As outlet_send(). */
 int64_t ol_conn_send(struct ol_conn *c, const struct iovec *pieces, int n, struct outlet_buf *buf);
 /* One message that is part of a file; takes the descriptor unless it fails. */
@@ -644,23 +660,24 @@ int64_t ol_conn_send_wrapped(struct ol_conn *c, struct outlet_buf *buf);
  * and a close or an end that came meanwhile waits for it. */
 int64_t ol_conn_send_taken(struct ol_conn *c, const struct ol_frame_wrap *w,
                            struct outlet_buf *buf);
-void ol_conn_mail_done(struct ol_conn *c); /* after each: an end or a close may wait for it */
-/* A sender elsewhere was refused, or told that more than `high` is queued. */
-void ol_conn_owe_writable(struct ol_conn *c);
-void ol_conn_mark_dirty(struct ol_conn *c);
 /* What is left of messages that were taken and have begun to leave, on an empty queue. */
 void ol_conn_queue_rest(struct ol_conn *c, const struct iovec *rest);
 /* Datagrams that were taken, each of `segment` bytes but the last, on an empty queue.  sys_errno:
  * what the network said meanwhile, to be told; 0: nothing. */
 void ol_conn_queue_train(struct ol_conn *c, const struct iovec *all, uint32_t segment,
                          int sys_errno);
+
+/* ---- out (flush.c) ----------------------------------------------------------------------- */
+
+void ol_net_flush(struct ol_net *n);       /* the end of a turn */
+void ol_conn_mail_done(struct ol_conn *c); /* after each: an end or a close may wait for it */
+/* A sender elsewhere was refused, or told that more than `high` is queued. */
+void ol_conn_owe_writable(struct ol_conn *c);
 bool ol_conn_awaits_sent(const struct ol_conn *c);
 bool ol_conn_took(struct ol_conn *c, size_t bytes);   /* all of it; false: tell us by OL_SENT */
 void ol_conn_sent(struct ol_conn *c, int32_t result); /* OL_SENT */
 void ol_conn_after_flush(struct ol_conn *c);
-void ol_conn_count_sent(struct ol_conn *c, size_t bytes);
-void ol_conn_count_missed(struct ol_conn *c); /* a published message that could not be queued */
-void ol_net_flush(struct ol_net *n);
+void ol_conn_peer_error(struct ol_conn *c, int sys_errno);
 /* (stream.c) Whole messages of the queue, in order, until the kernel has no room: CONN_SENDING then
  * says that OL_SENT is awaited. */
 int ol_conn_flush_dgrams(struct ol_conn *c, struct ol_link *link, const struct ol_addr *to,
@@ -668,11 +685,6 @@ int ol_conn_flush_dgrams(struct ol_conn *c, struct ol_link *link, const struct o
 /* (stream.c) One message of a train or of a single datagram at once: 0 or a negated errno. */
 int ol_conn_send_train(struct ol_conn *c, struct ol_link *link, const struct iovec *all,
                        struct ol_dgram like);
-void ol_conn_queue_free(struct ol_conn *c);
-int64_t ol_conn_queued(const struct ol_conn *c);      /* on its reactor */
-int64_t ol_conn_queued_seen(const struct ol_conn *c); /* from elsewhere */
-void ol_net_forget_dirty(struct ol_net *n, struct ol_queue *gone);
-void ol_conn_peer_error(struct ol_conn *c, int sys_errno);
 
 enum {
     OL_DIRECT_MIN = 16384, /* from here on copying costs more than a system call of its own */

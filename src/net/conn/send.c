@@ -1,8 +1,7 @@
 /*
- * send.c - messages on their way out.
+ * send.c - a message is taken or refused.
  *
- *     send --> wrap --> (large, nothing waiting: straight to the kernel) --> queue --> turn's end:
- * flush
+ *     send --> wrap --> (large, nothing waiting: straight to the kernel) --> queue --> flush.c
  *
  * Small messages are copied and gathered; what one turn sends leaves in one write.  What a newcomer
  * gets wrong: a message is taken whole or refused whole, so every check comes before the first
@@ -11,154 +10,9 @@
  * SPDX-License-Identifier: MIT
  */
 #include "conn.h"
-#include "relay.h"
 
 #include <errno.h>
 #include <unistd.h>
-
-/* ---- the queue --------------------------------------------------------------------------- */
-
-/* In the queue, or with the driver.  A queue holds what was lent, too. */
-static size_t
-waiting(const struct ol_conn *c)
-{
-    return c->lent ? ol_wire_lent(c).iov_len : c->queue ? c->queue->bytes : 0;
-}
-
-int64_t
-ol_conn_queued(const struct ol_conn *c)
-{
-    const struct ol_wire *w = ol_wire_of(c);
-
-    return (int64_t)waiting(c) + (w->conn == c ? (int64_t)w->used : 0) + ol_conn_mailed(c);
-}
-
-int64_t
-ol_conn_queued_seen(const struct ol_conn *c)
-{
-    uint32_t shown = atomic_load_explicit(&c->cold->shown_queued, memory_order_relaxed);
-
-    return (int64_t)(shown & ~OL_SHOWN_OWED) * 16 + ol_conn_mailed(c);
-}
-
-/* After the queue grew or shrank.  It may take OL_SHOWN_OWED away: then one more mail is posted. */
-static void
-show_queued(struct ol_conn *c)
-{
-    uint64_t units = c->queue ? (c->queue->bytes + 15) / 16 : 0;
-
-    atomic_store_explicit(&c->cold->shown_queued, (uint32_t)ol_min(units, OL_SHOWN_OWED - 1),
-                          memory_order_relaxed);
-}
-
-bool
-ol_keeps_borders(const struct ol_settings *s)
-{
-    return !s->transport->stream || s->full == OUTLET_FULL_DROP_OLD;
-}
-
-/* Made when it is needed.  What the wire has lent then becomes its first message. */
-static struct ol_queue *
-queue_of(struct ol_conn *c)
-{
-    struct ol_queue *q = c->queue;
-
-    if (q)
-        return q;
-    OL_ASSERT(ol_wire_of(c)->conn != c); /* else what waits there would be overtaken */
-    q = ol_queue_new(&ol_net_of(c->cold->reactor)->store, ol_keeps_borders(ol_conn_settings(c)));
-    if (!q)
-        return NULL;
-    q->owner = c;
-    c->queue = q;
-    if (c->lent) {
-        struct iovec lent = ol_wire_lent(c);
-
-        ol_queue_borrow(q, lent.iov_base, lent.iov_len);
-        c->lent = 0;
-        c->flags |= CONN_SENDING;
-    }
-    return q;
-}
-
-/* The driver reads it no more, and no queue has it. */
-static void
-take_back(struct ol_conn *c)
-{
-    c->lent = 0;
-    ol_wire_returned(ol_wire_of(c));
-}
-
-void
-ol_conn_queue_free(struct ol_conn *c)
-{
-    struct ol_queue *q = c->queue;
-
-    if (c->lent)
-        take_back(c);
-    if (!q)
-        return;
-    if (q->dirty)
-        ol_net_forget_dirty(ol_net_of(c->cold->reactor), q);
-    if (q->borrows)
-        ol_wire_returned(ol_wire_of(c));
-    ol_queue_returned(q);
-    ol_queue_free(q);
-    c->queue = NULL;
-}
-
-void
-ol_conn_mark_dirty(struct ol_conn *c)
-{
-    struct ol_net *n = ol_net_of(c->cold->reactor);
-    struct ol_queue *q = c->queue;
-
-    if (q->dirty)
-        return;
-    q->dirty = true;
-    q->next_dirty = NULL;
-    if (n->dirty_last)
-        n->dirty_last->next_dirty = q;
-    else
-        n->dirty_first = q;
-    n->dirty_last = q;
-}
-
-void
-ol_conn_count_sent(struct ol_conn *c, size_t bytes)
-{
-    struct ol_reactor *r = c->cold->reactor;
-
-    if (!bytes)
-        return;
-    ol_count_add(&c->bytes_out, (int64_t)bytes);
-    if (ol_conn_state(c) == CONN_OPEN)
-        atomic_store_explicit(&c->active, r->now, memory_order_relaxed);
-    if (c->queue && c->queue->stalled_since != OL_NEVER)
-        c->queue->stalled_since = r->now;
-}
-
-static void
-count_dropped(struct ol_conn *c, size_t messages)
-{
-    struct ol_extra *extra = ol_conn_extra(c); /* without memory the count is lost, nothing else */
-
-    if (extra)
-        ol_count_add(&extra->dropped, (int64_t)messages);
-    c->queue->dropped += messages;
-    ol_conn_mark_dirty(c); /* on_event is told at the end of the turn */
-}
-
-void
-ol_conn_count_missed(struct ol_conn *c)
-{
-    struct ol_extra *extra = ol_conn_extra(c); /* without memory the count is lost, nothing else */
-
-    if (extra)
-        ol_count_add(&extra->dropped, 1);
-}
-
-/* ---- taken or refused -------------------------------------------------------------------- */
 
 static outlet_err
 check_state(const struct ol_conn *c)
@@ -182,20 +36,20 @@ static int
 when_full(struct ol_conn *c, size_t len)
 {
     const struct ol_settings *s = ol_conn_settings(c);
-    struct ol_queue *q = queue_of(c); /* what fills it may be in the mail */
+    struct ol_queue *q = ol_conn_queue_of(c); /* what fills it may be in the mail */
 
     if (!q)
         return OUTLET_ENOMEM;
     ol_conn_mark_dirty(c);
     switch (s->full) {
     case OUTLET_FULL_DROP_NEW:
-        count_dropped(c, 1);
+        ol_conn_count_dropped(c, 1);
         return 0;
     case OUTLET_FULL_DROP_OLD: {
         size_t dropped = ol_queue_drop_oldest(q, len, s->cap);
 
         if (dropped)
-            count_dropped(c, dropped);
+            ol_conn_count_dropped(c, dropped);
         if (q->bytes + len <= s->cap)
             return 1;
         break;
@@ -229,7 +83,7 @@ static int64_t
 enqueue(struct ol_conn *c, const struct iovec *iov, int n, size_t skip, struct outlet_buf *buf)
 {
     const struct ol_settings *s = ol_conn_settings(c);
-    struct ol_queue *q = queue_of(c);
+    struct ol_queue *q = ol_conn_queue_of(c);
     outlet_err err = OUTLET_ENOMEM;
 
     if (q && buf && buf->len >= OL_SHARE_MIN) {
@@ -251,7 +105,7 @@ enqueue(struct ol_conn *c, const struct iovec *iov, int n, size_t skip, struct o
         q->begun = true;
     if (q->bytes > s->high)
         q->owed = true;
-    show_queued(c);
+    ol_conn_show_queued(c);
     ol_conn_mark_dirty(c);
     return OUTLET_OK;
 }
@@ -259,7 +113,7 @@ enqueue(struct ol_conn *c, const struct iovec *iov, int n, size_t skip, struct o
 void
 ol_conn_queue_rest(struct ol_conn *c, const struct iovec *rest)
 {
-    struct ol_queue *q = queue_of(c);
+    struct ol_queue *q = ol_conn_queue_of(c);
 
     if (!q || ol_queue_copy(q, rest, 1, 0)) {
         ol_conn_queue_free(c);
@@ -268,14 +122,14 @@ ol_conn_queue_rest(struct ol_conn *c, const struct iovec *rest)
         return;
     }
     q->begun = true;
-    show_queued(c);
+    ol_conn_show_queued(c);
     ol_conn_mark_dirty(c);
 }
 
 void
 ol_conn_queue_train(struct ol_conn *c, const struct iovec *all, uint32_t segment, int sys_errno)
 {
-    struct ol_queue *q = queue_of(c);
+    struct ol_queue *q = ol_conn_queue_of(c);
     size_t lost = 0;
 
     for (size_t at = 0; at < all->iov_len; at += segment) {
@@ -291,8 +145,8 @@ ol_conn_queue_train(struct ol_conn *c, const struct iovec *all, uint32_t segment
     }
     q->peer_errno = sys_errno;
     if (lost)
-        count_dropped(c, lost); /* of memory; datagrams may be lost */
-    show_queued(c);
+        ol_conn_count_dropped(c, lost); /* of memory; datagrams may be lost */
+    ol_conn_show_queued(c);
     ol_conn_mark_dirty(c);
 }
 
@@ -307,7 +161,7 @@ filled(const struct ol_conn *c)
 
     if (ol_conn_settings(c)->full == OUTLET_FULL_REFUSE)
         mailed = (size_t)ol_conn_mailed(c);
-    return mailed + waiting(c);
+    return mailed + ol_conn_waiting(c);
 }
 
 /* iov[0] is the head, iov[n - 1] the tail; `buf` is what stands between, or NULL. */
@@ -417,7 +271,7 @@ ol_conn_send_file(struct ol_conn *c, int fd, int64_t offset, size_t len, bool ta
     err = s->wrap(&s->framing, &unseen, 1, len, &w);
     if (err)
         return err;
-    q = queue_of(c);
+    q = ol_conn_queue_of(c);
     if (!q)
         return OUTLET_ENOMEM;
     head = (struct iovec){w.head, w.head_len};
@@ -430,7 +284,7 @@ ol_conn_send_file(struct ol_conn *c, int fd, int64_t offset, size_t len, bool ta
     }
     if (q->bytes > s->high)
         q->owed = true;
-    show_queued(c);
+    ol_conn_show_queued(c);
     ol_conn_mark_dirty(c);
     ol_count_add(&c->messages_out, 1);
     return ol_conn_queued(c);
@@ -441,7 +295,7 @@ static outlet_err
 enqueue_fd(struct ol_conn *c, const struct iovec *iov, int fd, bool taken)
 {
     const struct ol_settings *s = ol_conn_settings(c);
-    struct ol_queue *q = queue_of(c);
+    struct ol_queue *q = ol_conn_queue_of(c);
     outlet_err err;
 
     if (!q)
@@ -459,7 +313,7 @@ enqueue_fd(struct ol_conn *c, const struct iovec *iov, int fd, bool taken)
     }
     if (q->bytes > s->high)
         q->owed = true;
-    show_queued(c);
+    ol_conn_show_queued(c);
     ol_conn_mark_dirty(c);
     return OUTLET_OK;
 }
@@ -537,270 +391,8 @@ ol_conn_send_taken(struct ol_conn *c, const struct ol_frame_wrap *w, struct outl
         return put(c, iov, 3, whole, buf);
     result = take(c, iov, 3, whole, buf);
     if (result == OUTLET_EFULL && s->full == OUTLET_FULL_DROP_OLD) {
-        count_dropped(c, 1); /* nothing older could go: the oldest has begun to leave */
+        ol_conn_count_dropped(c, 1); /* nothing older could go: the oldest has begun to leave */
         return ol_conn_queued(c);
     }
     return result;
-}
-
-/* ---- out --------------------------------------------------------------------------------- */
-
-static void
-tell_dropped(struct ol_conn *c)
-{
-    const struct ol_settings *s = ol_conn_settings(c);
-    size_t dropped = c->queue ? c->queue->dropped : 0;
-
-    if (!dropped)
-        return;
-    c->queue->dropped = 0;
-    if (s->on.on_event)
-        s->on.on_event(ol_conn_handle(c), OUTLET_EVENT_DROPPED, (int64_t)dropped,
-                       atomic_load_explicit(&c->user, memory_order_relaxed));
-}
-
-/* The network said of an earlier datagram that it could not be delivered; the next one may. */
-void
-ol_conn_peer_error(struct ol_conn *c, int sys_errno)
-{
-    const struct ol_settings *s = ol_conn_settings(c);
-
-    if (ol_conn_state(c) == CONN_OPEN && s->on.on_event)
-        s->on.on_event(ol_conn_handle(c), OUTLET_EVENT_PEER_ERROR, sys_errno,
-                       atomic_load_explicit(&c->user, memory_order_relaxed));
-}
-
-static void
-tell_writable(struct ol_conn *c)
-{
-    const struct ol_settings *s = ol_conn_settings(c);
-
-    if (ol_conn_state(c) == CONN_OPEN && s->on.on_writable)
-        s->on.on_writable(ol_conn_handle(c), atomic_load_explicit(&c->user, memory_order_relaxed));
-    if (ol_conn_state(c) == CONN_OPEN)
-        ol_relay_room(c);
-}
-
-/* What was on its way then may have left without the queue ever standing that high here. */
-void
-ol_conn_owe_writable(struct ol_conn *c)
-{
-    if (ol_conn_has_unsent(c) && queue_of(c)) {
-        c->queue->owed = true;
-        ol_conn_mark_dirty(c);
-    } else {
-        tell_writable(c);
-    }
-}
-
-/* The driver holds pieces of the queue. */
-static void
-wait_for_sent(struct ol_conn *c)
-{
-    const struct ol_settings *s = ol_conn_settings(c);
-
-    show_queued(c);
-    if (c->queue->stalled_since != OL_NEVER)
-        return;
-    c->queue->stalled_since = c->cold->reactor->now;
-    if (s->stall != OL_NEVER)
-        ol_conn_limit_by(c, c->queue->stalled_since + s->stall);
-}
-
-/* The kernel took something, or everything. */
-void
-ol_conn_after_flush(struct ol_conn *c)
-{
-    const struct ol_settings *s = ol_conn_settings(c);
-    struct ol_queue *q = c->queue;
-    bool writable = q && q->owed && q->bytes <= s->low;
-
-    tell_dropped(c);
-    q = c->queue;
-    if (writable && q)
-        q->owed = false;
-    if (q && q->count == 0 && !(c->flags & CONN_SENDING))
-        ol_conn_queue_free(c);
-    show_queued(c);
-    if (writable)
-        tell_writable(c);
-    if (c->queue && c->flags & CONN_SENDING)
-        wait_for_sent(c);
-    if (ol_conn_has_unsent(c))
-        return;
-    if (ol_conn_mailed(c))
-        return; /* more was taken: its mail leads here again */
-    if (ol_conn_state(c) == CONN_FLUSHING) {
-        ol_conn_flush_step(c);
-        return;
-    }
-    if (c->flags & CONN_END_ASKED && !(c->flags & CONN_ENDED) && ol_conn_state(c) == CONN_OPEN) {
-        int sys = s->transport->end_writing(c);
-
-        c->flags |= CONN_ENDED;
-        if (sys < 0)
-            ol_conn_fail(c, -sys);
-        else if (c->flags & CONN_PEER_ENDED && !c->input)
-            ol_conn_close(c, OUTLET_BY_PEER); /* else once what is held was delivered */
-    }
-}
-
-void
-ol_conn_mail_done(struct ol_conn *c)
-{
-    enum ol_conn_state state = ol_conn_state(c);
-
-    if (ol_conn_has_unsent(c))
-        return;
-    if (state == CONN_LINGERING)
-        ol_conn_flush_step(c);
-    else if (state == CONN_OPEN || state == CONN_FLUSHING)
-        ol_conn_after_flush(c);
-}
-
-static void
-flush(struct ol_conn *c)
-{
-    enum ol_conn_state state = ol_conn_state(c);
-    int sys;
-
-    if (state != CONN_OPEN && state != CONN_FLUSHING)
-        return; /* not open yet: stays queued.  Closing: nothing leaves any more */
-    if (c->flags & CONN_SENDING) {
-        tell_dropped(c);
-        return;
-    }
-    sys = ol_conn_settings(c)->transport->flush(c);
-    if (sys == -ENODATA)
-        ol_conn_break(c, CAUSE_FILE, OUTLET_ESYS, OUTLET_BY_US);
-    else if (sys < 0)
-        ol_conn_fail(c, -sys);
-    else if (c->flags & CONN_SENDING && !c->queue->owed && !c->queue->dropped)
-        wait_for_sent(c); /* nobody is to be told anything */
-    else
-        ol_conn_after_flush(c);
-}
-
-/* Does an end wait for what was taken, or a program that looks at it between two turns? */
-static bool
-must_hear(const struct ol_conn *c)
-{
-    return OL_UNLIKELY(ol_conn_state(c) != CONN_OPEN) || OL_UNLIKELY(c->flags & CONN_END_ASKED) ||
-           OL_UNLIKELY(c->cold->reactor->by_turns);
-}
-
-/* Will anything be done when the pending send is heard of, but to free memory and to count? */
-bool
-ol_conn_awaits_sent(const struct ol_conn *c)
-{
-    const struct ol_queue *q = c->queue;
-
-    return must_hear(c) ||
-           (OL_UNLIKELY(!c->lent) && (!q || q->owed || q->dropped || q->out < q->count));
-}
-
-bool
-ol_conn_took(struct ol_conn *c, size_t bytes)
-{
-    if (OL_UNLIKELY(!c->lent) || must_hear(c))
-        return false;
-    take_back(c);
-    ol_count_add(&c->bytes_out, (int64_t)bytes); /* `active` was set by what was answered */
-    return true;
-}
-
-/* Of what was lent.  What is left goes to a queue. */
-static outlet_err
-lent_sent(struct ol_conn *c, int32_t result)
-{
-    if (result >= 0 && (size_t)result == ol_wire_lent(c).iov_len) {
-        take_back(c);
-    } else if (!queue_of(c)) {
-        take_back(c);
-        return OUTLET_ENOMEM;
-    }
-    return OUTLET_OK;
-}
-
-void
-ol_conn_sent(struct ol_conn *c, int32_t result)
-{
-    bool was_lent = c->lent;
-    outlet_err err = was_lent ? lent_sent(c, result) : OUTLET_OK;
-    struct ol_queue *q = c->queue;
-
-    c->flags &= (uint16_t)~CONN_SENDING;
-    if (!q && !was_lent)
-        return;
-    if (q && q->borrows) {
-        err = ol_queue_settle(q, result > 0 ? (size_t)result : 0);
-        ol_wire_returned(ol_wire_of(c));
-    } else if (q) {
-        ol_queue_returned(q);
-        if (result > 0) /* 0: room again.  An empty datagram must not count as taken by that */
-            ol_queue_taken(q, (size_t)result);
-    }
-    if (ol_conn_state(c) >= CONN_CLOSING)
-        return;
-    if (result < 0) {
-        ol_conn_fail(c, -result);
-        return;
-    }
-    if (err) { /* it was taken, so it cannot be refused any more */
-        ol_conn_break(c, CAUSE_MEMORY, err, OUTLET_BY_US);
-        return;
-    }
-    ol_conn_count_sent(c, (size_t)result);
-    if (q && q->count)
-        flush(c);
-    else if (ol_conn_state(c) == CONN_OPEN || ol_conn_state(c) == CONN_FLUSHING)
-        ol_conn_after_flush(c);
-}
-
-void
-ol_net_forget_dirty(struct ol_net *n, struct ol_queue *gone)
-{
-    struct ol_queue **at = &n->dirty_first;
-    struct ol_queue *before = NULL;
-
-    while (*at != gone) {
-        before = *at;
-        at = &before->next_dirty;
-    }
-    *at = gone->next_dirty;
-    if (n->dirty_last == gone)
-        n->dirty_last = before;
-    gone->dirty = false;
-}
-
-/* Callbacks in a flush may make more dirty.  A pair that answer each other for ever must not hold
- * the turn: only what was there at the start is walked, the rest leaves in the next turn, soon. */
-OL_APART static void
-flush_dirty(struct ol_net *n)
-{
-    struct ol_queue *last = n->dirty_last;
-
-    while (n->dirty_first) {
-        struct ol_queue *q = n->dirty_first;
-        bool is_last = q == last;
-
-        n->dirty_first = q->next_dirty;
-        if (!n->dirty_first)
-            n->dirty_last = NULL;
-        q->dirty = false;
-        flush(q->owner);
-        if (is_last)
-            break;
-    }
-}
-
-void
-ol_net_flush(struct ol_net *n)
-{
-    if (OL_UNLIKELY(n->wire.conn)) {
-        OL_ASSERT(n->wire.is_train); /* a stream's wire ends with the delivery */
-        ol_wire_flush(&n->wire);
-    }
-    if (OL_UNLIKELY(n->dirty_first))
-        flush_dirty(n);
 }
