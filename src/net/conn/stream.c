@@ -2,7 +2,7 @@
  * stream.c - the transports that have a link of their own: streams, packets, and datagrams to one
  * or many.
  *
- * Completions of the link enter here and go to receive.c, send.c or conn.c.
+ * Completions of the link enter here and go to receive.c, flush.c or conn.c.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -41,7 +41,7 @@ ol_wire_fini(struct ol_net *n)
 
 /*
  * Stays here until the driver has entered the kernel.  The connection gets no queue for it unless
- * something has to stand behind it, or some of it is left: then send.c makes one that borrows it.
+ * something has to stand behind it, or some of it is left: then queued.c makes one that borrows it.
  */
 static void
 flush_later(struct ol_wire *w, struct ol_conn *c, struct iovec all)
