@@ -96,13 +96,6 @@ epoll_connect(struct ol_driver *base, struct ol_link *l, const struct ol_connect
 }
 
 static int
-epoll_given(struct ol_driver *d, int fd, struct ol_given *out)
-{
-    (void)d;
-    return ol_sock_given(fd, out);
-}
-
-static int
 epoll_pair(struct ol_driver *d, int32_t tokens[2])
 {
     (void)d;
@@ -133,13 +126,6 @@ epoll_pass(struct ol_driver *base, struct ol_link *l, unsigned max)
     l->kind = l->kind == OL_LINK_STREAM ? OL_LINK_PASSING : l->kind;
     l->work = (void *)(uintptr_t)max;
     return 0;
-}
-
-static void
-epoll_discard(struct ol_driver *d, int32_t token, bool reset)
-{
-    (void)d;
-    ol_sock_close(token, reset);
 }
 
 static void
@@ -187,42 +173,12 @@ epoll_watch(struct ol_driver *base, struct ol_link *l, int fd, unsigned events)
     return 0;
 }
 
-/* ---- what the system knows of them ----------------------------------------------------- */
-
 static int
 epoll_end_writing(struct ol_driver *d, struct ol_link *l)
 {
     (void)d;
     OL_ASSERT(!(l->flags & EP_WANT_OUT));
     return ol_sock_end_writing(l->token);
-}
-
-static int
-epoll_address(struct ol_driver *d, struct ol_link *l, bool peer, struct ol_addr *out)
-{
-    (void)d;
-    return ol_sock_name(l->token, peer, out);
-}
-
-static int
-epoll_credentials(struct ol_driver *d, struct ol_link *l, struct ol_credentials *out)
-{
-    (void)d;
-    return ol_sock_credentials(l->token, out);
-}
-
-static int
-epoll_tcp_facts(struct ol_driver *d, struct ol_link *l, struct ol_tcp_facts *out)
-{
-    (void)d;
-    return ol_sock_tcp_facts(l->token, out);
-}
-
-static int
-epoll_dgram_facts(struct ol_driver *d, struct ol_link *l, struct ol_dgram_facts *out)
-{
-    (void)d;
-    return ol_sock_dgram_facts(l->token, l->kind == OL_LINK_LOCAL, out);
 }
 
 /* ---- the driver itself ----------------------------------------------------------------- */
@@ -310,10 +266,10 @@ const struct ol_driver_ops ol_driver_epoll = {
     .accept_start = ol_epoll_start,
     .accept_stop = ol_epoll_stop,
     .connect = epoll_connect,
-    .given = epoll_given,
+    .given = ol_host_given,
     .pair = epoll_pair,
     .adopt = epoll_adopt,
-    .discard = epoll_discard,
+    .discard = ol_host_discard,
     .pass = epoll_pass,
     .receive_start = ol_epoll_start,
     .receive_stop = ol_epoll_stop,
@@ -325,10 +281,10 @@ const struct ol_driver_ops ol_driver_epoll = {
     .send_dgrams = ol_epoll_send_dgrams,
     .end_writing = epoll_end_writing,
     .close = ol_epoll_close,
-    .address = epoll_address,
-    .credentials = epoll_credentials,
-    .tcp_facts = epoll_tcp_facts,
-    .dgram_facts = epoll_dgram_facts,
+    .address = ol_host_address,
+    .credentials = ol_host_credentials,
+    .tcp_facts = ol_host_tcp_facts,
+    .dgram_facts = ol_host_dgram_facts,
     .watch = epoll_watch,
     .wait = ol_epoll_wait,
     .look = ol_epoll_look,

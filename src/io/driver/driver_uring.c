@@ -122,13 +122,6 @@ uring_connect(struct ol_driver *d, struct ol_link *l, const struct ol_connect_sp
 }
 
 static int
-uring_given(struct ol_driver *d, int fd, struct ol_given *out)
-{
-    (void)d;
-    return ol_sock_given(fd, out);
-}
-
-static int
 uring_pair(struct ol_driver *d, int32_t tokens[2])
 {
     int err = ol_sock_pair(tokens);
@@ -161,13 +154,6 @@ uring_pass(struct ol_driver *d, struct ol_link *l, unsigned max)
     l->kind = l->kind == OL_LINK_STREAM ? OL_LINK_PASSING : l->kind;
     l->work = (void *)(uintptr_t)max;
     return 0;
-}
-
-static void
-uring_discard(struct ol_driver *d, int32_t token, bool reset)
-{
-    (void)d;
-    ol_sock_close(token, reset);
 }
 
 static int
@@ -213,42 +199,12 @@ uring_watch(struct ol_driver *d, struct ol_link *l, int fd, unsigned events)
     return ol_uring_start(uring_self(d), l);
 }
 
-/* ---- what the system knows of them ----------------------------------------------------- */
-
 static int
 uring_end_writing(struct ol_driver *d, struct ol_link *l)
 {
     (void)d;
     OL_ASSERT(!(l->flags & URING_SENDING));
     return ol_sock_end_writing(l->token);
-}
-
-static int
-uring_address(struct ol_driver *d, struct ol_link *l, bool peer, struct ol_addr *out)
-{
-    (void)d;
-    return ol_sock_name(l->token, peer, out);
-}
-
-static int
-uring_credentials(struct ol_driver *d, struct ol_link *l, struct ol_credentials *out)
-{
-    (void)d;
-    return ol_sock_credentials(l->token, out);
-}
-
-static int
-uring_tcp_facts(struct ol_driver *d, struct ol_link *l, struct ol_tcp_facts *out)
-{
-    (void)d;
-    return ol_sock_tcp_facts(l->token, out);
-}
-
-static int
-uring_dgram_facts(struct ol_driver *d, struct ol_link *l, struct ol_dgram_facts *out)
-{
-    (void)d;
-    return ol_sock_dgram_facts(l->token, l->kind == OL_LINK_LOCAL, out);
 }
 
 /* ---- the driver itself ----------------------------------------------------------------- */
@@ -388,10 +344,10 @@ const struct ol_driver_ops ol_driver_uring = {
     .accept_start = uring_accept_start,
     .accept_stop = uring_stop,
     .connect = uring_connect,
-    .given = uring_given,
+    .given = ol_host_given,
     .pair = uring_pair,
     .adopt = uring_adopt,
-    .discard = uring_discard,
+    .discard = ol_host_discard,
     .pass = uring_pass,
     .receive_start = uring_receive_start,
     .receive_stop = uring_stop,
@@ -404,10 +360,10 @@ const struct ol_driver_ops ol_driver_uring = {
     .send_dgrams = ol_uring_send_dgrams,
     .end_writing = uring_end_writing,
     .close = ol_uring_close,
-    .address = uring_address,
-    .credentials = uring_credentials,
-    .tcp_facts = uring_tcp_facts,
-    .dgram_facts = uring_dgram_facts,
+    .address = ol_host_address,
+    .credentials = ol_host_credentials,
+    .tcp_facts = ol_host_tcp_facts,
+    .dgram_facts = ol_host_dgram_facts,
     .watch = uring_watch,
     .wait = ol_uring_wait,
     .wake = ol_uring_wake,

@@ -8,7 +8,7 @@
  */
 #include "epoll.h"
 
-#include "outlet/loop.h"
+#include "host.h"
 
 /* ---- datagrams and packets ------------------------------------------------------------- */
 
@@ -190,15 +190,7 @@ tell_in(struct epoll_driver *d, struct ep_batch *b, struct ol_link *l)
 OL_APART static void
 tell_watch(struct ep_batch *b, struct ol_link *l, uint32_t bits)
 {
-    int32_t ready = 0;
-
-    if (bits & EPOLLIN)
-        ready |= OUTLET_READABLE;
-    if (bits & EPOLLOUT)
-        ready |= OUTLET_WRITABLE;
-    if (bits & (EPOLLHUP | EPOLLERR))
-        ready |= OUTLET_HANGUP;
-    ep_tell(b, l, OL_READY, ready, true);
+    ep_tell(b, l, OL_READY, ol_host_ready(bits), true);
 }
 
 /* HUP and ERR count as whatever is wanted: the system call then finds out what it was. */

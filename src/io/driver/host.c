@@ -5,8 +5,13 @@
  */
 #include "host.h"
 
+#include "outlet/loop.h"
+#include "sock.h"
+
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
+#include <sys/epoll.h>
 #include <sys/random.h>
 
 ol_time
@@ -71,4 +76,66 @@ ol_forks(void)
 {
     pthread_once(&forks.once, watch_forks);
     return &forks.count;
+}
+
+/* ---- sockets ----------------------------------------------------------------------------- */
+
+int
+ol_host_given(struct ol_driver *d, int fd, struct ol_given *out)
+{
+    (void)d;
+    return ol_sock_given(fd, out);
+}
+
+void
+ol_host_discard(struct ol_driver *d, int32_t token, bool reset)
+{
+    (void)d;
+    ol_sock_close(token, reset);
+}
+
+int
+ol_host_address(struct ol_driver *d, struct ol_link *l, bool peer, struct ol_addr *out)
+{
+    (void)d;
+    return ol_sock_name(l->token, peer, out);
+}
+
+int
+ol_host_credentials(struct ol_driver *d, struct ol_link *l, struct ol_credentials *out)
+{
+    (void)d;
+    return ol_sock_credentials(l->token, out);
+}
+
+int
+ol_host_tcp_facts(struct ol_driver *d, struct ol_link *l, struct ol_tcp_facts *out)
+{
+    (void)d;
+    return ol_sock_tcp_facts(l->token, out);
+}
+
+int
+ol_host_dgram_facts(struct ol_driver *d, struct ol_link *l, struct ol_dgram_facts *out)
+{
+    (void)d;
+    return ol_sock_dgram_facts(l->token, l->kind == OL_LINK_LOCAL, out);
+}
+
+_Static_assert(POLLIN == EPOLLIN && POLLOUT == EPOLLOUT && POLLHUP == EPOLLHUP &&
+                   POLLERR == EPOLLERR,
+               "one table for both");
+
+int32_t
+ol_host_ready(uint32_t bits)
+{
+    int32_t ready = 0;
+
+    if (bits & POLLIN)
+        ready |= OUTLET_READABLE;
+    if (bits & POLLOUT)
+        ready |= OUTLET_WRITABLE;
+    if (bits & (POLLHUP | POLLERR))
+        ready |= OUTLET_HANGUP;
+    return ready;
 }

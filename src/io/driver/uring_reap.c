@@ -9,7 +9,7 @@
  */
 #include "uring.h"
 
-#include "outlet/loop.h"
+#include "host.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -130,8 +130,6 @@ look_into(const struct ol_link *l)
 static void
 on_watch_ready(struct uring *u, struct ol_link *l, int32_t result)
 {
-    int32_t ready = 0;
-
     if (result == -EINVAL && !(l->flags & URING_NESTED) && nest(l))
         result = 0;
     if (result > 0 && l->flags & URING_NESTED)
@@ -145,13 +143,7 @@ on_watch_ready(struct uring *u, struct ol_link *l, int32_t result)
         uring_tell(u, l, OL_READY, result, false);
         return;
     }
-    if (result & POLLIN)
-        ready |= OUTLET_READABLE;
-    if (result & POLLOUT)
-        ready |= OUTLET_WRITABLE;
-    if (result & (POLLHUP | POLLERR))
-        ready |= OUTLET_HANGUP;
-    uring_tell(u, l, OL_READY, ready, true);
+    uring_tell(u, l, OL_READY, ol_host_ready((uint32_t)result), true);
     uring_put_on(&u->todo, l); /* polled again when the next wait() submits: level-triggered */
 }
 
