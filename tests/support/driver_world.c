@@ -639,6 +639,7 @@ run(const char *of, struct world_tests t)
     if (t.count == 0)
         return 0;
     (void)snprintf(name, sizeof name, "%s, %s", current->name, of);
+    /* The macro for it takes an array, not what a caller hands over. */
     return _cmocka_run_group_tests(name, t.tests, t.count, NULL, NULL);
 }
 

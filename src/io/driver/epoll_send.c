@@ -31,7 +31,7 @@ wait_for_room(struct epoll_driver *d, struct ol_link *l)
     return err;
 }
 
-/* What was tried found none. */
+/* `n` is what a send answered. */
 static int64_t
 or_wait_for_room(struct epoll_driver *d, struct ol_link *l, int64_t n)
 {

@@ -39,9 +39,11 @@ struct ol_sock_file {
     char path[OL_PATH_MAX + 1];
 };
 
-/* Bind to a path and listen there, under a lock; with what both other ways of listening use. */
+/* Bind to a path and listen there, under a lock. */
 int ol_sock_bind_path(int fd, const struct ol_listen_spec *spec, struct ol_sock_file *file);
 void ol_sock_unlink(const struct ol_sock_file *file);
+
+/* The two steps of it that every address needs. */
 int ol_sock_bind(int fd, const struct ol_addr *at);
 int ol_sock_start_listening(int fd, const struct ol_listen_spec *spec); /* datagrams: nothing */
 

@@ -1,6 +1,9 @@
 /*
  * sock_addr.c - our addresses and the kernel's, in both directions.
  *
+ * What a newcomer gets wrong: the length is part of a unix address.  One that is not bound has only
+ * its family, an abstract name may have zeros in it, a path may be told without its NUL.
+ *
  * SPDX-License-Identifier: MIT
  */
 #include "sock.h"
