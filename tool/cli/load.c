@@ -87,7 +87,7 @@ run(struct load_job *j)
 
 /* The one that is due at the edge of the measured time may be on either side of it. */
 static bool
-is_rate_of(const struct load_job *j, uint64_t messages)
+would_meet_rate(const struct load_job *j, uint64_t messages)
 {
     int64_t hearers = j->opts.mode == ENG_LOAD_FANOUT ? j->opts.connections : 1;
     double due = j->opts.rate * j->r.seconds;
@@ -99,7 +99,7 @@ is_rate_of(const struct load_job *j, uint64_t messages)
 static bool
 is_rate_met(const struct load_job *j)
 {
-    return is_rate_of(j, j->r.messages);
+    return would_meet_rate(j, j->r.messages);
 }
 
 static void
@@ -110,7 +110,7 @@ judge(struct load_job *j)
             load_tell_unmet(j, &j->rules[i]);
     }
     if (!j->finds && !j->signalled && !is_rate_met(j))
-        load_tell_rate_unmet(j, is_rate_of(j, j->r.messages + j->r.lost));
+        load_tell_rate_unmet(j, would_meet_rate(j, j->r.messages + j->r.lost));
 }
 
 /* ---- --find ---- */

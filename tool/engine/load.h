@@ -45,7 +45,8 @@ struct eng_load_opts {
     const char *driver; /* NULL: what the environment says */
     enum eng_load_mode mode;
     int64_t connections;
-    int64_t depth; /* messages in flight per connection, at most */
+    int64_t depth; /* messages in flight per connection, at most; with a rate, datagrams that later
+                      ones overtook are not counted: those may be lost */
     int64_t threads;
     const uint8_t *payload; /* NULL: `size` bytes that tell their number; lent until the end */
     size_t size;
@@ -80,7 +81,7 @@ struct eng_load_result {
     uint64_t closed;     /* connections that ended before we did */
     uint64_t wrong;      /* answers that are not what was sent */
     uint64_t unanswered; /* streams: sent, and not answered at the end */
-    uint64_t lost;       /* datagrams that did not come back */
+    uint64_t lost;       /* datagrams that did not come back, of the whole run */
     uint64_t reordered;
     uint64_t duplicates;
     uint64_t connections; /* open now */

@@ -106,7 +106,7 @@ conn_send(struct load_conn *c, int64_t n, int64_t stamp)
 bool
 conn_has_room(const struct load_conn *c)
 {
-    return c->state == CONN_OPEN && !c->full && c->flying < c->w->load->opts.depth &&
+    return c->state == CONN_OPEN && !c->full && c->flying - c->overtaken < c->w->load->opts.depth &&
            c->sent - c->got < c->w->ring;
 }
 
@@ -146,14 +146,25 @@ conn_was_wrong(struct load_conn *c, const char *text)
     load_fault(c->w->load, ENG_LOAD_WRONG, &why, false);
 }
 
+/* Nothing of it comes any more. */
+static void
+forget_flying(struct load_conn *c)
+{
+    struct load_worker *w = c->w;
+
+    w->flying -= c->flying;
+    w->overtaken -= c->overtaken;
+    w->done += c->flying;
+    c->flying = 0;
+    c->overtaken = 0;
+}
+
 void
 conn_give_up(struct load_conn *c, const char *text)
 {
     conn_was_wrong(c, text);
     c->w->open--;
-    c->w->flying -= c->flying;
-    c->w->done += c->flying;
-    c->flying = 0;
+    forget_flying(c);
     c->state = CONN_CLOSING;
     (void)outlet_abort(c->c); /* on_close follows, or has been called */
 }
@@ -202,8 +213,8 @@ churned(struct load_conn *c)
     (void)outlet_close(c->c); /* on_close begins the next */
 }
 
-static void
-after_answer(struct load_conn *c)
+void
+conn_after_answer(struct load_conn *c)
 {
     struct load_worker *w = c->w;
 
@@ -237,7 +248,7 @@ bytes_came(struct load_conn *c, const uint8_t *bytes, size_t len)
     if (whole == 0)
         return;
     answered(c, whole);
-    after_answer(c);
+    conn_after_answer(c);
 }
 
 static void
@@ -256,135 +267,7 @@ frame_came(struct load_conn *c, const uint8_t *bytes, size_t len)
     }
     load_move_on(load, &c->in_at, load->opts.size);
     answered(c, 1);
-    after_answer(c);
-}
-
-/* ---- datagrams ---- */
-
-void
-conn_datagram_done(struct load_conn *c, uint64_t number, uint8_t how)
-{
-    struct load_worker *w = c->w;
-
-    c->seen[number & (w->ring - 1)] = how;
-    c->flying--;
-    w->flying--;
-    w->done++;
-    /* The oldest ones that are done with leave the ring. */
-    while (c->got < c->sent && c->seen[c->got & (w->ring - 1)] != UNDER_WAY)
-        c->got++;
-}
-
-void
-conn_count_lost(struct load_conn *c, uint64_t number, uint64_t n)
-{
-    struct load_worker *w = c->w;
-
-    if (is_measured(w, c->stamps[number & (w->ring - 1)]))
-        add(&w->lost, n);
-}
-
-static void
-datagram_back(struct load_conn *c, uint64_t number)
-{
-    struct load_worker *w = c->w;
-    int64_t stamp = c->stamps[number & (w->ring - 1)];
-    uint8_t was = c->seen[number & (w->ring - 1)];
-
-    if (was == CAME_BACK) {
-        add(&w->duplicates, 1);
-        return;
-    }
-    if (was == GIVEN_UP) { /* late, but not lost */
-        conn_count_lost(c, number, (uint64_t)-1);
-        c->seen[number & (w->ring - 1)] = CAME_BACK;
-    } else {
-        conn_datagram_done(c, number, CAME_BACK);
-    }
-    if (number + 1 < c->last)
-        add(&w->reordered, 1);
-    else
-        c->last = number + 1;
-    conn_give_up_overtaken(c);
-    if (is_measured(w, stamp))
-        eng_hist_record(w->hist, w->now - stamp);
-    if (w->measuring)
-        add(&w->messages, 1);
-    w->heard = w->now;
-}
-
-bool
-conn_number_of(const struct load_conn *c, const uint8_t *bytes, uint64_t *number)
-{
-    uint32_t low;
-
-    memcpy(&low, bytes, NUMBER_BYTES);
-    *number = c->sent - (uint32_t)((uint32_t)c->sent - low);
-    return *number < c->sent && c->sent - *number <= c->w->ring;
-}
-
-static void
-datagram_came(struct load_conn *c, const uint8_t *bytes, size_t len)
-{
-    struct load_worker *w = c->w;
-    const struct eng_load *load = w->load;
-    size_t head = load->numbered ? NUMBER_BYTES : 0;
-    uint64_t number = c->got;
-
-    if (load->opts.check || load->numbered) {
-        if (len != load->opts.size ||
-            (load->opts.check && memcmp(bytes + head, load->pattern + head, len - head) != 0)) {
-            conn_was_wrong(c, "another datagram came back than was sent");
-            return;
-        }
-    }
-    if (load->numbered && !conn_number_of(c, bytes, &number)) {
-        add(&w->duplicates, 1); /* older than anything that can be new */
-        return;
-    }
-    if (!load->numbered && c->flying == 0) {
-        add(&w->duplicates, 1);
-        return;
-    }
-    datagram_back(c, number);
-    after_answer(c);
-}
-
-static void
-give_up_datagram(struct load_conn *c, uint64_t number)
-{
-    conn_datagram_done(c, number, GIVEN_UP);
-    conn_count_lost(c, number, c->w->hearers ? fanout_missing(c, number) : 1);
-}
-
-void
-conn_give_up_overtaken(struct load_conn *c)
-{
-    const struct load_worker *w = c->w;
-    int64_t depth = w->load->opts.depth;
-    /* Of a fan-out a later one was heard by somebody; as many as may be under way says that it was
-     * heard by all who did not hear this. */
-    int64_t later = w->hearers ? depth : depth / 2;
-    uint64_t most = (uint64_t)(later > OVERTAKEN_MIN ? later : OVERTAKEN_MIN);
-
-    while (c->got + most < c->last)
-        give_up_datagram(c, c->got);
-}
-
-void
-conn_give_up_old(struct load_conn *c, int64_t before)
-{
-    struct load_worker *w = c->w;
-
-    if (!c->seen || c->flying == 0)
-        return;
-    for (uint64_t number = c->got; number < c->sent; number++) {
-        if (c->seen[number & (w->ring - 1)] != UNDER_WAY)
-            continue;
-        if (c->stamps[number & (w->ring - 1)] > before)
-            break;
-        give_up_datagram(c, number);
-    }
+    conn_after_answer(c);
 }
 
 /* ---- callbacks ---- */
@@ -460,7 +343,7 @@ on_datagram(outlet_conn handle, outlet_msg *m, void *user)
 
     (void)handle;
     if (bytes)
-        datagram_came(user, bytes, len);
+        dgram_came(user, bytes, len);
 }
 
 static void
@@ -536,9 +419,7 @@ ended_early(struct load_conn *c, const struct outlet_reason *why)
 
     c->state = again ? CONN_IDLE : CONN_ENDED;
     w->open--;
-    w->flying -= c->flying;
-    w->done += c->flying;
-    c->flying = 0;
+    forget_flying(c);
     if (w->state == WORK_END)
         return;
     add(&w->closed, 1);
@@ -659,6 +540,8 @@ restart(struct load_conn *c)
     c->sent = 0;
     c->got = 0;
     c->flying = 0;
+    c->overtaken = 0;
+    c->passed = 0;
     c->out_at = 0;
     c->in_at = 0;
     c->part = 0;

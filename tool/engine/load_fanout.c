@@ -139,7 +139,7 @@ datagram_heard(struct load_conn *c, const uint8_t *bytes, size_t len)
     size_t head = load->numbered ? NUMBER_BYTES : 0;
     uint64_t number = c->got > speaker->got ? c->got : speaker->got;
 
-    if (load->numbered && (len < head || !conn_number_of(speaker, bytes, &number)))
+    if (load->numbered && (len < head || !dgram_number(speaker, bytes, &number)))
         return; /* a greeting */
     if (number >= speaker->sent)
         return;
@@ -160,12 +160,12 @@ datagram_heard(struct load_conn *c, const uint8_t *bytes, size_t len)
         c->last = number + 1;
     delivered(w, number, 1);
     if (speaker->seen[place(w, number)] == GIVEN_UP)
-        conn_count_lost(speaker, number, (uint64_t)-1); /* late, but not lost */
+        add(&w->lost, (uint64_t)-1); /* late, but not lost */
     else if (fanout_missing(speaker, number) == 0)
-        conn_datagram_done(speaker, number, CAME_BACK);
+        dgram_done(speaker, number, CAME_BACK);
     if (number + 1 > speaker->last)
         speaker->last = number + 1;
-    conn_give_up_overtaken(speaker);
+    dgram_mark_overtaken(speaker);
     conn_refill(speaker);
     worker_finish_if_done(w);
 }

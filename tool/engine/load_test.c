@@ -18,7 +18,7 @@
 
 enum { PATIENCE_MS = 60000, STALL_MS = 100, LATE_BY = 2000 };
 
-enum manner { ECHO, DROP, REPEAT, SWAP, LATE, TWIST, LEAVE, SILENT, STALL, EVERYONE, MOST };
+enum manner { ECHO, DROP, HALF, REPEAT, SWAP, LATE, TWIST, LEAVE, SILENT, STALL, EVERYONE, MOST };
 
 struct server {
     outlet_loop *loop;
@@ -80,6 +80,10 @@ came(outlet_conn c, outlet_msg *m, void *user)
         return;
     case DROP:
         if (number % 10 != 5)
+            reply(c, bytes, len);
+        return;
+    case HALF:
+        if (number % 2)
             reply(c, bytes, len);
         return;
     case REPEAT:
@@ -386,6 +390,51 @@ everyone_hears_everything_once(void **state)
     }
 }
 
+/* One that is lost keeps its place, for far longer than this takes. */
+static void
+datagrams_that_are_lost_are_under_way(void **state)
+{
+    struct eng_load_result r;
+    struct eng_load_opts opts;
+    struct server s;
+
+    (void)state;
+    server_open(&s, "udp://127.0.0.1:0", HALF);
+    opts = load_opts(s.url);
+    opts.connections = 3;
+    opts.depth = 7;
+    opts.time_ms = 10;
+    run(&opts, &r);
+    server_end(&s);
+    assert_int_equal(r.result, ENG_DONE);
+    assert_int_equal(r.lost, 21);
+    eng_free(r.hist);
+}
+
+/* ... but at a fixed rate they hold nothing up, by many times the depth. */
+static void
+a_rate_goes_on_while_datagrams_are_lost(void **state)
+{
+    enum { DEPTH = 16 };
+    struct eng_load_result r;
+    struct eng_load_opts opts;
+    struct server s;
+
+    (void)state;
+    server_open(&s, "udp://127.0.0.1:0", HALF);
+    opts = load_opts(s.url);
+    opts.depth = DEPTH;
+    opts.rate = 5000;
+    opts.time_ms = 200;
+    run(&opts, &r);
+    server_end(&s);
+    assert_int_equal(r.result, ENG_DONE);
+    assert_true(r.messages > 3 * DEPTH);
+    assert_true(r.lost > 3 * DEPTH);
+    assert_int_equal(r.reordered + r.duplicates, 0);
+    eng_free(r.hist);
+}
+
 /* It is not waited for meanwhile, and known again when it comes. */
 static void
 a_datagram_that_comes_very_late_is_no_loss(void **state)
@@ -585,6 +634,8 @@ main(void)
         cmocka_unit_test(a_count_without_a_time_ends_when_nothing_is_answered),
         cmocka_unit_test(a_stall_is_charged_to_all_that_were_due_in_it),
         cmocka_unit_test(everyone_hears_everything_once),
+        cmocka_unit_test(datagrams_that_are_lost_are_under_way),
+        cmocka_unit_test(a_rate_goes_on_while_datagrams_are_lost),
         cmocka_unit_test(a_datagram_that_comes_very_late_is_no_loss),
         cmocka_unit_test(a_datagram_that_nobody_hears_is_lost_for_each),
         cmocka_unit_test(no_more_is_under_way_than_was_asked_for),

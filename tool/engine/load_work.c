@@ -21,10 +21,10 @@
 enum {
     CLOCK_EVERY = 4, /* callbacks for which one reading of the clock is good */
     TICK_MS = 5,
-    DIAL_MAX = 256, /* connections that are being opened at once */
-    CLOSE_MS = 500, /* to close in order */
-    LATE_MAX = 1 << 16,
-    LATE_TOTAL = 1 << 20 /* 9 bytes each; 4 more in a fan-out */
+    DIAL_MAX = 256,      /* connections that are being opened at once */
+    CLOSE_MS = 500,      /* to close in order */
+    RING_MAX = 1 << 18,  /* datagrams of one connection: half a second at 500,000/s, 2.4 MB */
+    RING_TOTAL = 1 << 19 /* of all together; what a ring is rounded up to may double it */
 };
 
 #define MS INT64_C(1000000)
@@ -138,7 +138,7 @@ count_unanswered(struct load_worker *w)
         struct load_conn *c = &w->conns[i];
 
         if (w->load->kind == KIND_DATAGRAMS)
-            conn_give_up_old(c, w->now);
+            dgrams_give_up_old(c, w->now);
         else if (w->hearers)
             fanout_not_heard(c);
         else
@@ -218,7 +218,7 @@ with_room(struct load_worker *w)
 {
     if (w->hearers)
         return conn_has_room(fanout_speaker(w)) ? fanout_speaker(w) : NULL;
-    if (w->flying >= w->open * w->load->opts.depth)
+    if (w->flying - w->overtaken >= w->open * w->load->opts.depth)
         return NULL;
     for (int64_t i = 0; i < w->n; i++) {
         struct load_conn *c = &w->conns[w->cursor];
@@ -325,7 +325,7 @@ sweep(struct load_worker *w)
     if (!w->seen)
         return;
     for (int64_t i = w->hearers ? w->n - 1 : 0; i < w->n; i++) {
-        conn_give_up_old(&w->conns[i], w->now - LOSS_NS);
+        dgrams_give_up_old(&w->conns[i], w->now - LOSS_NS);
         if (w->conns[i].state == CONN_OPEN && w->now >= w->start)
             conn_refill(&w->conns[i]);
     }
@@ -383,21 +383,20 @@ begin(void *arg)
 /* ---- the thread ---- */
 
 /*
- * Room for what is under way.  Of datagrams more is remembered, as far as memory goes: one that
- * comes late is known again, and not taken for one that came twice.
+ * Room for what is under way.  Of datagrams there is more, as far as memory goes: one that is lost
+ * stands in it for half a second while others come and go, and one that comes late is known again.
  */
 static size_t
-ring_of(const struct eng_load *load, int64_t connections)
+ring_of(const struct eng_load *load)
 {
     size_t least = (size_t)load->opts.depth;
     size_t ring = 1;
 
     if (load->kind == KIND_DATAGRAMS) {
-        size_t late = LATE_TOTAL / (size_t)connections;
+        size_t share = RING_TOTAL / (size_t)load->opts.connections;
 
-        late = late < LATE_MAX ? late : LATE_MAX;
-        least = 4 * least > OVERTAKEN_MIN * 4 ? 4 * least : OVERTAKEN_MIN * 4;
-        least = least > late ? least : late;
+        share = share < RING_MAX ? share : RING_MAX;
+        least = 4 * least > share ? 4 * least : share;
     }
     while (ring < least)
         ring *= 2;
@@ -415,7 +414,7 @@ take_memory(struct load_worker *w)
     size_t runs = rings && !datagrams && !fans ? n : 0;
     size_t stamps = !rings ? 0 : fans ? 1 : datagrams ? n : 0;
 
-    w->ring = ring_of(load, w->n);
+    w->ring = ring_of(load);
     w->hist = eng_hist_new();
     w->conns = eng_alloc(n * sizeof *w->conns);
     w->scratch = eng_alloc(load->opts.size);

@@ -20,9 +20,6 @@
 #include <pthread.h>
 #include <time.h>
 
-/* At least so many later datagrams come before one that has not is given up. */
-enum { OVERTAKEN_MIN = 8 };
-
 enum { NEVER_SEEN = 0, UNDER_WAY, CAME_BACK, GIVEN_UP }; /* a datagram */
 
 enum { NUMBER_BYTES = 4 }; /* at the head of a datagram */
@@ -48,12 +45,14 @@ struct load_conn {
     struct load_worker *w;
     outlet_conn c;
     enum conn_state state;
-    bool full;             /* a send was refused: on_writable is owed */
-    bool counted;          /* told to load_opened() */
-    bool synced;           /* fan-out: knows which message it heard first */
-    uint64_t sent;         /* messages */
-    uint64_t got;          /* of these, the first that are done with; fan-out: heard */
-    int64_t flying;        /* sent and not done with */
+    bool full;         /* a send was refused: on_writable is owed */
+    bool counted;      /* told to load_opened() */
+    bool synced;       /* fan-out: knows which message it heard first */
+    uint64_t sent;     /* messages */
+    uint64_t got;      /* of these, the first that are done with; fan-out: heard */
+    int64_t flying;    /* sent and not done with */
+    int64_t overtaken; /* of these, the datagrams below `passed` */
+    uint64_t passed;
     size_t out_at;         /* where in the pattern the next message begins */
     size_t in_at;          /* where in the pattern what comes next is */
     size_t part;           /* bytes of a message that has not come whole */
@@ -99,6 +98,7 @@ struct load_worker {
     int64_t open;
     int64_t began;
     int64_t flying;
+    int64_t overtaken;
     size_t ring; /* a power of two */
     struct load_run *runs;
     int64_t *stamps;
@@ -235,19 +235,10 @@ void conn_refill(struct load_conn *c);
 bool conn_has_room(const struct load_conn *c);
 void conn_send(struct load_conn *c, int64_t n, int64_t stamp);
 void conn_send_failed(struct load_conn *c, int64_t code);
-void conn_give_up_old(struct load_conn *c, int64_t before);
-/* A lost datagram holds its place until so many later ones came that it is not waited for any more;
- * if it comes after all, it counts.  Were it left to the clock alone, a connection would come to
- * rest for half a second with each loss. */
-void conn_give_up_overtaken(struct load_conn *c);
 void conn_was_wrong(struct load_conn *c, const char *text);
 /* A stream that went astray cannot be followed any further. */
 void conn_give_up(struct load_conn *c, const char *text);
-void conn_datagram_done(struct load_conn *c, uint64_t number, uint8_t how);
-/* Of the measured time, as the messages are: both together are what was sent. */
-void conn_count_lost(struct load_conn *c, uint64_t number, uint64_t n);
-/* The whole number, of which 32 bits travelled; false: none that `c` sent lately. */
-bool conn_number_of(const struct load_conn *c, const uint8_t *bytes, uint64_t *number);
+void conn_after_answer(struct load_conn *c);
 bool load_is_as_sent(const struct eng_load *load, size_t at, const uint8_t *bytes, size_t len);
 
 static inline void
@@ -257,6 +248,16 @@ load_move_on(const struct eng_load *load, size_t *at, size_t len)
     if (*at >= load->period)
         *at %= load->period;
 }
+
+/* load_dgram.c */
+void dgram_came(struct load_conn *c, const uint8_t *bytes, size_t len);
+/* The whole number, of which 32 bits travelled; false: none that `c` sent lately. */
+bool dgram_number(const struct load_conn *c, const uint8_t *bytes, uint64_t *number);
+void dgram_done(struct load_conn *c, uint64_t number, uint8_t how);
+/* At a fixed rate a datagram counts as under way only until enough later ones came: the rate goes
+ * on, whether it was lost or is late. */
+void dgram_mark_overtaken(struct load_conn *c);
+void dgrams_give_up_old(struct load_conn *c, int64_t before);
 
 /* load_fanout.c */
 static inline struct load_conn *
