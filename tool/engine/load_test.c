@@ -390,7 +390,7 @@ everyone_hears_everything_once(void **state)
     }
 }
 
-/* One that is lost keeps its place, for far longer than this takes. */
+/* One that is lost keeps its place, for longer than this takes. */
 static void
 datagrams_that_are_lost_are_under_way(void **state)
 {
@@ -399,23 +399,24 @@ datagrams_that_are_lost_are_under_way(void **state)
     struct server s;
 
     (void)state;
-    server_open(&s, "udp://127.0.0.1:0", HALF);
+    server_open(&s, "udp://127.0.0.1:0", SILENT);
     opts = load_opts(s.url);
     opts.connections = 3;
     opts.depth = 7;
     opts.time_ms = 10;
     run(&opts, &r);
     server_end(&s);
-    assert_int_equal(r.result, ENG_DONE);
+    assert_int_equal(r.result, ENG_TIMED_OUT);
     assert_int_equal(r.lost, 21);
     eng_free(r.hist);
 }
 
-/* ... but at a fixed rate they hold nothing up, by many times the depth. */
+/* ... but at a fixed rate they hold nothing up.  If they did, DEPTH would be answered in each half a
+ * second.  A machine that is slow answers fewer than 2,500, but hardly fewer than a tenth. */
 static void
 a_rate_goes_on_while_datagrams_are_lost(void **state)
 {
-    enum { DEPTH = 16 };
+    enum { DEPTH = 16, ANSWERED = 250 };
     struct eng_load_result r;
     struct eng_load_opts opts;
     struct server s;
@@ -425,12 +426,12 @@ a_rate_goes_on_while_datagrams_are_lost(void **state)
     opts = load_opts(s.url);
     opts.depth = DEPTH;
     opts.rate = 5000;
-    opts.time_ms = 200;
+    opts.time_ms = 1000;
     run(&opts, &r);
     server_end(&s);
     assert_int_equal(r.result, ENG_DONE);
-    assert_true(r.messages > 3 * DEPTH);
-    assert_true(r.lost > 3 * DEPTH);
+    assert_true(r.messages > ANSWERED);
+    assert_true(r.lost > ANSWERED);
     assert_int_equal(r.reordered + r.duplicates, 0);
     eng_free(r.hist);
 }
