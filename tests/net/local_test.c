@@ -73,7 +73,8 @@ messages_of_any_length_go_both_ways(void **state)
         assert_true(outlet_send(e.c, block, sizes[i]) >= 0);
         UNTIL(&n, e.messages == i + 1);
         assert_int_equal(e.sizes[i], sizes[i]);
-        assert_memory_equal(e.bytes + at, block, sizes[i]);
+        if (sizes[i])
+            assert_memory_equal(e.bytes + at, block, sizes[i]);
         at += sizes[i];
     }
     assert_int_equal(e.flags, 0);

@@ -18,7 +18,11 @@ enum { CONNS = 5, CHILD_SECONDS = 60 };
 /* The runtime of a sanitizer keeps locks of its own that a thread may hold at the fork, and the
  * child then waits for ever: seen in free() of both.  Only a program that is busy in other threads
  * meets it.  Without a sanitizer libc sees to that. */
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#ifndef __has_feature /* clang's; gcc of before 14 says it by macros */
+#define __has_feature(what) 0
+#endif
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__) || \
+    __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
 enum { FORKS_WHILE_BUSY = 0 };
 #else
 enum { FORKS_WHILE_BUSY = 20 };

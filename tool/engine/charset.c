@@ -252,6 +252,8 @@ eng_decoded_add(struct eng_bytes *out, const uint8_t *text, size_t len, bool vis
 {
     size_t plain = 0;
 
+    if (len == 0)
+        return; /* it may be NULL */
     for (size_t i = 0; i <= len; i++) {
         bool undecoded = i < len && is_undecoded(text + i, len - i);
 

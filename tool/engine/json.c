@@ -35,7 +35,8 @@ json_bytes(struct eng_bytes *out, const uint8_t *bytes, size_t len)
         else
             eng_bytes_printf(out, "\\u%04x", c);
     }
-    eng_bytes_add(out, bytes + plain, len - plain);
+    if (plain < len) /* else it may be NULL */
+        eng_bytes_add(out, bytes + plain, len - plain);
     eng_bytes_text(out, "\"");
 }
 

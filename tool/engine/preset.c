@@ -224,6 +224,8 @@ eng_presets_put(const struct eng_presets *p, const void *text, size_t len, const
     size_t from = len;
     size_t to = len;
 
+    if (!text) /* there is no file yet */
+        text = "";
     for (size_t i = 0; i < p->count; i++) {
         if (strcmp(p->entries[i].section, name) != 0)
             continue;

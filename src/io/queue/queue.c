@@ -379,7 +379,9 @@ ol_queue_copy(struct ol_queue *q, const struct iovec *pieces, int n, size_t skip
         size_t left_out = ol_min(skip, len);
 
         skip -= left_out;
-        err = append(q, bytes + left_out, len - left_out, whole);
+        if (left_out) /* else it may be NULL */
+            bytes += left_out;
+        err = append(q, bytes, len - left_out, whole);
         whole -= len - left_out;
     }
     if (!err)
@@ -447,8 +449,7 @@ ol_queue_file(struct ol_queue *q, const struct iovec *head, int fd, int64_t offs
     if (!err)
         err = reserve(q, 1);
     if (!err) {
-        push(q, (struct ol_piece){
-                    .bytes = (const uint8_t *)(uintptr_t)offset, .len = len, .file = fd + 1});
+        push(q, (struct ol_piece){.offset = offset, .len = len, .file = fd + 1});
         pushed = true;
         q->bytes += len;
         err = append(q, tail->iov_base, tail->iov_len, tail->iov_len);
@@ -471,7 +472,7 @@ ol_queue_first_file(const struct ol_queue *q, int *fd, int64_t *offset, size_t *
     if (!p || p->file <= 0)
         return false;
     *fd = p->file - 1;
-    *offset = (int64_t)(uintptr_t)p->bytes;
+    *offset = p->offset;
     *len = p->len;
     return true;
 }
@@ -485,7 +486,7 @@ put_loaded(struct ol_queue *q, struct ol_chunk *c, size_t n)
 
     c->used = c->room; /* nothing is put behind it */
     c->pieces = 1;
-    p->bytes += n;
+    p->offset += (int64_t)n;
     p->len -= n;
     if (p->len == 0) {
         loaded.last = p->last;
@@ -512,7 +513,7 @@ ol_queue_load_file(struct ol_queue *q)
     c = ol_chunk_take(q->store, p->len, 0);
     if (!c)
         return -ENOMEM;
-    n = pread(p->file - 1, c->bytes, ol_min(p->len, c->room), (off_t)(uintptr_t)p->bytes);
+    n = pread(p->file - 1, c->bytes, ol_min(p->len, c->room), p->offset);
     if (n <= 0) {
         ol_chunk_give_back(q->store, c);
         return n < 0 ? -errno : -ENODATA;
@@ -638,7 +639,10 @@ ol_queue_taken(struct ol_queue *q, size_t bytes)
         struct ol_piece *p = piece_at(q, 0);
 
         if (p->len > bytes) {
-            p->bytes += bytes;
+            if (OL_UNLIKELY(p->file > 0))
+                p->offset += (int64_t)bytes;
+            else
+                p->bytes += bytes;
             p->len -= bytes;
             if (bytes)
                 q->begun = true;

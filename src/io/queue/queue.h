@@ -39,7 +39,10 @@ struct ol_chunk {
 };
 
 struct ol_piece {
-    const uint8_t *bytes; /* of a file: its offset as a number */
+    union {
+        const uint8_t *bytes;
+        int64_t offset; /* of a file */
+    };
     size_t len;
     struct ol_chunk *chunk; /* one of the three keeps the bytes */
     struct outlet_buf *buf;
