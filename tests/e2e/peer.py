@@ -2,19 +2,20 @@
 """peer.py - a stranger made of plain sockets, for the end-to-end tests.
 
     peer.py listen  tcp|udp|unix [ADDRESS] echo|twist|leave|stop|count|greet|reset|silent|hold|
-                                           full|all|half|modbus|modbus-split|modbus-bad|gbk
+                                           full|all|half|slow|modbus|modbus-split|modbus-bad|gbk
     peer.py connect tcp|udp|unix ADDRESS   pipe|reset|modbus|gbk
     peer.py pass    NAME=KIND[:ADDRESS]... -- PROGRAM...   with these sockets, as systemd does
 
 A listener prints {"event":"listening","url":...} like outlet does, serves one client and ends
 (twist: the first byte it sends back is another; leave: sends one piece back and closes; stop: sends
 one piece back and then reads and says nothing; all: serves any number, and what one says all the
-others get; half: answers every second datagram; silent: accepts and says nothing until it is ended;
-hold: never accepts; full: never accepts, and has so many waiting that the kernel leaves more
-without an answer; modbus: a device that speaks RTU, which answers only when the checksum is right;
--split: a byte at a time; -bad: with a checksum that is wrong; gbk: answers each line, in GBK, a
-byte at a time). `pipe` sends standard input, half-closes and prints what comes back; `modbus` asks
-for two registers and judges the answer; `gbk` sends a line a byte at a time and prints the answer.
+others get; half: answers every second datagram; slow: answers 64 bytes every 40 µs; silent: accepts
+and says nothing until it is ended; hold: never accepts; full: never accepts, and has so many
+waiting that the kernel leaves more without an answer; modbus: a device that speaks RTU, which
+answers only when the checksum is right; -split: a byte at a time; -bad: with a checksum that is
+wrong; gbk: answers each line, in GBK, a byte at a time). `pipe` sends standard input, half-closes
+and prints what comes back; `modbus` asks for two registers and judges the answer; `gbk` sends a
+line a byte at a time and prints the answer.
 
 SPDX-License-Identifier: MIT
 """
@@ -26,6 +27,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 
 LOCAL = {"unix": socket.SOCK_STREAM, "unix-seqpacket": socket.SOCK_SEQPACKET,
          "unix-dgram": socket.SOCK_DGRAM}
@@ -149,6 +151,29 @@ def ask_modbus(s):
     print(data[:-2].hex(), "good" if data[-2:] == crc(data[:-2]) else "bad")
 
 
+def answer_slowly(c):
+    """One message of 64 bytes after the other, without a pause: it takes two seconds and more."""
+    held = bytearray()
+
+    def take():
+        while data := c.recv(65536):
+            held.extend(data)
+
+    reader = threading.Thread(target=take, daemon=True)
+    reader.start()
+    begun = time.monotonic()
+    at = 0
+    try:
+        while reader.is_alive() or at + 64 <= len(held):
+            if at + 64 <= len(held):
+                c.sendall(held[at:at + 64])
+                at += 64
+            while time.monotonic() < begun + at / 64 * 40e-6:
+                pass
+    except OSError:
+        pass
+
+
 def serve(s, what):
     if what == "all":
         serve_all(s)
@@ -158,6 +183,9 @@ def serve(s, what):
         return
     if what == "gbk":
         serve_gbk(c)
+        return
+    if what == "slow":
+        answer_slowly(c)
         return
     if what == "reset":
         c.recv(1)

@@ -300,7 +300,7 @@ on_open(outlet_conn handle, void *user)
         conn_refill(c);
 }
 
-/* What came is counted.  NULL: it is no answer. */
+/* What came is counted.  NULL: it is no answer, or comes when what has not come was counted. */
 static inline const uint8_t *
 came(struct load_conn *c, outlet_msg *m, size_t *len)
 {
@@ -310,7 +310,7 @@ came(struct load_conn *c, outlet_msg *m, size_t *len)
     (void)worker_now(w);
     if (w->measuring)
         add(&w->bytes_in, *len);
-    return c->state == CONN_OPEN ? bytes : NULL;
+    return c->state == CONN_OPEN && w->state != WORK_END ? bytes : NULL;
 }
 
 static void
