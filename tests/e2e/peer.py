@@ -65,6 +65,8 @@ def serve_datagrams(s, what):
             continue
         for p in peers - {peer} if what == "all" else {peer}:
             s.sendto(data, p)
+        if what == "leave":
+            return
 
 
 def fill(s):

@@ -137,6 +137,8 @@ find(struct load_job *j)
         code = run(j);
         if (code || (j->r.fault != ENG_LOAD_FINE && j->r.fault != ENG_LOAD_UNANSWERED))
             break;
+        if (j->signalled)
+            break; /* in the middle of a step, which says nothing */
         held = j->r.fault == ENG_LOAD_FINE && is_rate_met(j) &&
                eng_load_rule_holds(&j->bound, &j->r);
         load_tell_step(j, held);
@@ -148,7 +150,7 @@ find(struct load_job *j)
         }
         more = eng_find_next(&f, held);
     }
-    if (!code && best_rate > 0 && !more) {
+    if (!code && best_rate > 0 && (!more || j->signalled)) {
         struct eng_hist *hist = j->r.hist;
 
         j->r = best_result;
@@ -158,6 +160,7 @@ find(struct load_job *j)
         j->opts.rate = best_rate;
     }
     j->found = best_rate;
+    j->cut_short = more && j->signalled;
     eng_free(best);
     return code;
 }

@@ -19,6 +19,7 @@ struct load_job {
     bool finds;
     struct eng_rule_of_load bound;
     double found; /* -1: nothing was looked for */
+    bool cut_short;
     FILE *plot;
     FILE *hist;
     int signal_fd;

@@ -339,7 +339,12 @@ load_tell_found(struct load_job *j)
 
     rate_text(rate, j->found);
     if (j->found > 0) {
-        tell(j, TEXT_LOAD_FOUND, (const char *const[CLI_ARGS]){rate, j->bound.text});
+        tell(j, j->cut_short ? TEXT_LOAD_FOUND_SO_FAR : TEXT_LOAD_FOUND,
+             (const char *const[CLI_ARGS]){rate, j->bound.text});
+        return;
+    }
+    if (j->cut_short) {
+        tell(j, TEXT_LOAD_FOUND_NOTHING_YET, (const char *const[CLI_ARGS]){NULL, j->bound.text});
         return;
     }
     cli_fail(j->cli, OUTLET_ELIMIT, TEXT_LOAD_NOT_FOUND, j->bound.text);
@@ -381,7 +386,9 @@ load_tell_fault(struct load_job *j)
         break;
     case ENG_LOAD_UNANSWERED:
         count_text(n[0], r->unanswered + r->lost);
-        cli_fail(cli, r->why.code, TEXT_LOAD_UNANSWERED, masked, n[0]);
+        cli_fail(cli, r->why.code,
+                 j->opts.mode == ENG_LOAD_FANOUT ? TEXT_LOAD_UNHEARD : TEXT_LOAD_UNANSWERED, masked,
+                 n[0]);
         break;
     case ENG_LOAD_NOT_SENT:
         eng_text_size(n[0], sizeof n[0], j->opts.size);

@@ -141,10 +141,12 @@ struct eng_find {
     double high; /* did not; 0: none yet */
     double rate; /* of the next step */
     int steps;
+    int misses; /* at this rate */
 };
 
 void eng_find_start(struct eng_find *f, double rate);
-/* False: there is nothing more to try, and `low` (0: none) was found. */
+/* False: there is nothing more to try, and `low` (0: none) was found.  One miss may be the machine's:
+ * a rate is tried three times before it counts as too much. */
 bool eng_find_next(struct eng_find *f, bool held);
 
 /* ---- pictures (load_plot.c) ---- */

@@ -386,13 +386,19 @@ on_event(outlet_conn handle, enum outlet_event what, int64_t error, void *user)
     struct outlet_reason why = OUTLET_REASON;
 
     (void)handle;
-    /* Nobody ever answered there, and the machine says that nobody is there. */
-    if (what != OUTLET_EVENT_PEER_ERROR || error != ECONNREFUSED || c->last > 0)
+    if (what != OUTLET_EVENT_PEER_ERROR || error != ECONNREFUSED || c->refused)
         return;
     why.code = OUTLET_EREFUSED;
     why.phase = OUTLET_AT_CONNECT;
     why.side = OUTLET_BY_PEER;
     snprintf(why.text, sizeof why.text, "%s", outlet_strerror(OUTLET_EREFUSED));
+    if (c->last > 0) { /* it answered before: it may again */
+        c->refused = true;
+        add(&c->w->closed, 1);
+        load_fault(c->w->load, ENG_LOAD_CLOSED, &why, false);
+        return;
+    }
+    /* Nobody ever answered there, and the machine says that nobody is there. */
     add(&c->w->failed, 1);
     load_fault(c->w->load, ENG_LOAD_NOT_CONNECTED, &why, true);
 }

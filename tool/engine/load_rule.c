@@ -239,7 +239,11 @@ eng_find_next(struct eng_find *f, bool held)
 {
     const double close = 1.05; /* the answer is known to 5 % */
     const double least = 1;
+    enum { TRIES = 3 };
 
+    if (!held && ++f->misses < TRIES)
+        return true;
+    f->misses = 0;
     if (held)
         f->low = f->rate;
     else

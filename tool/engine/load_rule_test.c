@@ -134,6 +134,20 @@ the_search_comes_within_five_percent(void **state)
 }
 
 static void
+two_misses_in_a_row_do_not_end_a_search(void **state)
+{
+    enum { MOST = 123456 };
+    struct eng_find f;
+    int turn = 0;
+
+    (void)state;
+    eng_find_start(&f, 1000);
+    while (eng_find_next(&f, f.rate <= MOST && ++turn % 3 == 0)) {
+    }
+    assert_true(f.low <= MOST && f.low > MOST / 1.06);
+}
+
+static void
 the_search_ends_where_nothing_or_everything_holds(void **state)
 {
     struct eng_find f;
@@ -279,6 +293,7 @@ main(void)
         cmocka_unit_test(what_is_no_rule_is_refused),
         cmocka_unit_test(rates_sizes_and_times_have_units),
         cmocka_unit_test(the_search_comes_within_five_percent),
+        cmocka_unit_test(two_misses_in_a_row_do_not_end_a_search),
         cmocka_unit_test(the_search_ends_where_nothing_or_everything_holds),
         cmocka_unit_test(the_picture_has_everything_in_it_once),
         cmocka_unit_test(times_are_written_with_three_digits),

@@ -47,6 +47,7 @@ struct load_conn {
     enum conn_state state;
     bool full;         /* a send was refused: on_writable is owed */
     bool counted;      /* told to load_opened() */
+    bool refused;      /* datagrams: nobody was there any more, which is counted once */
     bool synced;       /* fan-out: knows which message it heard first */
     uint64_t sent;     /* messages */
     uint64_t got;      /* of these, the first that are done with; fan-out: heard */
