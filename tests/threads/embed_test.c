@@ -176,9 +176,8 @@ static void
 connections_and_a_drain_in_a_foreign_loop(void **state)
 {
     static const char *const urls[] = {"tcp://127.0.0.1:0", "pair:embedded"};
-    char *big = calloc(1, BYTES);
+    static char big[BYTES]; /* a test that is skipped leaves in the middle */
 
-    assert_non_null(big);
     for (size_t u = 0; u < 2; u++) {
         outlet_loop *l = new_loop(state, 1);
         struct outlet_opts o = OUTLET_OPTS;
@@ -207,7 +206,6 @@ connections_and_a_drain_in_a_foreign_loop(void **state)
         assert_int_equal(outlet_loop_free(l), OUTLET_OK);
         meet_fini(&h.go);
     }
-    free(big);
 }
 
 static void *

@@ -145,8 +145,8 @@ struct eng_find {
 };
 
 void eng_find_start(struct eng_find *f, double rate);
-/* False: there is nothing more to try, and `low` (0: none) was found.  One miss may be the machine's:
- * a rate is tried three times before it counts as too much. */
+/* False: there is nothing more to try, and `low` (0: none) was found.  One miss may be the
+ * machine's: a rate is tried three times before it counts as too much. */
 bool eng_find_next(struct eng_find *f, bool held);
 
 /* ---- pictures (load_plot.c) ---- */

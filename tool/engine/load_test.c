@@ -411,8 +411,8 @@ datagrams_that_are_lost_are_under_way(void **state)
     eng_free(r.hist);
 }
 
-/* ... but at a fixed rate they hold nothing up.  If they did, DEPTH would be answered in each half a
- * second.  A machine that is slow answers fewer than 2,500, but hardly fewer than a tenth. */
+/* ... but at a fixed rate they hold nothing up.  If they did, DEPTH would be answered in each half
+ * a second.  A machine that is slow answers fewer than 2,500, but hardly fewer than a tenth. */
 static void
 a_rate_goes_on_while_datagrams_are_lost(void **state)
 {

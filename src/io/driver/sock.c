@@ -381,12 +381,12 @@ static int
 bind_local(int fd, const struct ol_connect_spec *spec)
 {
     struct ol_addr at = spec->local;
-    sa_family_t unnamed = AF_UNIX;
+    struct sockaddr_un unnamed = {.sun_family = AF_UNIX};
     int err;
 
     /* With a family alone the kernel picks an abstract name: answers need one. */
     if (spec->kind == OL_LINK_LOCAL)
-        return bind(fd, (struct sockaddr *)&unnamed, sizeof unnamed) == 0 ? 0 : -errno;
+        return bind(fd, (struct sockaddr *)&unnamed, sizeof unnamed.sun_family) == 0 ? 0 : -errno;
     if (!is_internet(&spec->to) || (at.kind == OL_ADDR_NONE && at.port == 0 && !spec->many))
         return 0;
     if (at.kind == OL_ADDR_NONE)

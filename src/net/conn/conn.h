@@ -570,7 +570,7 @@ void ol_cause_tell(const struct ol_conn *c, struct outlet_reason *out);
 
 /* `from`: who sent this datagram, if that is not the connection's one peer; else NULL.  Then the
  * bytes are given back, and at last comes ol_wire_end_delivery(). */
-void ol_conn_received(struct ol_conn *c, const struct ol_lent *bytes, uint32_t flags,
+void ol_conn_received(struct ol_conn *c, const struct ol_lent *lent, uint32_t flags,
                       const struct ol_addr *from);
 /* Messages held back by a pause, now that there is none. */
 void ol_conn_deliver_held(struct ol_conn *c);
