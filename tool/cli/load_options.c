@@ -215,7 +215,7 @@ payload(struct load_job *j)
     if (!is_one_payload(j))
         return j->cli->refusal;
     if (size && !eng_load_size_parse(size, &n)) {
-        (void)bad(j, OPT_SIZE, "64"); /* it says so */
+        (void)bad(j, OPT_SIZE, "1..16M"); /* it says so */
         return j->cli->refusal;
     }
     j->opts.size = (size_t)n;
