@@ -409,12 +409,16 @@ load_tell_unmet(struct load_job *j, const struct eng_rule_of_load *rule)
     char text[32];
 
     latency.op = '<';
+    j->unmet = true;
+    if (eng_load_rule_is_latency(&latency) && eng_hist_total(j->r.hist) == 0) {
+        cli_fail(j->cli, OUTLET_ELIMIT, TEXT_LOAD_UNMEASURED, rule->text);
+        return;
+    }
     if (eng_load_rule_is_latency(&latency))
         eng_load_time_text(text, sizeof text, value);
     else
         snprintf(text, sizeof text, "%.0f", value);
     cli_fail(j->cli, OUTLET_ELIMIT, TEXT_LOAD_UNMET, rule->text, text);
-    j->unmet = true;
 }
 
 void
