@@ -51,6 +51,19 @@ number(struct load_job *j, enum cli_option id, int64_t most, int64_t *out)
     return bad(j, id, example);
 }
 
+/* "0", and with any unit that a time may have. */
+static bool
+is_no_time(const char *text)
+{
+    static const char *const zeros[] = {"0", "0us", "0ms", "0s", "0m", "0h"};
+
+    for (size_t i = 0; i < sizeof zeros / sizeof zeros[0]; i++) {
+        if (strcmp(text, zeros[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
 static bool
 duration(struct load_job *j, enum cli_option id, int64_t *ms)
 {
@@ -58,7 +71,7 @@ duration(struct load_job *j, enum cli_option id, int64_t *ms)
 
     if (!text)
         return true;
-    if (strcmp(text, "0") == 0 && id != OPT_TIME) {
+    if (id != OPT_TIME && is_no_time(text)) {
         *ms = 0;
         return true;
     }
