@@ -195,6 +195,7 @@ each_request_is_refused_in_turn(void **state)
     do {
         (void)try(++n);
     } while (heap.failed);
+    heap.fail_at = 0; /* what runs at exit, gcov for one, asks here, too */
     assert_in_range(n, 50, 5000); /* the regular expressions are among them */
 }
 
