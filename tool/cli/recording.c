@@ -406,7 +406,6 @@ cli_recording(struct cli *cli)
     s.path = cli->options.words[0];
     s.live = strcmp(s.path, "-") == 0;
     cli->refusal = ENG_USAGE;
-    code = ENG_USAGE;
     if (!cli_filter_options(cli, &s.filter, &s.contains))
         goto refused;
     s.reader = cli_reader_open(cli, s.path);

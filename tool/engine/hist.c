@@ -32,6 +32,15 @@ step_at(unsigned i, int64_t *width)
 }
 
 static int64_t
+middle_of(unsigned i)
+{
+    int64_t width;
+    int64_t from = step_at(i, &width); /* on its own: in one sum the width might be read first */
+
+    return from + width / 2;
+}
+
+static int64_t
 step_end(unsigned i)
 {
     int64_t width;
@@ -78,8 +87,7 @@ eng_hist_merge_corrected(struct eng_hist *into, const struct eng_hist *from, int
         return;
     for (unsigned i = 0; i < ENG_HIST_COUNTS; i++) {
         uint64_t n = count_at(from, i);
-        int64_t width;
-        int64_t value = step_at(i, &width) + width / 2;
+        int64_t value = middle_of(i);
 
         if (n == 0)
             continue;
@@ -139,8 +147,7 @@ eng_hist_mean(const struct eng_hist *h)
     uint64_t total = 0;
 
     for (unsigned i = 0; i < ENG_HIST_COUNTS; i++) {
-        int64_t width;
-        int64_t value = step_at(i, &width) + width / 2;
+        int64_t value = middle_of(i);
 
         sum += (double)count_at(h, i) * (double)value;
         total += count_at(h, i);
@@ -155,8 +162,7 @@ deviation(const struct eng_hist *h, double mean)
     uint64_t total = 0;
 
     for (unsigned i = 0; i < ENG_HIST_COUNTS; i++) {
-        int64_t width;
-        double off = (double)(step_at(i, &width) + width / 2) - mean;
+        double off = (double)middle_of(i) - mean;
 
         sum += (double)count_at(h, i) * off * off;
         total += count_at(h, i);

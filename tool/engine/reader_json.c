@@ -123,9 +123,9 @@ payload_of(struct check *c, struct record_line *line)
 
     line->bytes.len = 0;
     line->bytes.failed = false;
-    if (hex && json_is_string(hex))
+    if (json_is_string(hex))
         hex_of(c, hex, &line->bytes);
-    else if (text && json_is_string(text))
+    else if (json_is_string(text))
         eng_bytes_add(&line->bytes, json_string_value(text), json_string_length(text));
     else
         refuse(c, "text", "or \"hex\" is missing");
