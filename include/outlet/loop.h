@@ -59,7 +59,7 @@ struct outlet_loop_opts {
     int64_t threads;    /* reactors, up to 1,024; 0: 1; OUTLET_PER_CORE: one for each core that this
                            process may use; more than that yield the CPU to each other, and to
                            whatever else computes there */
-    const char *driver; /* "epoll", "uring", "sim"; NULL: what the environment says in
+    const char *driver; /* "epoll", "uring", "sim"; NULL or "": what the environment says in
                            OUTLET_DRIVER, else io_uring, or epoll where that is missing or
                            forbidden (Linux before 6.1, containers) or slower (busy_poll_us) */
     int64_t memory_max; /* bytes of queues, partial messages and retained buffers; 0: half of the

@@ -117,6 +117,8 @@ it_falls_back(unsigned error)
     MUST(unsetenv("OUTLET_DRIVER") == 0);
     MUST(open_with(&l, NULL, 1, &lines) == OUTLET_OK); /* the default, whatever it is, works */
     MUST(outlet_loop_free(l) == OUTLET_OK);
+    MUST(open_with(&l, "", 1, &lines) == OUTLET_OK); /* nothing was asked for */
+    MUST(outlet_loop_free(l) == OUTLET_OK);
 }
 
 static void

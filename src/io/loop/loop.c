@@ -73,7 +73,8 @@ open_reactors(struct outlet_loop *l, const struct ol_driver_ops *ops)
 static outlet_err
 choose_driver(struct outlet_loop *l, const char *named, bool is_busy)
 {
-    const char *wish = named ? named : getenv("OUTLET_DRIVER");
+    bool is_named = named && *named; /* "": nothing was asked for */
+    const char *wish = is_named ? named : getenv("OUTLET_DRIVER");
     /* What measures best: docs/benchmark.md. */
     const struct ol_driver_ops *ops = is_busy ? &ol_driver_epoll : &ol_driver_uring;
     outlet_err err;
@@ -89,7 +90,7 @@ choose_driver(struct outlet_loop *l, const char *named, bool is_busy)
         }
     }
     err = open_reactors(l, ops);
-    if (err && ops == &ol_driver_uring && !named) {
+    if (err && ops == &ol_driver_uring && !is_named) {
         ol_log(&l->log, wish && *wish ? OUTLET_LOG_WARN : OUTLET_LOG_DEBUG,
                "io_uring is missing or forbidden on this system: using epoll instead");
         err = open_reactors(l, &ol_driver_epoll);
