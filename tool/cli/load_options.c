@@ -51,19 +51,6 @@ number(struct load_job *j, enum cli_option id, int64_t most, int64_t *out)
     return bad(j, id, example);
 }
 
-/* "0", and with any unit that a time may have. */
-static bool
-is_no_time(const char *text)
-{
-    static const char *const zeros[] = {"0", "0us", "0ms", "0s", "0m", "0h"};
-
-    for (size_t i = 0; i < sizeof zeros / sizeof zeros[0]; i++) {
-        if (strcmp(text, zeros[i]) == 0)
-            return true;
-    }
-    return false;
-}
-
 static bool
 duration(struct load_job *j, enum cli_option id, int64_t *ms)
 {
@@ -71,11 +58,8 @@ duration(struct load_job *j, enum cli_option id, int64_t *ms)
 
     if (!text)
         return true;
-    if (id != OPT_TIME && is_no_time(text)) {
-        *ms = 0;
-        return true;
-    }
-    return eng_parse_duration(text, ms) || cli_refuse_time(j->cli, (int)id, "500ms");
+    return (id == OPT_TIME ? eng_parse_duration(text, ms) : eng_parse_duration_or_none(text, ms)) ||
+           cli_refuse_time(j->cli, (int)id, "500ms");
 }
 
 static bool

@@ -66,6 +66,7 @@ int eng_file_load(const char *path, size_t most, struct eng_bytes *out);
 bool eng_parse_hex(const char *text, struct eng_bytes *out, size_t *bad_at);
 bool eng_parse_escape(const char *text, struct eng_bytes *out, size_t *bad_at);
 bool eng_parse_duration(const char *text, int64_t *ms); /* "500ms" "5s" "1.5m" "1h", above 0 */
+bool eng_parse_duration_or_none(const char *text, int64_t *ms); /* and "0", "0ms" */
 bool eng_parse_count(const char *text, int64_t *count); /* above 0 */
 
 /* ---- what rules did, by their names (rules_tally.c) ---- */

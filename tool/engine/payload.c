@@ -286,8 +286,8 @@ eng_seal(struct eng_bytes *message, const struct eng_sum *append, const char *eo
     eng_bytes_text(message, eol);
 }
 
-bool
-eng_parse_duration(const char *text, int64_t *ms)
+static bool
+parse_time(const char *text, int64_t least_us, int64_t *ms)
 {
     static const struct {
         const char *unit;
@@ -328,12 +328,27 @@ eng_parse_duration(const char *text, int64_t *ms)
         if (whole > most_us / units[k].us)
             return false;
         us = whole * units[k].us + part * units[k].us / 1000000;
-        if (us <= 0)
+        if (us < least_us)
             return false;
         *ms = (us + 999) / 1000; /* never early */
         return true;
     }
     return false;
+}
+
+bool
+eng_parse_duration(const char *text, int64_t *ms)
+{
+    return parse_time(text, 1, ms);
+}
+
+bool
+eng_parse_duration_or_none(const char *text, int64_t *ms)
+{
+    if (strcmp(text, "0") != 0)
+        return parse_time(text, 0, ms);
+    *ms = 0;
+    return true;
 }
 
 bool

@@ -209,6 +209,25 @@ durations_need_a_unit_and_are_above_zero(void **state)
 }
 
 static void
+no_duration_is_zero_with_any_unit_or_none(void **state)
+{
+    static const char *const zeros[] = {"0", "0us", "0ms", "0s", "0.0m", "0h"};
+    int64_t ms;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(zeros); i++) {
+        ms = 7;
+        assert_true(eng_parse_duration_or_none(zeros[i], &ms));
+        assert_int_equal(ms, 0);
+    }
+    assert_true(eng_parse_duration_or_none("1.5s", &ms));
+    assert_int_equal(ms, 1500);
+    assert_false(eng_parse_duration_or_none("", &ms));
+    assert_false(eng_parse_duration_or_none("7", &ms));
+    assert_false(eng_parse_duration_or_none("-0s", &ms));
+}
+
+static void
 counts_are_above_zero_and_fit(void **state)
 {
     int64_t n = 0;
@@ -236,6 +255,7 @@ main(void)
         cmocka_unit_test(text_is_encoded_and_escaped_bytes_are_not),
         cmocka_unit_test(a_column_counts_characters),
         cmocka_unit_test(durations_need_a_unit_and_are_above_zero),
+        cmocka_unit_test(no_duration_is_zero_with_any_unit_or_none),
         cmocka_unit_test(counts_are_above_zero_and_fit),
     };
 
